@@ -1,0 +1,233 @@
+"""The command line: ``densekit VERB``, the same code as ``tools/VERB.py``.
+
+Only the standard library is imported here, so that ``densekit --help`` answers at once; each verb imports what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from densekit import __version__
+from densekit.errors import DensekitError
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs with their options."""
+    parser = argparse.ArgumentParser(prog="densekit", description="Dense prediction for CT, MRI and images: train, score, predict.")
+    parser.add_argument("--version", action="version", version=f"densekit {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, add, run, text in VERBS:
+        verb = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        add(verb)
+        verb.set_defaults(run=run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status (0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C)."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    # torchvision and MONAI announce optional parts they lack at import; densekit says what matters itself.
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    try:
+        return arguments.run(arguments) or 0
+    except DensekitError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"densekit {arguments.verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, nothing is half-written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not an error. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# --- train ----------------------------------------------------------------------------------------------------------------------
+def _add_train(p: argparse.ArgumentParser) -> None:
+    p.add_argument("config", help="config file, e.g. configs/dformer_synapse.py")
+    p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
+    p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
+    p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
+    p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
+    p.add_argument("--seed", type=int, help="replaces the config's seed")
+    p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
+    p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
+    p.add_argument("--launcher", choices=("none", "pytorch"), default="none", help="pytorch: started by torchrun, one process per GPU")
+    _add_options(p)
+
+
+def _train(a: argparse.Namespace) -> int:
+    from densekit.engine.train import train
+
+    train(
+        a.config,
+        data=a.data,
+        work_dir=a.work_dir,
+        resume=a.resume,
+        load_from=a.load_from,
+        seed=a.seed,
+        deterministic=a.deterministic,
+        amp=a.amp,
+        options=a.cfg_options,
+        launcher=a.launcher,
+    )
+    return 0
+
+
+# --- test -----------------------------------------------------------------------------------------------------------------------
+def _add_test(p: argparse.ArgumentParser) -> None:
+    p.add_argument("config", help="config the checkpoint was trained with")
+    p.add_argument("checkpoint", help="best.pth or last.pth")
+    p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
+    p.add_argument("--split", default="test", help="split to score, several joined by +")
+    p.add_argument("--out", metavar="PATH", help="folder for scores.csv and scores.json (default: beside the checkpoint)")
+    p.add_argument("--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)")
+    p.add_argument("--no-surface", action="store_true", help="Dice only, without HD95 and surface Dice")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    _add_options(p)
+
+
+def _test(a: argparse.Namespace) -> int:
+    from densekit.engine.test import test
+
+    table = test(
+        a.config,
+        a.checkpoint,
+        data=a.data,
+        split=a.split,
+        out=a.out,
+        convention=a.convention,
+        surface=not a.no_surface,
+        device=a.device,
+        options=a.cfg_options,
+        progress=lambda case, done, total: print(f"[{done + 1}/{total}] {case}", file=sys.stderr),
+    )
+    print(table.render())
+    return 3 if table.failures else 0
+
+
+# --- predict --------------------------------------------------------------------------------------------------------------------
+def _add_predict(p: argparse.ArgumentParser) -> None:
+    p.add_argument("checkpoint", help="best.pth; it carries the preprocessing, no config is needed")
+    p.add_argument("inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), folders of volumes, or globs")
+    p.add_argument("--out", metavar="PATH", default="predictions", help="where to write")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    p.add_argument("--overlap", type=float, help="overlap of neighbouring windows, 0 to below 1 (default: the checkpoint's)")
+    p.add_argument("--batch", type=int, help="windows per forward pass (default: the checkpoint's)")
+    p.add_argument("--overwrite", action="store_true", help="replace predictions that are already there")
+
+
+def _predict(a: argparse.Namespace) -> int:
+    from densekit.inference.batch import predict_many
+
+    result = predict_many(
+        a.checkpoint, a.inputs, a.out, device=a.device, overlap=a.overlap, batch=a.batch, overwrite=a.overwrite
+    )
+    return result.exit_status
+
+
+# --- prepare --------------------------------------------------------------------------------------------------------------------
+def _add_prepare(p: argparse.ArgumentParser) -> None:
+    p.add_argument("kind", choices=("synapse", "acdc", "msd", "nnunet", "folder", "phantom"), help="what the raw data are; phantom makes some")
+    p.add_argument("raw", help="folder of the raw data (phantom: the folder to make)")
+    p.add_argument("out", nargs="?", help="prepared folder, e.g. data/synapse (not for phantom)")
+    p.add_argument("--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files")
+    p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default 13)")
+    p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default 3)")
+    p.add_argument("--splits", metavar="FILE", help="msd, nnunet, folder: CSV with columns case,split, or nnU-Net's splits_final.json")
+    p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
+    p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
+    p.add_argument("--spacing", type=float, nargs=3, metavar=("D", "H", "W"), help="target spacing in mm (default: the data set's rule)")
+    p.add_argument("--native", action="store_true", help="no resampling")
+    p.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="cases prepared side by side")
+    p.add_argument("--train", type=int, default=10, help="phantom: training cases")
+    p.add_argument("--val", type=int, default=2, help="phantom: validation cases")
+    p.add_argument("--test", type=int, default=3, help="phantom: test cases")
+    p.add_argument("--unseen", type=int, default=1, help="phantom: cases without a label")
+    p.add_argument("--seed", type=int, default=0, help="phantom, and splits drawn at random")
+
+
+def _prepare(a: argparse.Namespace) -> int:
+    from densekit.datasets.prepare.command import prepare
+
+    return prepare(a)
+
+
+# --- check, models, demo, doctor --------------------------------------------------------------------------------------------------
+def _add_check(p: argparse.ArgumentParser) -> None:
+    p.add_argument("path", help="prepared folder, or raw data with --kind")
+    p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw data")
+    p.add_argument("--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files")
+    p.add_argument("--json", metavar="FILE", help="write the findings there as well")
+
+
+def _check(a: argparse.Namespace) -> int:
+    from densekit.datasets.check import check
+
+    return check(a.path, kind=a.kind, encoding=a.encoding, json_path=a.json)
+
+
+def _add_models(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", nargs="?", help="a part: print its arguments and documentation")
+
+
+def _models(a: argparse.Namespace) -> int:
+    from densekit.models.listing import print_models
+
+    return print_models(a.name)
+
+
+def _add_demo(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--work-dir", default="runs/demo", help="where to write")
+    p.add_argument("--seed", type=int, default=0, help="of the phantoms and of the training")
+    p.add_argument("--epochs", type=int, help="train shorter or longer than the demo's config says")
+
+
+def _demo(a: argparse.Namespace) -> int:
+    from densekit.demo import demo
+
+    return demo(Path(a.work_dir), seed=a.seed, epochs=a.epochs)
+
+
+def _add_doctor(p: argparse.ArgumentParser) -> None:
+    del p  # no options of its own
+
+
+def _doctor(a: argparse.Namespace) -> int:
+    from densekit.doctor import doctor
+
+    return doctor()
+
+
+def _add_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override keys of the config, e.g. optimizer.lr=0.02")
+
+
+VERBS: list[tuple[str, Callable, Callable, str]] = [
+    ("train", _add_train, _train, "Train a network from a config file and a prepared data set."),
+    ("test", _add_test, _test, "Score a checkpoint on the scans of a split, on their own grids."),
+    ("predict", _add_predict, _predict, "Predict volumes: label maps on the input's grid, volumes in ml, pictures, a report."),
+    ("prepare", _add_prepare, _prepare, "Bring raw data into the form that training reads, or make phantoms."),
+    ("check", _add_check, _check, "Is this data set sound?"),
+    ("models", _add_models, _models, "List the registered networks and parts."),
+    ("demo", _add_demo, _demo, "Phantoms, a small D-Former, scores, a prediction and a report, in a few minutes."),
+    ("doctor", _add_doctor, _doctor, "Versions, the device that will be used, and what does not fit together."),
+]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""last.pth and best.pth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from densekit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class BestAndLastHook(Hook):
+    """Writes ``last.pth`` every ``interval`` epochs and ``best.pth`` when the validation score improves.
+
+    In an epoch that ends with a validation, ``last.pth`` is written after it, so that a run killed during the validation is
+    resumed before it and no score is lost. Without any validation ``best.pth`` is the last epoch (and the log says so).
+
+    Args:
+        interval: Epochs between two writings of ``last.pth``; the last epoch is always written.
+        metric: Name of the validation score; higher is better.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int = 1, metric: str = "dice") -> None:
+        self.interval = interval
+        self.metric = metric
+        self.best: float | None = None
+
+    def after_train_epoch(self, runner) -> None:
+        epoch = runner.epoch + 1
+        if not self._validates_after(runner, epoch) and (epoch % self.interval == 0 or epoch == runner.max_epochs):
+            self._write(runner, "last.pth", epoch)
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        score = (metrics or {}).get(self.metric)
+        # A score that cannot be computed (NaN) is never the best one.
+        improved = score is not None and score == score and (self.best is None or score > self.best)
+        if improved:
+            self.best = float(score)
+            runner.logger.info(f"best {self.metric} so far: {score:.4f} (epoch {runner.epoch}), written to best.pth")
+            self._write(runner, "best.pth", runner.epoch)
+        self._write(runner, "last.pth", runner.epoch)
+
+    def after_train(self, runner) -> None:
+        if self.best is None:
+            runner.logger.info("no validation score: best.pth is the last epoch")
+            self._write(runner, "best.pth", runner.epoch)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint["best_score"] = self.best
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner.resuming:
+            self.best = checkpoint.get("best_score")
+
+    @staticmethod
+    def _validates_after(runner, epoch: int) -> bool:
+        loop = runner.train_loop
+        return runner.val_loop is not None and (epoch % loop.val_interval == 0 or epoch == runner.max_epochs)
+
+    @master_only
+    def _write(self, runner, name: str, epoch: int) -> None:
+        runner.write_checkpoint(Path(runner.work_dir) / name, epoch=epoch)

@@ -1,0 +1,104 @@
+"""What a run leaves to look at: scalars.csv, validation pictures, curves."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process, master_only
+from mmengine.hooks import Hook
+
+from densekit.registry import HOOKS
+
+COLUMNS = ("step", "epoch", "split", "name", "value")
+
+
+@HOOKS.register_module()
+class CsvLogHook(Hook):
+    """Writes ``scalars.csv`` (columns step, epoch, split, name, value) and draws ``curves.png`` from it.
+
+    A resumed run drops the rows that lie after the point it resumes from, so the file reads as one run.
+
+    Args:
+        interval: Iterations between two rows of the training scalars (their mean over the interval).
+    """
+
+    priority = "BELOW_NORMAL"
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+        self._sums: dict[str, list[float]] = {}
+
+    def before_train(self, runner) -> None:
+        if not is_main_process():
+            return
+        self.path = Path(runner.work_dir) / "scalars.csv"
+        kept = []
+        if runner.resuming and self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= runner.iter]
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        for name, value in (outputs or {}).items():
+            self._sums.setdefault(name, []).append(float(value))
+        if (runner.iter + 1) % self.interval == 0:
+            scalars = {name: float(np.mean(values)) for name, values in self._sums.items()}
+            scalars["lr"] = runner.optim_wrapper.get_lr()["lr"][0]
+            self._sums.clear()
+            self._write(runner.iter + 1, runner.epoch + 1, "train", scalars)
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        self._write(runner.iter, runner.epoch, "val", metrics or {})
+        self._draw(runner)
+
+    def after_train(self, runner) -> None:
+        self._draw(runner)
+
+    @master_only
+    def _write(self, step: int, epoch: int, split: str, scalars: dict[str, float]) -> None:
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerows([step, epoch, split, name, f"{value:.6g}"] for name, value in scalars.items())
+
+    @master_only
+    def _draw(self, runner) -> None:
+        from densekit.visualization.curves import write_curves
+
+        write_curves(self.path, Path(runner.work_dir) / "curves.png")
+
+
+@HOOKS.register_module()
+class ValidationPictureHook(Hook):
+    """Writes ``pictures/epoch_NNNN.png``: image, prediction and reference of the first validation cases.
+
+    Args:
+        names: Class names by label value.
+        cases: How many cases the picture shows.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, names: list[str], cases: int = 4) -> None:
+        self.names = names
+        self.cases = cases
+        self._shown: list[dict] = []
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        for i, result in enumerate(outputs or []):
+            if is_main_process() and len(self._shown) < self.cases:
+                image = data_batch["inputs"][i][0]
+                self._shown.append({"image": image.cpu().numpy(), **result})
+
+    @master_only
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        from densekit.visualization.montage import validation_picture
+
+        if self._shown:
+            folder = Path(runner.work_dir) / "pictures"
+            folder.mkdir(exist_ok=True)
+            validation_picture(folder / f"epoch_{runner.epoch:04d}.png", self._shown, names=self.names)
+        self._shown = []

@@ -1,0 +1,250 @@
+"""MMEngine's Runner with checkpoints that are data, and the building of one from a volume config."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner as _Runner
+
+from densekit import __version__
+from densekit.engine.config import VolumePlan
+from densekit.errors import CheckpointError, ConfigError
+from densekit.package import load_checkpoint, load_weights, write_checkpoint
+from densekit.registry import MODELS, RUNNERS
+
+
+class Bf16OptimWrapper(OptimWrapper):
+    """Forward pass under bfloat16 autocast, on the CPU as well as on a GPU; bfloat16 needs no loss scaling."""
+
+    @contextmanager
+    def optim_context(self, model: torch.nn.Module):
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield
+
+
+@RUNNERS.register_module()
+class VolumeRunner(_Runner):
+    """A Runner whose checkpoints hold tensors and plain values, and carry what prediction needs.
+
+    Args:
+        described: The parts of a checkpoint that do not change during the run: ``model_config``, ``preprocessing``, ``labels``,
+            ``inference`` and ``meta`` (see :func:`densekit.package.write_checkpoint`).
+        **runner: Arguments of MMEngine's Runner.
+    """
+
+    def __init__(self, *, described: dict[str, Any], **runner: Any) -> None:
+        self.described = described
+        self.resuming = False
+        super().__init__(**runner)
+
+    def write_checkpoint(self, path: Path, *, epoch: int) -> None:
+        """Write weights, training state and description of the model atomically."""
+        state = {
+            "state_dict": {k: v.detach().cpu().clone() for k, v in self._bare_model().state_dict().items()},
+            "optimizer": self.optim_wrapper.state_dict(),
+            "param_schedulers": [s.state_dict() for s in self.param_schedulers or []],
+            "epoch": epoch,
+            "iter": self.iter,
+        }
+        self.call_hook("before_save_checkpoint", checkpoint=state)
+        weights = state.pop("state_dict")
+        meta = {
+            **self.described["meta"],
+            "epoch": epoch,
+            "iter": self.iter,
+            "seed": self.seed,
+            "best_score": state.get("best_score"),
+            "versions": {"densekit": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        }
+        write_checkpoint(path, **{**self.described, "meta": meta}, state_dict=weights, training=state)
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None) -> dict:
+        """Start from the weights of a checkpoint (``load_from``): they must fit the network exactly."""
+        checkpoint = load_checkpoint(filename)
+        load_weights(self._bare_model(), checkpoint.state_dict, Path(filename))
+        self.call_hook("after_load_checkpoint", checkpoint={"state_dict": checkpoint.state_dict})
+        self._has_loaded = True
+        self.logger.info(f"weights from {filename}")
+        return {}
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Continue a run as if it had never stopped.
+
+        Raises:
+            CheckpointError: if the checkpoint holds no training state, or belongs to another architecture or optimizer.
+        """
+        checkpoint = load_checkpoint(filename, map_location=get_device())
+        state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
+        if "optimizer" not in state:
+            raise CheckpointError(f"{filename}: holds weights only, a run cannot be resumed from it; start from it with --load-from")
+        seed = checkpoint.meta.get("seed")
+        if seed != self.seed:
+            raise CheckpointError(f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed {seed}")
+        self.call_hook("after_load_checkpoint", checkpoint=state)
+        load_weights(self._bare_model(), state["state_dict"], Path(filename))
+        self.train_loop._epoch = state["epoch"]
+        self.train_loop._iter = state["iter"]
+        self.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip(self.param_schedulers or [], state["param_schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self._has_loaded = True
+        self.logger.info(f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}, iteration {self.iter}")
+
+    def load_or_resume(self) -> None:
+        """Resume from ``last.pth`` of the work folder if asked to, else load ``load_from`` if given."""
+        if self._has_loaded:
+            return
+        last = Path(self.work_dir) / "last.pth"
+        if self._resume and last.exists():
+            self.resuming = True
+            self.resume(str(last))
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        if self._resume and not last.exists():
+            self.logger.info(f"--resume: no last.pth in {self.work_dir} yet, starting at epoch 1")
+
+    def dump_config(self) -> None:
+        """The config is written by :func:`build_runner`'s caller, resolved; MMEngine's own dump is not wanted beside it."""
+
+    def _bare_model(self) -> torch.nn.Module:
+        return getattr(self.model, "module", self.model)
+
+
+def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, launcher: str = "none") -> VolumeRunner:
+    """Build the Runner of a volume config.
+
+    Args:
+        plan: The checked config with its data set.
+        work_dir: Where checkpoints, logs and pictures go.
+        resume: Continue from ``work_dir/last.pth`` if there is one.
+        launcher: ``"none"`` or ``"pytorch"`` (started by torchrun).
+    """
+    c, store = plan.config, plan.store
+    model_config = plan.model()
+    model = MODELS.build({**model_config})
+    if c.channels_last:
+        model = model.to(memory_format=torch.channels_last_3d)
+    return VolumeRunner(
+        described={
+            "model_config": model_config,
+            "preprocessing": store.preprocessing.to_dict(),
+            "labels": list(store.labels),
+            "inference": plan.inference(),
+            "meta": {
+                "dataset": store.name,
+                "scored": list(store.scored),
+                "convention": plan.convention,
+                "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
+                "config": str(c.filename and Path(c.filename).name),
+            },
+        },
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=_train_loader(plan, _world_size(launcher)),
+        train_cfg={"by_epoch": True, "max_epochs": c.max_epochs, "val_interval": c.val_interval},
+        optim_wrapper=_optim_wrapper(plan),
+        param_scheduler=plan.schedule() or None,
+        **(_validation(plan) if plan.validates else {}),
+        default_hooks={
+            "logger": {"type": "LoggerHook", "interval": c.log_interval},
+            "checkpoint": {"type": "BestAndLastHook", "interval": c.checkpoint_interval},
+        },
+        custom_hooks=_hooks(plan),
+        load_from=c.load_from,
+        resume=resume,
+        launcher=launcher,
+        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
+        visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
+        default_scope="densekit",
+        randomness={"seed": c.seed, "deterministic": c.deterministic},
+        experiment_name=Path(work_dir).name,
+        cfg={"compile": c.compile} if c.compile else {},
+    )
+
+
+def _train_loader(plan: VolumePlan, world_size: int) -> dict[str, Any]:
+    c = plan.config
+    length = c.iterations_per_epoch * c.batch_size * world_size
+    return {
+        "batch_size": c.batch_size,
+        "num_workers": c.num_workers,
+        "persistent_workers": c.num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "drop_last": True,
+        "sampler": {"type": "VolumePatchSampler"},
+        "collate_fn": {"type": "default_collate"},
+        "dataset": {
+            "type": "VolumePatchDataset",
+            "root": str(plan.root),
+            "split": c.train_split,
+            "patch_size": plan.patch_size,
+            "pipeline": plan.pipeline(),
+            "foreground_ratio": c.foreground_ratio,
+            "batch_size": c.batch_size,
+            "seed": c.seed,
+            "length": length,
+        },
+    }
+
+
+def _validation(plan: VolumePlan) -> dict[str, Any]:
+    c, store = plan.config, plan.store
+    return {
+        "val_dataloader": {
+            "batch_size": 1,
+            "num_workers": min(1, c.num_workers),
+            "sampler": {"type": "DefaultSampler", "shuffle": False},
+            "collate_fn": {"type": "default_collate"},
+            "dataset": {"type": "VolumeDataset", "root": str(plan.root), "split": c.val_split},
+        },
+        "val_cfg": {},
+        "val_evaluator": [
+            {
+                "type": "VolumeMetric",
+                "labels": list(store.labels),
+                "scored": list(store.scored),
+                "convention": plan.convention,
+                "surface": c.surface_metrics,
+            }
+        ],
+    }
+
+
+def _optim_wrapper(plan: VolumePlan) -> dict[str, Any]:
+    c = plan.config
+    if c.amp == "fp16" and not torch.cuda.is_available():
+        raise ConfigError(f"{c.filename}: amp='fp16' needs a GPU (none is usable, `densekit doctor` says why); use amp='bf16' or None")
+    kinds = {None: OptimWrapper, "bf16": Bf16OptimWrapper, "fp16": "AmpOptimWrapper"}
+    return {
+        "type": kinds[c.amp],
+        "optimizer": dict(c.optimizer),
+        "accumulative_counts": c.accumulate,
+        "clip_grad": None if c.clip_grad is None else {"max_norm": c.clip_grad},
+    }
+
+
+def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
+    c = plan.config
+    hooks: list[dict[str, Any] | Hook] = [
+        {"type": "StatelessSeedHook", "seed": c.seed},
+        {"type": "CsvLogHook", "interval": c.log_interval},
+    ]
+    if c.pictures and plan.validates:
+        hooks.append({"type": "ValidationPictureHook", "names": list(plan.store.labels), "cases": c.pictures})
+    if c.ema is not None:
+        hooks.append({"type": "EMAHook", "momentum": c.ema})
+    return hooks + list(c.custom_hooks)
+
+
+def _world_size(launcher: str) -> int:
+    """Number of processes of this run; torchrun tells it before the process group exists."""
+    return 1 if launcher == "none" else int(os.environ["WORLD_SIZE"])

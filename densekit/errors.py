@@ -1,0 +1,40 @@
+"""What a user can cause ends in one of these errors, with the remedy in its message.
+
+A message is one line: where (file, case, option or config key), what is wrong, what was expected, what to do. The command
+line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DensekitError(Exception):
+    """A problem in what the user gave: a file, an option, a config. The message carries the remedy."""
+
+    exit_code = 2
+
+
+class ConfigError(DensekitError):
+    """A config or command-line option that cannot be right: unknown key or name, values that contradict each other."""
+
+
+class DataError(DensekitError):
+    """A data set, volume or label file that cannot be used as it is."""
+
+
+class CheckpointError(DensekitError):
+    """A weights file that cannot be read, or that belongs to another architecture."""
+
+
+class OutputError(DensekitError):
+    """A result that cannot be written: no permission, disk full, path in the way."""
+
+
+def close_names(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Return ``"; did you mean 'a' or 'b'?"`` for the known names closest to ``name``, or ``""`` if none is close."""
+    known = list(known)
+    lowered = {k.lower(): k for k in known}
+    found = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.6)]
+    return f"; did you mean {' or '.join(repr(f) for f in found)}?" if found else ""

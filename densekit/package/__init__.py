@@ -1,0 +1,5 @@
+"""What a trained model is on disk: weights as data, and everything needed to predict with them."""
+
+from densekit.package.checkpoint import Checkpoint, load_checkpoint, load_weights, plain_config, write_checkpoint
+
+__all__ = ["Checkpoint", "load_checkpoint", "load_weights", "plain_config", "write_checkpoint"]

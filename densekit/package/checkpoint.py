@@ -1,0 +1,197 @@
+"""Checkpoints: weights, architecture, preprocessing and labels in one file that is read as data.
+
+A checkpoint is a dictionary of tensors and plain Python values, read with ``torch.load(weights_only=True)``: opening one never
+executes code that came with it. Its ``"densekit"`` entry says everything :mod:`densekit.inference` needs, so that predicting
+needs no config file; the training entries (optimizer, schedulers, random states) serve ``--resume`` alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from densekit import __version__
+from densekit.errors import CheckpointError, ConfigError, close_names
+from densekit.io.atomic import atomic_path
+from densekit.registry import MODELS
+
+FORMAT = 1
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk, read.
+
+    Attributes:
+        path: Where it was read from.
+        model_config: Architecture: a plain dict whose ``type`` values are names of the MODELS registry.
+        preprocessing: ``Preprocessing.to_dict()`` of the data set it was trained on.
+        labels: Class names by label value.
+        inference: Sliding-window settings (window, overlap, batch, weights, mirror_axes).
+        state_dict: Weights (those of the moving average, if one was kept).
+        meta: Plain facts: data set, epoch, iteration, seed, score, versions, scored classes.
+        training: What ``--resume`` needs; empty in a checkpoint exported for prediction.
+    """
+
+    path: Path
+    model_config: dict[str, Any]
+    preprocessing: dict[str, Any]
+    labels: list[str]
+    inference: dict[str, Any]
+    state_dict: dict[str, torch.Tensor]
+    meta: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def build_model(self) -> nn.Module:
+        """Build the network, load its weights and put it in evaluation mode.
+
+        Raises:
+            CheckpointError: if the architecture names a part that is not registered, or the weights do not fit it.
+        """
+        _check_names(self.model_config, self.path)
+        try:
+            model = MODELS.build(dict(self.model_config))
+        except (ConfigError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.path}: its architecture cannot be built here: {error}") from error
+        load_weights(model, self.state_dict, self.path)
+        return model.eval()
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    model_config: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    labels: list[str],
+    inference: Mapping[str, Any],
+    state_dict: Mapping[str, torch.Tensor],
+    meta: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint atomically: a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        OutputError: if the folder cannot be written or the disk is full.
+    """
+    described = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": plain_config(model_config),
+        "preprocessing": dict(preprocessing),
+        "labels": list(labels),
+        "inference": plain_config(inference),
+        "meta": dict(meta),
+    }
+    with atomic_path(Path(path)) as temporary:
+        torch.save({"densekit": described, "state_dict": dict(state_dict), "training": dict(training or {})}, temporary)
+
+
+def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint as data.
+
+    Raises:
+        CheckpointError: if the file is missing, is no checkpoint, holds Python objects, or was not written by densekit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused: it is not plain tensors and values (loading it could run code that came with it); "
+            f"use a checkpoint written by `densekit train`"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint, is it cut short? ({reason})") from error
+    described = content.get("densekit") if isinstance(content, dict) else None
+    if not isinstance(described, dict):
+        raise CheckpointError(
+            f"{path}: these are weights without their preprocessing and labels (not written by `densekit train`); "
+            f"start a training from them with --load-from, then predict with what it writes"
+        )
+    if described["format"] > FORMAT:
+        raise CheckpointError(
+            f"{path}: written by densekit {described['version']} in format {described['format']}, this is densekit "
+            f"{__version__} which reads up to format {FORMAT}; update densekit"
+        )
+    return Checkpoint(
+        path=path,
+        model_config=described["model"],
+        preprocessing=described["preprocessing"],
+        labels=list(described["labels"]),
+        inference=described["inference"],
+        state_dict=content["state_dict"],
+        meta=described["meta"],
+        training=content["training"],
+    )
+
+
+def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load weights into a model they must fit exactly.
+
+    Raises:
+        CheckpointError: naming how many parameters are missing, unexpected or of another shape, with one example of each.
+    """
+    own = model.state_dict()
+    missing = [k for k in own if k not in state_dict]
+    unexpected = [k for k in state_dict if k not in own]
+    shapes = [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape]
+    problems = [
+        f"{len(keys)} {what} (first: {keys[0]}{detail(keys[0])})"
+        for keys, what, detail in (
+            (missing, "missing", lambda k: ""),
+            (unexpected, "unknown to the model", lambda k: ""),
+            (shapes, "of another shape", lambda k: f": {tuple(state_dict[k].shape)}, the model has {tuple(own[k].shape)}"),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{path}: checkpoint of another architecture than {type(model).__name__} as configured: parameters "
+            f"{'; '.join(problems)}; use the config it was trained with"
+        )
+    model.load_state_dict(state_dict)
+
+
+def plain_config(value: Any) -> Any:
+    """Turn a config into plain JSON-like values; a class becomes the name it is registered under.
+
+    Raises:
+        ConfigError: for a class that is in no MODELS registry, or a value that is not data.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain_config(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_config(v) for v in value]
+    if inspect.isclass(value):
+        if MODELS.get(value.__name__) is not value:
+            raise ConfigError(f"{value.__name__} is not registered in MODELS: decorate it with @MODELS.register_module()")
+        return value.__name__
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ConfigError(f"a model config holds plain values only, not {type(value).__name__} ({value!r})")
+
+
+def _check_names(config: Any, path: Path) -> None:
+    """Only names of the registry may stand under ``type``: a dotted path would import whatever it names."""
+    if isinstance(config, Mapping):
+        kind = config.get("type")
+        if kind is not None and (not isinstance(kind, str) or not _NAME.fullmatch(kind) or MODELS.get(kind) is None):
+            known = close_names(str(kind), MODELS.module_dict)
+            raise CheckpointError(f"{path}: names an unknown part type={kind!r}{known}")
+        for child in config.values():
+            _check_names(child, path)
+    elif isinstance(config, (list, tuple)):
+        for child in config:
+            _check_names(child, path)

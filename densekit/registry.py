@@ -1,0 +1,66 @@
+"""Registries of scope ``densekit``, children of MMEngine's: what is registered here is found by MMEngine's tools and back.
+
+A part is an ordinary class; the decorator only adds its name. Modules named in ``locations`` are imported the first time a
+registry is asked for a name, so importing this file costs little. A name that nobody registered is answered with the close ones.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import mmengine.registry as root
+from mmengine.registry import Registry as _Registry
+
+from densekit.errors import ConfigError, close_names
+
+
+def check_config(cfg: Any, registry: _Registry) -> None:
+    """Check that a registry knows the ``type`` of a config dict and that the part it names takes every argument given.
+
+    Raises:
+        ConfigError: naming the close names, or the argument and the close arguments.
+    """
+    if "type" not in cfg:
+        raise ConfigError(f"a {registry.name} config needs a type, this one has only {sorted(cfg)}")
+    part = cfg["type"]
+    if isinstance(part, str):
+        found = registry.get(part)
+        if found is None:
+            known = [name for r in (registry, registry.parent) if r is not None for name in r.module_dict]
+            raise ConfigError(f"type={part!r} is not a registered {registry.name}{close_names(part, known)}")
+        part = found
+    parameters = inspect.signature(part).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in cfg:
+        if key not in parameters and key not in ("type", "_scope_", "init_cfg"):
+            raise ConfigError(f"{part.__name__} takes no argument {key!r}{close_names(key, parameters)}")
+
+
+class Registry(_Registry):
+    """MMEngine's registry, with an answer for a mistyped name or argument."""
+
+    def build(self, cfg: dict | Any, *args, **kwargs) -> Any:
+        """Build the object a config dict describes.
+
+        Raises:
+            ConfigError: if ``cfg['type']`` is registered neither here nor in MMEngine's root registry, or if the part it names
+                does not take one of the arguments.
+        """
+        if isinstance(cfg, dict):
+            check_config(cfg, self)
+        return super().build(cfg, *args, **kwargs)
+
+
+def _child(name: str, parent: _Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope="densekit", locations=list(locations))
+
+
+MODELS = _child("model", root.MODELS, "densekit.models")
+DATASETS = _child("dataset", root.DATASETS, "densekit.datasets")
+DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets")
+TRANSFORMS = _child("transform", root.TRANSFORMS, "densekit.datasets.transforms")
+METRICS = _child("metric", root.METRICS, "densekit.evaluation")
+HOOKS = _child("hook", root.HOOKS, "densekit.engine.hooks")
+RUNNERS = _child("runner", root.RUNNERS, "densekit.engine")
