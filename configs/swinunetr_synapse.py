@@ -1,0 +1,32 @@
+"""MONAI's Swin UNETR (feature size 48) on Synapse, a baseline.
+
+Prepare: densekit prepare synapse PATH/RawData data/synapse
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.monai import *
+
+model = dict(
+    type=VolumeSegmentor,
+    backbone=dict(
+        type=MonaiNetwork,
+        name="SwinUNETR",
+        args=dict(
+            feature_size=48,
+            use_checkpoint=False,
+        ),
+    ),
+    head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
+)
+data_root = "data/synapse"
+mirror_relabel = False
+patch_size = (96, 96, 96)
+# Pure and hybrid transformers train badly with the SGD recipe; this is the recipe of their own papers.
+optimizer = dict(type="AdamW", lr=1e-4, weight_decay=1e-5)
+clip_grad = 12.0
+schedule = [
+    dict(type="LinearLR", start_factor=0.01, end=50),
+    dict(type="CosineAnnealingLR", begin=50, eta_min=0.0),
+]

@@ -1,0 +1,36 @@
+"""MONAI's UNETR on Synapse, a baseline. Its position table fits one size: patch, window and img_size are the same.
+
+Prepare: densekit prepare synapse PATH/RawData data/synapse
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.monai import *
+
+model = dict(
+    type=VolumeSegmentor,
+    backbone=dict(
+        type=MonaiNetwork,
+        name="UNETR",
+        args=dict(
+            img_size=(96, 96, 96),
+            feature_size=16,
+            hidden_size=768,
+            mlp_dim=3072,
+            num_heads=12,
+            norm_name="instance",
+        ),
+    ),
+    head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
+)
+data_root = "data/synapse"
+mirror_relabel = False
+patch_size = (96, 96, 96)
+# Pure and hybrid transformers train badly with the SGD recipe; this is the recipe of their own papers.
+optimizer = dict(type="AdamW", lr=1e-4, weight_decay=1e-5)
+clip_grad = 12.0
+schedule = [
+    dict(type="LinearLR", start_factor=0.01, end=50),
+    dict(type="CosineAnnealingLR", begin=50, eta_min=0.0),
+]

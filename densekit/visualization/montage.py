@@ -1,0 +1,366 @@
+"""Pictures of a volume with its labels: a montage per case, and a sheet of validation slices during training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from densekit.io.atomic import atomic_path
+from densekit.visualization.palette import Color, label_color
+from densekit.visualization.slices import (
+    PLANES,
+    PlaneName,
+    center_of_mass,
+    choose_axial,
+    display_window,
+    label_counts,
+    panel_size,
+    render_slice,
+)
+
+_PANEL = 400  # pixels of the longer side of an axial slice
+_TALLEST = 1.5  # a coronal slice may be this much longer than an axial one before the scale shrinks
+_GAP = 10
+_MARGIN = 18
+_CAPTION = 26
+_SMALL, _LARGE = 17, 24  # text sizes in pixels; pages show the montage at about two thirds of its size
+_LEGEND = 400  # the legend stands to the right of the last row if there are so many pixels, else below
+_THINNEST = 24  # a view with fewer pixels than this (a volume of very few slices) shows nothing
+_BACKGROUND: Color = (18, 19, 22)
+_TEXT: Color = (232, 233, 236)
+_FAINT: Color = (160, 163, 170)
+_PER_ROW = 4
+
+
+@dataclass(frozen=True)
+class ValidationCase:
+    """What :func:`validation_picture` shows of one case.
+
+    Attributes:
+        case_id: Name of the row.
+        image: One channel, ``(D, H, W)``, any intensities.
+        prediction: Label map, ``(D, H, W)`` integer.
+        reference: Label map, ``(D, H, W)`` integer.
+        spacing: Voxel spacing (D, H, W) in mm.
+    """
+
+    case_id: str
+    image: np.ndarray
+    prediction: np.ndarray
+    reference: np.ndarray
+    spacing: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A picture with a caption above it, or without one and ``top`` pixels further down."""
+
+    picture: Image.Image
+    caption: str = ""
+    top: int = 0
+
+    @property
+    def offset(self) -> int:
+        """Pixels from the top of the tile to the top of the picture."""
+        return _CAPTION if self.caption else self.top
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width = max(self.picture.width, int(_font(_SMALL).getlength(self.caption)) + 1)
+        return width, self.picture.height + self.offset
+
+
+def write_montage(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    names: Sequence[str],
+    spacing: Sequence[float],
+    reference: np.ndarray | None = None,
+    title: str = "",
+    window: tuple[float, float] | None = None,
+) -> None:
+    """Write a PNG of a volume with its labels: four axial slices, one coronal and one sagittal, all at one scale.
+
+    The axial slices are spread over the slices that hold labels and chosen to show as many structures as can be;
+    the other two go through the centre of all labelled voxels. Display is radiological (patient's right on the
+    viewer's left).
+
+    Args:
+        path: The PNG file to write.
+        image: Canonical volume, ``(D, H, W)``, native intensities.
+        labels: Label map, ``(D, H, W)`` integer; None for a picture of the image alone.
+        names: Structure names; the index is the label value, ``names[0]`` is the background.
+        spacing: Voxel spacing (D, H, W) in mm.
+        reference: Reference label map, ``(D, H, W)`` integer. Every slice is then shown twice, prediction and
+            reference side by side.
+        title: Heading, usually the case id.
+        window: Intensities shown as black and white. Default: soft tissue (-160 to 240 HU) for CT, else the 0.5 and
+            99.5 percentiles.
+
+    Raises:
+        ValueError: if the arrays do not have one shape or the label maps are not integer.
+        OutputError: if the file cannot be written.
+    """
+    _check(image, labels, reference)
+    maps = [m for m in (labels, reference) if m is not None]
+    window = window or display_window(image)
+    scale = _pixels_per_mm(image.shape, spacing)
+    sources = {"": labels} if reference is None else {"prediction": labels, "reference": reference}
+
+    tiles = []
+    for plane, index in _choose_views(maps, image.shape, spacing, scale):
+        for name, source in sources.items():
+            panel = render_slice(image, source, plane, index, spacing=spacing, pixels_per_mm=scale, window=window)
+            position = f"{plane} {index + 1} / {image.shape[PLANES[plane].axis]}"
+            tiles.append(_Tile(_mark(panel, plane, scale), f"{position}  {name}".rstrip()))
+
+    rows = [_beside(tiles[start : start + _PER_ROW]) for start in range(0, len(tiles), _PER_ROW)]
+    width = max(row.width for row in rows)
+    if maps:
+        space = width - rows[-1].width - _MARGIN
+        if space >= _LEGEND:
+            rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(maps, names, space), top=_CAPTION)], _MARGIN)
+        else:
+            rows.append(_legend(maps, names, width))
+    lines = [(_one_line(title), _LARGE, _TEXT)] if title else []
+    lines.append((_describe(image.shape, spacing, window), _SMALL, _FAINT))
+    _save(path, _below([_text_block(lines, width), *rows]))
+
+
+def validation_picture(
+    path: str | os.PathLike, cases: Sequence[ValidationCase], *, names: Sequence[str], title: str = ""
+) -> None:
+    """Write a PNG with one row per case: image, prediction and reference on one axial slice.
+
+    The slice is the one that holds most of the reference (of the prediction, where the reference is empty).
+
+    Args:
+        path: The PNG file to write.
+        cases: The cases to show, at most four (more would make the picture too long to look at during training).
+        names: Structure names; the index is the label value, ``names[0]`` is the background.
+        title: Heading, for example ``"epoch 12"``.
+
+    Raises:
+        ValueError: for no case, more than four, or arrays that do not fit together.
+        OutputError: if the file cannot be written.
+    """
+    if not 1 <= len(cases) <= 4:
+        raise ValueError(f"a validation picture shows 1 to 4 cases, got {len(cases)}")
+    blocks: list[Image.Image] = []
+    for case in cases:
+        _check(case.image, case.prediction, case.reference)
+        index = _fullest_slice(case.reference, case.prediction)
+        scale, window = _pixels_per_mm(case.image.shape, case.spacing), display_window(case.image)
+        tiles = []
+        columns = {"image": None, "prediction": case.prediction, "reference": case.reference}
+        for name, labels in columns.items():
+            panel = render_slice(
+                case.image, labels, "axial", index, spacing=case.spacing, pixels_per_mm=scale, window=window
+            )
+            tiles.append(_Tile(_mark(panel, "axial", scale), name))
+        row = _beside(tiles)
+        position = f"{_one_line(case.case_id)}   axial {index + 1} / {len(case.image)}"
+        blocks.append(_below([_text_block([(position, _SMALL, _TEXT)], row.width), row], gap=0))
+    width = max(block.width for block in blocks)
+    if title:
+        blocks.insert(0, _text_block([(_one_line(title), _LARGE, _TEXT)], width))
+    blocks.append(_legend([m for case in cases for m in (case.prediction, case.reference)], names, width))
+    _save(path, _below(blocks))
+
+
+def _check(image: np.ndarray, *label_maps: np.ndarray | None) -> None:
+    if image.ndim != 3 or image.size == 0:
+        raise ValueError(f"a volume to show has the shape (D, H, W), got {image.shape}")
+    for labels in label_maps:
+        if labels is None:
+            continue
+        if labels.shape != image.shape:
+            raise ValueError(f"labels of shape {labels.shape} do not fit the image of shape {image.shape}")
+        if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+            raise ValueError(f"labels to show are integers from 0, got {labels.dtype} from {labels.min()}")
+
+
+def _pixels_per_mm(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    depth, height, width = (n * mm for n, mm in zip(shape, spacing, strict=True))
+    return min(_PANEL / max(height, width), _TALLEST * _PANEL / depth)
+
+
+def _choose_views(
+    maps: Sequence[np.ndarray], shape: tuple[int, ...], spacing: Sequence[float], scale: float
+) -> list[tuple[PlaneName, int]]:
+    """Return the slices to show, as (plane, index): axial ones from inferior to superior, then coronal and sagittal."""
+    size = max((int(m.max()) for m in maps), default=0) + 1
+    counts = np.zeros((shape[0], size), np.int64)
+    for labels in maps:
+        found = label_counts(labels)
+        counts[:, : found.shape[1]] += found
+    views: list[tuple[PlaneName, int]] = [("axial", index) for index in choose_axial(counts, _PER_ROW)]
+    labelled = next((m for m in maps if m.any()), None)
+    center = tuple(n // 2 for n in shape) if labelled is None else center_of_mass(labelled)
+    for plane in ("coronal", "sagittal"):
+        if min(panel_size(plane, shape, spacing, scale)) >= _THINNEST:
+            views.append((plane, center[PLANES[plane].axis]))
+    return views
+
+
+def _fullest_slice(reference: np.ndarray, prediction: np.ndarray) -> int:
+    """Return the axial slice with most of the reference; of the prediction where the reference is empty."""
+    for labels in (reference, prediction):
+        voxels = np.count_nonzero(labels, axis=(1, 2))
+        if voxels.any():
+            return int(voxels.argmax())
+    return len(reference) // 2
+
+
+def _describe(shape: Sequence[int], spacing: Sequence[float], window: tuple[float, float]) -> str:
+    depth, height, width = shape
+    return (
+        f"{depth} slices of {height} × {width}   "
+        f"pixel {spacing[1]:.3g} × {spacing[2]:.3g} mm, slice {spacing[0]:.3g} mm   "
+        f"window {window[0]:.4g} to {window[1]:.4g}"
+    )
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Matplotlib brings DejaVu Sans along, so the text looks the same on every machine and knows more than ASCII.
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _one_line(text: str) -> str:
+    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be drawn.
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _fit(text: str, size: int, width: int) -> str:
+    """Shorten ``text`` with an ellipsis until it is at most ``width`` pixels wide."""
+    if _font(size).getlength(text) <= width:
+        return text
+    while text and _font(size).getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _mark(panel: np.ndarray, plane: PlaneName, pixels_per_mm: float) -> Image.Image:
+    """Write the patient directions at the edges, and a bar with its length in mm."""
+    picture = Image.fromarray(panel)
+    draw = ImageDraw.Draw(picture)
+    width, height = picture.size
+    style = {"font": _font(_SMALL), "fill": _TEXT, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
+    top, bottom, left, right = PLANES[plane].letters
+    if height >= 3 * 20:
+        draw.text((width / 2, 4), top, anchor="mt", **style)
+        draw.text((width / 2, height - 4), bottom, anchor="mb", **style)
+    if width >= 3 * 20:
+        draw.text((5, height / 2), left, anchor="lm", **style)
+        draw.text((width - 5, height / 2), right, anchor="rm", **style)
+    _scale_bar(draw, picture.size, pixels_per_mm)
+    return picture
+
+
+def _scale_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], pixels_per_mm: float) -> None:
+    width, height = size
+    lengths = [unit * ten for ten in (0.1, 1, 10, 100, 1000) for unit in (1, 2, 5)]
+    millimetres = max((n for n in lengths if n * pixels_per_mm <= 0.35 * width), default=lengths[0])
+    right, bottom = width - 8, height - 8
+    left = right - millimetres * pixels_per_mm
+    draw.rectangle((left - 1, bottom - 4, right + 1, bottom + 1), fill=(0, 0, 0))
+    draw.rectangle((left, bottom - 3, right, bottom), fill=_TEXT)
+    text = f"{millimetres:g} mm"
+    draw.text(
+        (right, bottom - 8),
+        text,
+        anchor="rb",
+        font=_font(_SMALL - 2),
+        fill=_TEXT,
+        stroke_width=2,
+        stroke_fill=(0, 0, 0),
+    )
+
+
+def _beside(tiles: Sequence[_Tile], gap: int = _GAP) -> Image.Image:
+    """Put tiles beside each other, aligned at the top."""
+    sizes = [tile.size for tile in tiles]
+    canvas = Image.new(
+        "RGB", (sum(w for w, _ in sizes) + gap * (len(tiles) - 1), max(h for _, h in sizes)), _BACKGROUND
+    )
+    draw = ImageDraw.Draw(canvas)
+    x = 0
+    for tile, (width, _) in zip(tiles, sizes, strict=True):
+        draw.text((x, 2), tile.caption, font=_font(_SMALL), fill=_FAINT)
+        canvas.paste(tile.picture, (x, tile.offset))
+        x += width + gap
+    return canvas
+
+
+def _below(blocks: Sequence[Image.Image], gap: int = _GAP) -> Image.Image:
+    """Put pictures below each other, aligned at the left."""
+    size = (max(block.width for block in blocks), sum(block.height + gap for block in blocks) - gap)
+    canvas = Image.new("RGB", size, _BACKGROUND)
+    y = 0
+    for block in blocks:
+        canvas.paste(block, (0, y))
+        y += block.height + gap
+    return canvas
+
+
+def _text_block(lines: Sequence[tuple[str, int, Color]], width: int) -> Image.Image:
+    """Draw lines of text, each with its size in pixels and colour, shortened to ``width``."""
+    canvas = Image.new("RGB", (width, sum(size + 8 for _, size, _ in lines)), _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    y = 0
+    for text, size, color in lines:
+        draw.text((0, y), _fit(text, size, width), font=_font(size), fill=color)
+        y += size + 8
+    return canvas
+
+
+def _legend(maps: Sequence[np.ndarray], names: Sequence[str], width: int) -> Image.Image:
+    """Draw names and colours of the labels that occur, and say in words which of the named ones do not."""
+    present = sorted({int(value) for labels in maps for value in np.flatnonzero(label_counts(labels).any(axis=0))})
+    absent = [_one_line(name) for value, name in enumerate(names) if value > 0 and value not in present]
+    shown = [_one_line(names[value]) if value < len(names) else f"label {value}" for value in present]
+    font, swatch, line, gap = _font(_SMALL), 16, 28, 24
+
+    column = max((swatch + 10 + int(font.getlength(name)) + gap for name in shown), default=width)
+    columns = max(1, min((width + gap) // column, len(shown)))
+    rows = -(-len(shown) // columns) if shown else 0
+    lines = _wrap(f"Not found: {', '.join(absent)}", width) if absent else []
+    canvas = Image.new("RGB", (width, max(1, line * (rows + len(lines)))), _BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    for i, (value, name) in enumerate(zip(present, shown, strict=True)):
+        x, y = (i // rows) * column, (i % rows) * line  # read down the columns
+        draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
+        draw.text((x + swatch + 10, y), _fit(name, _SMALL, width - swatch - 10), font=font, fill=_TEXT)
+    for i, text in enumerate(lines):
+        draw.text((0, (rows + i) * line + 4), text, font=font, fill=_FAINT)
+    return canvas
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break ``text`` at spaces into lines of at most ``width`` pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and _font(_SMALL).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [_fit(line, _SMALL, width) for line in lines]
+
+
+def _save(path: str | os.PathLike, picture: Image.Image) -> None:
+    framed = ImageOps.expand(picture, border=_MARGIN, fill=_BACKGROUND)
+    with atomic_path(path) as temporary:
+        framed.save(temporary, format="PNG")
