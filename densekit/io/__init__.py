@@ -1,0 +1,34 @@
+"""Volumes in and out: NIfTI, NRRD and MetaImage files, the grid they are on, and outputs that appear by rename."""
+
+from densekit.io.atomic import atomic_path, output_error, write_json_atomic, write_text_atomic
+from densekit.io.geometry import Geometry
+from densekit.io.volume import (
+    VOLUME_SUFFIXES,
+    Volume,
+    check_intensities,
+    read_geometry,
+    read_label,
+    read_volume,
+    volume_stem,
+    volume_suffix,
+)
+from densekit.io.writing import labels_json, write_image, write_label
+
+__all__ = [
+    "VOLUME_SUFFIXES",
+    "Geometry",
+    "Volume",
+    "atomic_path",
+    "check_intensities",
+    "labels_json",
+    "output_error",
+    "read_geometry",
+    "read_label",
+    "read_volume",
+    "volume_stem",
+    "volume_suffix",
+    "write_image",
+    "write_json_atomic",
+    "write_label",
+    "write_text_atomic",
+]

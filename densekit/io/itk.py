@@ -1,0 +1,159 @@
+"""NRRD and MetaImage files, through SimpleITK."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from densekit.errors import DataError
+from densekit.io.geometry import Geometry
+from densekit.io.nifti import skew_notes
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+_LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
+_AGAIN = "copy or export the file again"
+
+
+def read_itk(path: Path) -> tuple[np.ndarray, Geometry, list[str]]:
+    """Read ``.nrrd``, ``.mha`` or ``.mhd``.
+
+    Returns:
+        Array ``(i, j, k)`` in the order of the file, integer where the values are, else float32; its grid; notes.
+
+    Raises:
+        DataError: if the file is not a sound three-dimensional scalar volume.
+    """
+    import SimpleITK as sitk
+
+    geometry, notes, reader = _open(path)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _data_error(path, error) from error
+    # SimpleITK's arrays are (z, y, x); a 4D file of one volume has a leading 1.
+    array = sitk.GetArrayFromImage(image).reshape(geometry.shape[::-1]).T
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinite, which is reported with its count
+            array = array.astype(np.float32, copy=False)
+    return array, geometry, notes
+
+
+def read_itk_grid(path: Path) -> tuple[Geometry, list[str]]:
+    """Read the grid alone, without the voxels.
+
+    Raises:
+        DataError: as :func:`read_itk`, but for what only the voxels show.
+    """
+    geometry, notes, _ = _open(path)
+    return geometry, notes
+
+
+def _open(path: Path) -> tuple[Geometry, list[str], SimpleITK.ImageFileReader]:
+    import SimpleITK as sitk
+
+    head = _head(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _data_error(path, error) from error
+    _check_kind(path, reader)
+    shape, affine = _shape(path, reader), _affine(path, reader, head)
+    try:
+        geometry = Geometry(shape, affine)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; correct the axes in the header or {_AGAIN}") from error
+    notes = []
+    if not re.search(rb"^(TransformMatrix|Rotation|Orientation|space|space dimension)\s*[=:]", head, re.MULTILINE):
+        notes.append("the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does")
+    return geometry, notes + skew_notes(geometry), reader
+
+
+def _shape(path: Path, reader: SimpleITK.ImageFileReader) -> tuple[int, int, int]:
+    size = reader.GetSize()
+    shown = " x ".join(map(str, size))
+    if len(size) < 3:
+        raise DataError(f"{path}: is a 2D file (shape {shown}), expected a 3D volume; stack the slices to one volume")
+    if min(size) < 1:
+        raise DataError(f"{path}: has an axis without voxels (shape {shown}); {_AGAIN}")
+    if max(size[3:], default=1) > 1:
+        raise DataError(
+            f"{path}: has {len(size)} dimensions (shape {shown}), expected one 3D volume; save the volume you want as "
+            f"a file of its own"
+        )
+    return size[:3]
+
+
+def _affine(path: Path, reader: SimpleITK.ImageFileReader, head: bytes) -> np.ndarray:
+    """Return the map from voxel index to RAS mm (ITK's is to LPS mm)."""
+    # ITK would take a negative spacing as a flipped axis; nobody means that.
+    if re.search(rb"^(ElementSpacing|ElementSize|spacings)[ \t]*[=:](.*[ \t])?-[.\d]", head, re.MULTILINE):
+        raise DataError(f"{path}: negative spacing in the header, expected positive mm; {_AGAIN}")
+    spacing = np.array(reader.GetSpacing()[:3])
+    if not np.isfinite(spacing).all() or spacing.min() <= 0:
+        shown = " x ".join(f"{length:g}" for length in spacing)
+        raise DataError(
+            f"{path}: voxels of {shown} mm (zero or NaN spacing), expected positive numbers; correct the header"
+        )
+    ndim = reader.GetDimension()
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(reader.GetDirection(), (ndim, ndim))[:3, :3] * spacing
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return _LPS_TO_RAS @ affine
+
+
+def _head(path: Path) -> bytes:
+    """Return the beginning of the file, where the text of its header is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: cannot be read ({reason}); check its permissions and the disk") from error
+    if not head:
+        raise DataError(f"{path}: the file is empty; {_AGAIN}")
+    return head
+
+
+def _check_kind(path: Path, reader: SimpleITK.ImageFileReader) -> None:
+    """Refuse what does not have one real number per voxel."""
+    import SimpleITK as sitk
+
+    if reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise DataError(
+            f"{path}: holds complex numbers, expected one real number per voxel; save the magnitude as float32"
+        )
+    components = reader.GetNumberOfComponents()
+    if components > 1 and any(key.startswith("Segment0") for key in reader.GetMetaDataKeys()):
+        raise DataError(
+            f"{path}: is a segmentation of {components} overlapping layers, expected one layer; in 3D Slicer, export "
+            f"it as a labelmap (Segmentations > Export to labelmap) and save that"
+        )
+    if components > 1:
+        raise DataError(
+            f"{path}: has {components} numbers per voxel (colour or vector), expected one; save each as a file of "
+            f"its own"
+        )
+
+
+def _data_error(path: Path, error: RuntimeError) -> DataError:
+    """Turn SimpleITK's page of C++ into one line."""
+    text = str(error)
+    if "Unable to determine ImageIO" in text:
+        return DataError(f"{path}: unreadable header, this is not what its name says; {_AGAIN}")
+    if "File cannot be read" in text:
+        return DataError(
+            f"{path}: truncated, or the file with its voxels is missing beside it (.mhd names a .raw file); {_AGAIN}"
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if "[nrrd]" in text:  # a chain from the outermost function in, the last one knows
+        reason = re.sub(r"^(\[nrrd\] )?(\w+: )?", "", lines[-1])
+    else:
+        reason = re.sub(r"^.*ERROR: (\w+\(0x[0-9a-f]+\): )?", "", next((x for x in lines if "ERROR" in x), lines[-1]))
+    return DataError(f"{path}: unreadable or damaged ({reason}); {_AGAIN}")

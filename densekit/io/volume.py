@@ -1,0 +1,192 @@
+"""Reading volumes: NIfTI, NRRD and MetaImage files to arrays on the canonical grid.
+
+Integers stay integers. What had to be assumed or repaired stands in ``Volume.notes``; what cannot be used is refused
+with one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from densekit.errors import DataError
+from densekit.io.geometry import Geometry
+from densekit.io.itk import read_itk, read_itk_grid
+from densekit.io.nifti import read_nifti, read_nifti_grid
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""Endings of the files that :func:`read_volume` reads, in lower case."""
+
+_LABEL_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A volume on its canonical grid.
+
+    Attributes:
+        array: ``(C, D, H, W)``, contiguous, of the stored integer type or float32.
+        geometry: The grid of the file, and the way back to it.
+        path: Where it was read.
+        notes: What was assumed or repaired, for the user to read once.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+def volume_suffix(path: str | os.PathLike) -> str | None:
+    """Return the ending by which a file is a volume (``".nii.gz"``, in lower case), or None if it is none."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix) and name != suffix), None)
+
+
+def volume_stem(path: str | os.PathLike) -> str:
+    """Return the file name without its ending: ``"scan"`` for ``scan.nii.gz``."""
+    name = Path(path).name
+    return name[: -len(volume_suffix(path) or "") or None]
+
+
+def read_volume(path: str | os.PathLike) -> Volume:
+    """Read an image volume.
+
+    Args:
+        path: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` or ``.mhd`` file with one number per voxel.
+
+    Returns:
+        The volume, array ``(1, D, H, W)``: integer where the values of the file are (``scl_slope`` and ``scl_inter``
+        applied), else float32.
+
+    Raises:
+        DataError: if the file cannot be read or used; also for NaN or infinite voxels.
+    """
+    path = Path(path)
+    array, geometry, notes = (read_nifti if _is_nifti(path) else read_itk)(path)
+    canonical = np.ascontiguousarray(geometry.to_canonical(array))[None]
+    _check_finite(path, canonical)
+    return Volume(canonical, geometry, path, tuple(notes))
+
+
+def read_label(path: str | os.PathLike) -> Volume:
+    """Read a label map: as :func:`read_volume`, but the values must be integers from 0 on.
+
+    Returns:
+        The label map, array ``(1, D, H, W)`` of the smallest of uint8, uint16, uint32 that holds its values.
+
+    Raises:
+        DataError: if the file cannot be read or used; for negative values and values that are not integers.
+    """
+    volume = read_volume(path)
+    array, notes = volume.array, volume.notes
+    if array.dtype.kind == "f":
+        rounded = np.rint(array)
+        apart = np.abs(array - rounded)
+        if apart.max() > _LABEL_ROUNDING:
+            example = float(array.reshape(-1)[int(apart.argmax())])
+            raise DataError(
+                f"{path}: has values that are not integers (such as {example:g}), expected a label map; give the label "
+                f"file, or if it was resampled, resample it again with nearest-neighbour interpolation"
+            )
+        if apart.any():
+            notes += ("values within 0.001 of an integer: rounded",)
+        array = rounded
+    low, high = array.min().item(), array.max().item()
+    if low < 0:
+        raise DataError(
+            f"{path}: has negative values (such as {low:g}), expected a label map of integers from 0 on; give the "
+            f"label file, or replace these values, e.g. by 0"
+        )
+    dtype = next((t for t in (np.uint8, np.uint16, np.uint32) if high <= np.iinfo(t).max), None)
+    if dtype is None:
+        raise DataError(f"{path}: has values up to {high:g}, expected a label map; give the label file")
+    return Volume(array.astype(dtype, copy=False), volume.geometry, volume.path, notes)
+
+
+def read_geometry(path: str | os.PathLike) -> Geometry:
+    """Read the grid of a volume from its header, without the voxels.
+
+    Raises:
+        DataError: if the header cannot be read or used.
+    """
+    path = Path(path)
+    geometry, _ = (read_nifti_grid if _is_nifti(path) else read_itk_grid)(path)
+    return geometry
+
+
+def check_intensities(volume: Volume) -> None:
+    """Check that a scan has contents: finite voxels, and not all of one value.
+
+    Raises:
+        DataError: if it has NaN or infinite voxels, or every voxel of a channel has the same value.
+    """
+    _check_finite(volume.path, volume.array)
+    for channel in volume.array:
+        low = channel.min()
+        if low == channel.max():
+            raise DataError(
+                f"{volume.path}: is empty, every voxel is {low:g}; check that this is the scan and export it again"
+            )
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
+    # NaN and infinity show in the extremes: no mask of the volume's size unless something is wrong.
+    if array.dtype.kind != "f" or (np.isfinite(array.min()) and np.isfinite(array.max())):
+        return
+    nans = int(np.isnan(array).sum())
+    infinite = int(np.isinf(array).sum())
+    raise DataError(
+        f"{path}: {nans} voxels are NaN and {infinite} infinite (or beyond float32) of {array.size}, expected numbers; "
+        f"replace them by the value of the background, e.g. with numpy.nan_to_num"
+    )
+
+
+def _is_nifti(path: Path) -> bool:
+    """Look at the path before it is read: True for NIfTI, False for what ITK reads.
+
+    Raises:
+        DataError: if there is no file, or none that can be read.
+    """
+    supported = ", ".join(VOLUME_SUFFIXES)
+    try:
+        path.stat()
+        inside = sorted(path.iterdir())[:5] if path.is_dir() else []
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if path.is_dir():
+        if any(map(_is_dicom, inside)):
+            raise DataError(
+                f"{path}: is a folder of DICOM files, which are not read yet; convert it first, e.g. "
+                f"`dcm2niix -z y -o OUTPUT_FOLDER {path}`"
+            )
+        raise DataError(f"{path}: is a folder, expected one volume file ({supported}); give the file inside it")
+    suffix = volume_suffix(path)
+    if suffix is None and _is_dicom(path):
+        raise DataError(
+            f"{path}: is a DICOM file, which is not read yet; convert its folder first, e.g. "
+            f"`dcm2niix -z y -o OUTPUT_FOLDER {path.parent}`"
+        )
+    if suffix is None and path.suffix.lower() in (".hdr", ".img"):
+        raise DataError(
+            f"{path}: header and voxels in two files are not read; convert them, e.g. "
+            f"`nibabel.save(nibabel.load('{path.with_suffix('.hdr')}'), '{path.with_suffix('.nii.gz').name}')`"
+        )
+    if suffix is None:
+        raise DataError(f"{path}: unknown kind of file, expected one of {supported}; convert it, e.g. with 3D Slicer")
+    return suffix in (".nii", ".nii.gz")
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() in (".dcm", ".ima"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
