@@ -1,0 +1,108 @@
+"""The ledger of an output folder (``predictions.json``): what each result was made of, to resume and audit a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from densekit import __version__
+from densekit.errors import OutputError
+from densekit.inference.cases import Case
+from densekit.io import output_error, write_json_atomic
+
+FORMAT = 1
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Ledger:
+    """What is known of the results in an output folder; every change is on disk at once, by rename.
+
+    Args:
+        path: The ledger file. One that exists is read and continued.
+        weights: sha256 of the checkpoint of this run.
+        settings: Inference settings of this run that may change a result.
+
+    Raises:
+        OutputError: if the file cannot be read, or is no ledger.
+    """
+
+    def __init__(self, path: Path, *, weights: str, settings: Mapping[str, Any]):
+        self.path = path
+        self.weights = weights
+        self.settings = json.loads(json.dumps(settings))  # as they come back from the file: lists, not tuples
+        self.is_new = not path.exists()
+        self.content = {"format": FORMAT, "status": "new", "cases": {}} if self.is_new else self._read()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise output_error(self.path, error) from error
+        except ValueError:
+            content = None
+        if isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("cases"), dict):
+            return content
+        raise OutputError(f"{self.path}: is not a ledger of densekit predictions; move it away or choose another --out")
+
+    def start(self, **facts: Any) -> None:
+        """Note what is the same for all cases of this run."""
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        self.content |= {"densekit": __version__, "versions": versions, "weights_sha256": self.weights, **facts}
+        self.finish("running")
+
+    def record(self, case: Case, **facts: Any) -> None:
+        """Note what became of a case.
+
+        Raises:
+            OutputError: if the ledger cannot be written.
+        """
+        self.content["cases"][case.id] = {
+            "inputs": [str(path) for path in case.paths],
+            "densekit": __version__,
+            "weights_sha256": self.weights,
+            "settings": self.settings,
+            **facts,
+        }
+        write_json_atomic(self.path, self.content)
+
+    def finish(self, status: str) -> None:
+        """Note how the run stands: ``"running"``, ``"finished"``, ``"interrupted"`` or ``"stopped: <reason>"``."""
+        self.content["status"] = status
+        write_json_atomic(self.path, self.content)
+
+    def entry(self, case: Case) -> dict[str, Any] | None:
+        """The entry of a case, if there is one."""
+        return self.content["cases"].get(case.id)
+
+    def mismatch(self, case: Case, output: Path) -> str | None:
+        """Say why an existing result is not what this run would make of the case; None if it is.
+
+        File hashes decide, not dates or names.
+        """
+        entry = self.entry(case)
+        if entry is None or entry["status"] != "ok":
+            return "not made by densekit, as far as its ledger says"
+        if entry["weights_sha256"] != self.weights:
+            return "made with other weights"
+        if entry["settings"] != self.settings or entry["densekit"] != __version__:
+            return "made with other settings or another version"
+        if entry["inputs_sha256"] != [sha256(path) for path in case.paths]:
+            return "made from another scan of that name"
+        if entry["output_sha256"] != sha256(output):
+            return "changed since it was made"
+        return None
