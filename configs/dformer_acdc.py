@@ -9,10 +9,12 @@ from mmengine.config import read_base
 with read_base():
     from ._base_.dformer import *
 
-model = dict(
-    backbone=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
-    neck=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
-    head=dict(patch=(1, 4, 4), loss=dict(loss=dict(batch_dice=False))),
+model.merge(
+    dict(
+        backbone=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
+        neck=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
+        head=dict(patch=(1, 4, 4), loss=dict(loss=dict(batch_dice=False))),
+    )
 )
 data_root = "data/acdc"
 patch_size = (16, 160, 160)

@@ -23,7 +23,7 @@ model = dict(
 data_root = "data/synapse"
 mirror_relabel = False
 patch_size = (96, 96, 96)
-# Pure and hybrid transformers train badly with the SGD recipe; this is the recipe of their own papers.
+# AdamW with warm-up and cosine decay, as these networks are usually trained.
 optimizer = dict(type="AdamW", lr=1e-4, weight_decay=1e-5)
 clip_grad = 12.0
 schedule = [

@@ -7,16 +7,17 @@ or on other keys is derived here and nowhere else, after all overrides, so that 
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
+from mmengine.config.utils import ConfigParsingError
 
 from densekit.datasets.store import Store, open_store
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.registry import HOOKS, check_config
+from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 
 OPTIONAL_KEYS = ("notes",)
 AMP = (None, "bf16", "fp16")
@@ -43,8 +44,12 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: no such config file{nearby}")
     try:
         config = Config.fromfile(path)
-    except (SyntaxError, ImportError, AttributeError, NameError) as error:
-        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        for key, value in list(config.items()):  # what the file imports is looked up here
+            if callable(value):  # a class or function, not a key
+                config.pop(key)
+    except (SyntaxError, ImportError, AttributeError, NameError, ConfigParsingError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
     for option in options:
         apply_option(config, option)
     check_keys(config, path)
@@ -83,10 +88,14 @@ def check_keys(config: Config, path: Path) -> None:
     known = [*Config.fromfile(default_config_path()), *OPTIONAL_KEYS]
     for key in config:
         if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}{close_names(key, known)} (configs/_base_/volume.py lists all keys)")
+            raise ConfigError(
+                f"{path}: unknown key {key!r}{close_names(key, known)} (configs/_base_/volume.py lists all keys)"
+            )
     missing = [key for key in known if key not in config and key not in OPTIONAL_KEYS]
     if missing:
-        raise ConfigError(f"{path}: missing {missing[0]!r}: start it with `with read_base(): from ._base_.volume import *`")
+        raise ConfigError(
+            f"{path}: missing {missing[0]!r}: start it with `with read_base(): from ._base_.volume import *`"
+        )
 
 
 class VolumePlan:
@@ -120,31 +129,30 @@ class VolumePlan:
             value = c[key]
             if len(value) != 3 or any(not isinstance(n, int) or n < 1 for n in value):
                 raise ConfigError(f"{c.filename}: {key}={value!r}, expected three positive whole numbers (D, H, W)")
-        for key in ("batch_size", "iterations_per_epoch", "max_epochs", "val_interval", "accumulate", "log_interval", "checkpoint_interval"):
+        for key in (
+            "batch_size",
+            "iterations_per_epoch",
+            "max_epochs",
+            "val_interval",
+            "accumulate",
+            "log_interval",
+            "checkpoint_interval",
+        ):
             if not isinstance(c[key], int) or c[key] < 1:
                 raise ConfigError(f"{c.filename}: {key}={c[key]!r}, expected a positive whole number")
         if not self.cases(c.train_split):
-            raise DataError(f"{self.root}: split {c.train_split!r} has no cases; the data set has {self._split_sizes()}")
+            raise DataError(
+                f"{self.root}: split {c.train_split!r} has no cases; the data set has {self._split_sizes()}"
+            )
         check_config(c.optimizer, OPTIMIZERS)
         for schedule in c.schedule:
             check_config(schedule, PARAM_SCHEDULERS)
         for hook in c.custom_hooks:
             check_config(hook, HOOKS)
 
-    def _split_sizes(self) -> str:
-        return ", ".join(f"{name}: {len(ids)}" for name, ids in self.store.splits.items())
-
     def cases(self, split: str | None) -> list[str]:
-        """Case ids of a split, or of several joined by ``+``."""
-        if split is None:
-            return []
-        ids = []
-        for name in split.split("+"):
-            if name not in self.store.splits:
-                known = close_names(name, self.store.splits)
-                raise ConfigError(f"{self.config.filename}: no split {name!r} in {self.root}{known} (it has {self._split_sizes()})")
-            ids += self.store.splits[name]
-        return ids
+        """Case ids of a split, or of several joined by ``+``; none for None."""
+        return [] if split is None else self.store.ids(split)
 
     @property
     def validates(self) -> bool:
@@ -160,8 +168,20 @@ class VolumePlan:
         return self.config.convention or self.store.convention
 
     def inference(self) -> dict[str, Any]:
-        """Sliding-window settings, with the training patch as window unless another is given."""
-        return {"window": list(self.patch_size), **_plain(self.config.inference)}
+        """Sliding-window settings: the training patch as window unless another is given, mirror axes by number.
+
+        Test-time mirroring is named anatomically in a config, as in training; a left-right mirror swaps the paired labels.
+        """
+        from densekit.datasets.transforms.mirror import ANATOMICAL_AXES, AnatomicalMirror
+
+        settings = {"window": list(self.patch_size), **_plain(self.config.inference)}
+        axes = settings.get("mirror_axes", ())
+        pairs = [list(pair) for pair in self.store.mirror_pairs]
+        AnatomicalMirror(axes, swap=pairs, labels=self.store.labels)  # refuses an unknown axis or an unpaired side
+        settings["mirror_axes"] = [ANATOMICAL_AXES[axis] for axis in axes]
+        if "left-right" in axes:
+            settings["mirror_swaps"] = [[self.store.labels.index(name) for name in pair] for pair in pairs]
+        return settings
 
     def model(self) -> dict[str, Any]:
         """The network's config with class and channel counts of the data set filled in.
@@ -174,14 +194,15 @@ class VolumePlan:
         head, backbone = model.get("head"), model.get("backbone")
         if not isinstance(head, dict) or not isinstance(backbone, dict):
             raise ConfigError(f"{self.config.filename}: model needs a backbone and a head, each a dict with a type")
-        for part, key, count, unit in (
-            (head, "num_classes", classes, "classes with the background"),
-            (backbone, "in_channels", channels, "image channels"),
-        ):
+        counts = [(backbone, "in_channels", channels, "image channels"), (head, "num_classes", classes, "classes")]
+        # A whole network as backbone (MonaiNetwork) ends in classes as well.
+        if _takes(backbone["type"], "num_classes"):
+            counts.append((backbone, "num_classes", classes, "classes"))
+        for part, key, count, unit in counts:
             if part.setdefault(key, count) != count:
                 raise ConfigError(
-                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit}; leave the key out, it "
-                    f"is read from the data set"
+                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the background "
+                    f"counts as one); leave the key out, it is read from the data set"
                 )
         model["inference"] = self.inference()
         return model
@@ -191,18 +212,18 @@ class VolumePlan:
         from densekit.datasets.transforms import nnunet_augmentation
 
         pipeline = self.config.train_pipeline
-        if pipeline == "none":
+        if pipeline is None:
             return []
+        if isinstance(pipeline, str) and pipeline != "nnunet":
+            raise ConfigError(
+                f"{self.config.filename}: train_pipeline={pipeline!r}{close_names(pipeline, ['nnunet'])}, expected "
+                f"'nnunet', None or a list of transforms"
+            )
         if pipeline != "nnunet":
-            if isinstance(pipeline, str):
-                raise ConfigError(
-                    f"{self.config.filename}: train_pipeline={pipeline!r}{close_names(pipeline, ['nnunet', 'none'])}, expected 'nnunet', "
-                    f"'none' or a list of transforms"
-                )
             return _plain(pipeline)
         return nnunet_augmentation(
             self.patch_size,
-            mirror_axes=tuple(self.config.mirror_axes),
+            mirror_axes=self.config.mirror_axes,
             mirror_pairs=self.store.mirror_pairs if self.config.mirror_relabel else None,
             labels=self.store.labels,
         )
@@ -214,12 +235,21 @@ class VolumePlan:
         for given in self.config.schedule:
             s = {"by_epoch": True, **_plain(given)}
             total = self.config.max_epochs if s["by_epoch"] else iterations
-            if s["type"] == "CosineAnnealingLR" and "T_max" not in s:
-                s["T_max"] = total - s.get("begin", 0)
-            if s["type"] not in ("MultiStepLR", "StepLR", "ExponentialLR"):
+            if s["type"] == "CosineAnnealingLR":
+                s.setdefault("T_max", total - s.get("begin", 0))
+            if s["type"] == "PolyLR":
+                # MMEngine reaches eta_min in the last epoch, which would train nothing; nnU-Net's rule is
+                # lr * (1 - epoch / max_epochs)^power with epochs from 0.
+                s.setdefault("end", total + 1)
+            elif s["type"] not in ("MultiStepLR", "StepLR", "ExponentialLR"):
                 s.setdefault("end", total)
             schedules.append(s)
         return schedules
+
+
+def _takes(part: type | str, argument: str) -> bool:
+    found = MODELS.get(part) if isinstance(part, str) else part
+    return found is not None and argument in inspect.signature(found).parameters
 
 
 def _plain(value: Any) -> Any:

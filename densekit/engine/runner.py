@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner as _Runner
+from mmengine.runner.utils import set_random_seed
 
 from densekit import __version__
 from densekit.engine.config import VolumePlan
 from densekit.errors import CheckpointError, ConfigError
 from densekit.package import load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import MODELS, RUNNERS
+
+
+LONGEST_MESSAGE = 25
+"""Lines; a log message with more is kept off the screen."""
 
 
 class Bf16OptimWrapper(OptimWrapper):
@@ -46,6 +54,14 @@ class VolumeRunner(_Runner):
         self.resuming = False
         super().__init__(**runner)
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """MMEngine's logger; its long listings (environment, order of the hooks) go to the file, not to the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: record.getMessage().count("\n") < LONGEST_MESSAGE)
+        return logger
+
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
         """Write weights, training state and description of the model atomically."""
         state = {
@@ -67,7 +83,9 @@ class VolumeRunner(_Runner):
         }
         write_checkpoint(path, **{**self.described, "meta": meta}, state_dict=weights, training=state)
 
-    def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None) -> dict:
+    def load_checkpoint(
+        self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
+    ) -> dict:
         """Start from the weights of a checkpoint (``load_from``): they must fit the network exactly."""
         checkpoint = load_checkpoint(filename)
         load_weights(self._bare_model(), checkpoint.state_dict, Path(filename))
@@ -85,10 +103,14 @@ class VolumeRunner(_Runner):
         checkpoint = load_checkpoint(filename, map_location=get_device())
         state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
         if "optimizer" not in state:
-            raise CheckpointError(f"{filename}: holds weights only, a run cannot be resumed from it; start from it with --load-from")
+            raise CheckpointError(
+                f"{filename}: holds weights only, a run cannot be resumed from it; start from it with --load-from"
+            )
         seed = checkpoint.meta.get("seed")
         if seed != self.seed:
-            raise CheckpointError(f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed {seed}")
+            raise CheckpointError(
+                f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed {seed}"
+            )
         self.call_hook("after_load_checkpoint", checkpoint=state)
         load_weights(self._bare_model(), state["state_dict"], Path(filename))
         self.train_loop._epoch = state["epoch"]
@@ -129,7 +151,10 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         launcher: ``"none"`` or ``"pytorch"`` (started by torchrun).
     """
     c, store = plan.config, plan.store
+    if launcher == "pytorch":
+        join_processes()
     model_config = plan.model()
+    set_random_seed(c.seed, deterministic=c.deterministic)  # the Runner would do it only after the weights are drawn
     model = MODELS.build({**model_config})
     if c.channels_last:
         model = model.to(memory_format=torch.channels_last_3d)
@@ -149,11 +174,11 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         },
         model=model,
         work_dir=str(work_dir),
-        train_dataloader=_train_loader(plan, _world_size(launcher)),
+        train_dataloader=_train_loader(plan),
         train_cfg={"by_epoch": True, "max_epochs": c.max_epochs, "val_interval": c.val_interval},
         optim_wrapper=_optim_wrapper(plan),
         param_scheduler=plan.schedule() or None,
-        **(_validation(plan) if plan.validates else {}),
+        **(_validation(plan, work_dir) if plan.validates else {}),
         default_hooks={
             "logger": {"type": "LoggerHook", "interval": c.log_interval},
             "checkpoint": {"type": "BestAndLastHook", "interval": c.checkpoint_interval},
@@ -162,18 +187,37 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         load_from=c.load_from,
         resume=resume,
         launcher=launcher,
-        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
         visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
         default_scope="densekit",
         randomness={"seed": c.seed, "deterministic": c.deterministic},
         experiment_name=Path(work_dir).name,
-        cfg={"compile": c.compile} if c.compile else {},
+        # Without a list of device ids the wrapper takes the device that the model is on, be it a GPU or the CPU.
+        cfg={"model_wrapper_cfg": {"type": "MMDistributedDataParallel"}, **({"compile": True} if c.compile else {})},
     )
 
 
-def _train_loader(plan: VolumePlan, world_size: int) -> dict[str, Any]:
+def join_processes() -> None:
+    """Join the process group that torchrun set up: NCCL with one GPU per process, gloo without GPUs.
+
+    MMEngine's own start asks for a GPU. A process that hangs is given up after five minutes rather than thirty.
+
+    Raises:
+        ConfigError: if the process was not started by torchrun.
+    """
+    if "RANK" not in os.environ:
+        raise ConfigError(
+            "--launcher pytorch: not started by torchrun; run torchrun --nproc_per_node=N tools/train.py CONFIG --launcher pytorch"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, timeout=timedelta(minutes=5))
+
+
+def _train_loader(plan: VolumePlan) -> dict[str, Any]:
     c = plan.config
-    length = c.iterations_per_epoch * c.batch_size * world_size
+    length = c.iterations_per_epoch * c.batch_size * get_world_size()
     return {
         "batch_size": c.batch_size,
         "num_workers": c.num_workers,
@@ -196,7 +240,7 @@ def _train_loader(plan: VolumePlan, world_size: int) -> dict[str, Any]:
     }
 
 
-def _validation(plan: VolumePlan) -> dict[str, Any]:
+def _validation(plan: VolumePlan, work_dir: Path) -> dict[str, Any]:
     c, store = plan.config, plan.store
     return {
         "val_dataloader": {
@@ -214,6 +258,7 @@ def _validation(plan: VolumePlan) -> dict[str, Any]:
                 "scored": list(store.scored),
                 "convention": plan.convention,
                 "surface": c.surface_metrics,
+                "collect_dir": str(work_dir / ".collect"),
             }
         ],
     }
@@ -222,7 +267,9 @@ def _validation(plan: VolumePlan) -> dict[str, Any]:
 def _optim_wrapper(plan: VolumePlan) -> dict[str, Any]:
     c = plan.config
     if c.amp == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(f"{c.filename}: amp='fp16' needs a GPU (none is usable, `densekit doctor` says why); use amp='bf16' or None")
+        raise ConfigError(
+            f"{c.filename}: amp='fp16' needs a GPU (none is usable, `densekit doctor` says why); use amp='bf16' or None"
+        )
     kinds = {None: OptimWrapper, "bf16": Bf16OptimWrapper, "fp16": "AmpOptimWrapper"}
     return {
         "type": kinds[c.amp],
@@ -236,7 +283,7 @@ def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
     c = plan.config
     hooks: list[dict[str, Any] | Hook] = [
         {"type": "StatelessSeedHook", "seed": c.seed},
-        {"type": "CsvLogHook", "interval": c.log_interval},
+        {"type": "CsvLogHook", "names": list(plan.store.labels), "interval": c.log_interval},
     ]
     if c.pictures and plan.validates:
         hooks.append({"type": "ValidationPictureHook", "names": list(plan.store.labels), "cases": c.pictures})
@@ -244,7 +291,3 @@ def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
         hooks.append({"type": "EMAHook", "momentum": c.ema})
     return hooks + list(c.custom_hooks)
 
-
-def _world_size(launcher: str) -> int:
-    """Number of processes of this run; torchrun tells it before the process group exists."""
-    return 1 if launcher == "none" else int(os.environ["WORLD_SIZE"])

@@ -10,6 +10,7 @@ from densekit.datasets.store import open_store
 from densekit.engine.config import VolumePlan, load_config
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation import ScoreTable, score_case
+from densekit.evaluation.score import check_settings
 from densekit.inference.predictor import VolumePredictor
 
 logger = logging.getLogger("densekit")
@@ -63,6 +64,7 @@ def test(
     if not ids:
         raise DataError(f"{plan.root}: split {split!r} has no cases; choose another with --split")
     convention = convention or plan.convention
+    check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     scores, failures = [], {}
     for done, case_id in enumerate(ids):
         if progress:
@@ -82,7 +84,7 @@ def test(
             )
         except DensekitError as error:
             failures[case_id] = str(error)
-    table = ScoreTable(scores, failures=failures, convention=convention)
+    table = ScoreTable(scores, failures=failures)
     folder = Path(out) if out else Path(checkpoint).parent
     table.to_csv(folder / "scores.csv")
     table.to_json(folder / "scores.json")

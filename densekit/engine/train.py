@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from mmengine.dist import is_main_process
 from densekit.engine.config import VolumePlan, load_config
 from densekit.engine.runner import VolumeRunner, build_runner
 from densekit.errors import ConfigError, OutputError
-from densekit.io.atomic import write_text_atomic
+from densekit.io.atomic import write_json_atomic
 from densekit.package import plain_config
 
 
@@ -53,7 +52,12 @@ def train(
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
     cfg = load_config(config, options)
-    for key, value in (("load_from", load_from and str(load_from)), ("seed", seed), ("deterministic", deterministic or None), ("amp", amp)):
+    for key, value in (
+        ("load_from", load_from and str(load_from)),
+        ("seed", seed),
+        ("deterministic", deterministic or None),
+        ("amp", amp),
+    ):
         if value is not None:
             cfg[key] = value
     plan = VolumePlan(cfg, data)
@@ -65,17 +69,21 @@ def train(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: the work folder cannot be made ({error.strerror}); choose another with --work-dir") from error
+        raise OutputError(
+            f"{folder}: the work folder cannot be made ({error.strerror}); choose another with --work-dir"
+        ) from error
     runner = build_runner(plan, folder, resume=resume, launcher=launcher)
     if is_main_process():
-        write_text_atomic(folder / "config.json", json.dumps(resolved(plan), indent=2))
+        write_json_atomic(folder / "config.json", resolved(plan))
         for note in describe(plan):
             runner.logger.info(note)
     started = time.perf_counter()
     runner.train()
     if is_main_process():
         minutes = (time.perf_counter() - started) / 60
-        runner.logger.info(f"trained {runner.epoch} epochs in {minutes:.1f} minutes: {folder / 'best.pth'}, curves in {folder / 'curves.png'}")
+        runner.logger.info(
+            f"trained {runner.epoch} epochs in {minutes:.1f} minutes: {folder / 'best.pth'}, curves in {folder / 'curves.png'}"
+        )
     return runner
 
 

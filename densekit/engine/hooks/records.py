@@ -10,6 +10,8 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 
 from densekit.registry import HOOKS
+from densekit.visualization.curves import write_curves
+from densekit.visualization.montage import ValidationCase, validation_picture
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
 
@@ -21,12 +23,14 @@ class CsvLogHook(Hook):
     A resumed run drops the rows that lie after the point it resumes from, so the file reads as one run.
 
     Args:
+        names: Class names by label value, for the colours of the curves.
         interval: Iterations between two rows of the training scalars (their mean over the interval).
     """
 
     priority = "BELOW_NORMAL"
 
-    def __init__(self, interval: int = 50) -> None:
+    def __init__(self, names: list[str], interval: int = 50) -> None:
+        self.names = names
         self.interval = interval
         self._sums: dict[str, list[float]] = {}
 
@@ -45,7 +49,7 @@ class CsvLogHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         for name, value in (outputs or {}).items():
-            self._sums.setdefault(name, []).append(float(value))
+            self._sums.setdefault(name, []).append(float(value.detach()))
         if (runner.iter + 1) % self.interval == 0:
             scalars = {name: float(np.mean(values)) for name, values in self._sums.items()}
             scalars["lr"] = runner.optim_wrapper.get_lr()["lr"][0]
@@ -66,9 +70,7 @@ class CsvLogHook(Hook):
 
     @master_only
     def _draw(self, runner) -> None:
-        from densekit.visualization.curves import write_curves
-
-        write_curves(self.path, Path(runner.work_dir) / "curves.png")
+        write_curves(self.path, Path(runner.work_dir) / "curves.png", names=self.names)
 
 
 @HOOKS.register_module()
@@ -85,20 +87,26 @@ class ValidationPictureHook(Hook):
     def __init__(self, names: list[str], cases: int = 4) -> None:
         self.names = names
         self.cases = cases
-        self._shown: list[dict] = []
+        self._shown: list[ValidationCase] = []
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         for i, result in enumerate(outputs or []):
             if is_main_process() and len(self._shown) < self.cases:
-                image = data_batch["inputs"][i][0]
-                self._shown.append({"image": image.cpu().numpy(), **result})
+                self._shown.append(
+                    ValidationCase(
+                        case_id=result["case_id"],
+                        image=data_batch["inputs"][i][0].cpu().numpy(),
+                        prediction=result["prediction"].numpy(),
+                        reference=result["label"].cpu().numpy(),
+                        spacing=[float(s) for s in result["spacing"]],
+                    )
+                )
 
     @master_only
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        from densekit.visualization.montage import validation_picture
-
         if self._shown:
             folder = Path(runner.work_dir) / "pictures"
             folder.mkdir(exist_ok=True)
-            validation_picture(folder / f"epoch_{runner.epoch:04d}.png", self._shown, names=self.names)
+            title = f"epoch {runner.epoch}, mean Dice {(metrics or {}).get('dice', float('nan')):.3f}"
+            validation_picture(folder / f"epoch_{runner.epoch:04d}.png", self._shown, names=self.names, title=title)
         self._shown = []

@@ -1,0 +1,53 @@
+"""A tiny D-Former (our size, not the paper's) on phantoms: the config of `make demo`, minutes on 2 CPU cores.
+
+Prepare: densekit prepare phantom RAW --train 12; densekit prepare synapse RAW/RawData data/phantom --classes 8 --spacing 5 3 3
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.volume import *
+
+from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
+from densekit.models.backbones.dformer import DFormer
+from densekit.models.heads.patch_expanding_head import PatchExpandingHead
+from densekit.models.losses.deep_supervision import DeepSupervisionLoss
+from densekit.models.losses.dice_ce import DiceCELoss
+from densekit.models.necks.dformer_decoder import DFormerDecoder
+
+model = dict(
+    type=VolumeSegmentor,
+    backbone=dict(
+        type=DFormer, widths=(32, 64, 128), depths=(2, 2, 2), heads=(2, 4, 8), patch=(2, 2, 2), unit=(4, 4, 4)
+    ),
+    neck=dict(
+        type=DFormerDecoder,
+        in_channels=(32, 64, 128),
+        depths=(2, 2),
+        heads=(2, 4),
+        patch=(2, 2, 2),
+        unit=(4, 4, 4),
+    ),
+    head=dict(
+        type=PatchExpandingHead,
+        in_channels=(32, 64),
+        patch=(2, 2, 2),
+        deep_supervision=2,
+        loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),
+    ),
+)
+data_root = "data/phantom"
+patch_size = (32, 64, 64)
+batch_size = 2
+iterations_per_epoch = 50
+max_epochs = 20
+val_interval = 5
+num_workers = 1
+foreground_ratio = 0.5
+train_pipeline = None
+optimizer = dict(type="AdamW", lr=1e-3, weight_decay=1e-2)
+schedule = [
+    dict(type="LinearLR", start_factor=0.05, end=50, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False),
+]
+log_interval = 25

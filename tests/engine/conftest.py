@@ -1,0 +1,85 @@
+"""A prepared data set of bright blobs, and a config that learns them in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densekit.datasets.prepare.source import CaseSource, SourceDataset
+from densekit.datasets.store import write_store
+from densekit.engine.config import default_config_path
+from densekit.io import Geometry, write_image, write_label
+
+CONFIG = """
+from mmengine.config import read_base
+
+with read_base():
+    from {base} import *
+
+from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
+from densekit.models.backbones.dformer import DFormer
+from densekit.models.heads.patch_expanding_head import PatchExpandingHead
+from densekit.models.necks.dformer_decoder import DFormerDecoder
+
+model = dict(
+    type=VolumeSegmentor,
+    backbone=dict(type=DFormer, widths=(8, 16), depths=(2, 2), heads=(1, 2), patch=(2, 2, 2), unit=(2, 2, 2), drop_path=0.2),
+    neck=dict(type=DFormerDecoder, in_channels=(8, 16), depths=(2,), heads=(1,), patch=(2, 2, 2), unit=(2, 2, 2)),
+    head=dict(type=PatchExpandingHead, in_channels=(8,), patch=(2, 2, 2), deep_supervision=1),
+)
+patch_size = (8, 12, 12)
+batch_size = 2
+iterations_per_epoch = 4
+max_epochs = 4
+val_interval = 2
+num_workers = 0
+optimizer = dict(type="AdamW", lr=1e-2)
+log_interval = 2
+{more}
+"""
+
+
+def make_case(folder: Path, name: str, seed: int) -> tuple[Path, Path]:
+    """One scan of 16x20x18 voxels with two bright boxes, written as NIfTI."""
+    rng = np.random.default_rng(seed)
+    geometry = Geometry((18, 20, 16), np.diag([1.5, 1.5, 2.0, 1.0]))
+    label = np.zeros((16, 20, 18), np.uint8)
+    for value in (1, 2):
+        corner = rng.integers(1, 9, 3)
+        label[tuple(slice(c, c + 6) for c in corner)] = value
+    image = (rng.normal(0, 10, label.shape) + 80 * label.astype(float)).astype(np.int16)
+    paths = folder / f"{name}.nii.gz", folder / f"{name}_label.nii.gz"
+    write_image(paths[0], image, geometry)
+    write_label(paths[1], label, geometry, like=paths[0], names=["background", "near", "far"])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Folder with 4 training, 2 validation and 2 test cases of 2 classes."""
+    folder = tmp_path_factory.mktemp("blobs")
+    (folder / "raw").mkdir()
+    cases = []
+    for number, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2):
+        image, label = make_case(folder / "raw", f"case{number}", number)
+        cases.append(CaseSource(f"case{number}", (image,), label, split))
+    source = SourceDataset(
+        "blobs", "test", ("MR",), ("background", "near", "far"), tuple(cases), normalization="zscore", spacing=None
+    )
+    write_store(source, folder / "data")
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory):
+    """Function that writes a config file in a folder of its own; keyword arguments replace keys, ``more`` adds lines."""
+
+    def write(more="", **keys):
+        folder = tmp_path_factory.mktemp("config")
+        (folder / "volume_defaults.py").write_text(default_config_path().read_text())
+        lines = "\n".join([more, *(f"{key} = {value!r}" for key, value in keys.items())])
+        path = folder / "tiny.py"
+        path.write_text(CONFIG.format(base=".volume_defaults", more=lines))
+        return path
+
+    return write
