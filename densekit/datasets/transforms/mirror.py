@@ -1,0 +1,110 @@
+"""Mirroring along anatomical axes, with left and right labels exchanged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.transforms import Randomizable, Transform
+
+from densekit.errors import ConfigError, close_names
+from densekit.registry import TRANSFORMS
+
+# Canonical volumes are (D, H, W) with the index growing towards superior, posterior and left.
+ANATOMICAL_AXES = {"superior-inferior": 0, "anterior-posterior": 1, "left-right": 2}
+
+# "left kidney", "kidney_right", "KidneyLeft"; not "bright"
+_SIDED = re.compile(r"(?<![A-Za-z])(?i:left|right)(?![a-z])|Left|Right")
+
+
+@TRANSFORMS.register_module()
+class AnatomicalMirror(Randomizable, Transform):
+    """Mirror anatomical axes at random; a left-right mirror exchanges the values of paired labels.
+
+    A mirrored left kidney looks like a right kidney, so it must be labelled as one. Without a table of pairs the
+    left-right axis is therefore refused where a class name says left or right.
+
+    Args:
+        axes: Any of ``"left-right"``, ``"anterior-posterior"``, ``"superior-inferior"``.
+        prob: Probability of mirroring, for each axis on its own.
+        swap: Pairs of class names that change places in a left-right mirror.
+        labels: Class names by label value; needed for the left-right axis unless ``relabel`` is False.
+        relabel: False mirrors without touching labels, which teaches a network that sides do not matter. The
+            published nnFormer recipe (the stand-in for D-Former's) does this, and so does nnU-Net; use it to reproduce
+            them, or for classes called left and right that are not mirror images (the ventricles of the heart).
+
+    Raises:
+        ConfigError: for an unknown axis or class name, or a left-right mirror that would mislabel a side.
+    """
+
+    def __init__(
+        self,
+        axes: Sequence[str] = tuple(ANATOMICAL_AXES),
+        prob: float = 0.5,
+        swap: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[str] | None = None,
+        relabel: bool = True,
+    ) -> None:
+        for axis in axes:
+            if axis not in ANATOMICAL_AXES:
+                raise ConfigError(
+                    f"AnatomicalMirror: unknown axis {axis!r}, expected {', '.join(ANATOMICAL_AXES)}"
+                    f"{close_names(axis, ANATOMICAL_AXES)}"
+                )
+        self.axes = tuple(axes)
+        self.prob = prob
+        self._exchange = None
+        if relabel and "left-right" in self.axes:
+            self._exchange = _exchange_table(swap or (), labels)
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        drawn = [
+            axis
+            for axis, chance in zip(self.axes, self.R.uniform(size=len(self.axes)), strict=True)
+            if chance < self.prob
+        ]
+        if not drawn:
+            return data
+        dims = [ANATOMICAL_AXES[axis] + 1 for axis in drawn]
+        sample = {**data, "inputs": torch.flip(data["inputs"], dims)}
+        if "label" in data:
+            label = torch.flip(data["label"], dims)
+            if self._exchange is not None and "left-right" in drawn:
+                label = self._exchange.to(label.dtype)[label.long()]
+            sample["label"] = label
+        return sample
+
+
+def _exchange_table(swap: Sequence[Sequence[str]], labels: Sequence[str] | None) -> torch.Tensor | None:
+    """Return the label value after a left-right mirror for each value before it, or None if no label changes."""
+    if labels is None:
+        raise ConfigError(
+            "AnatomicalMirror: a left-right mirror needs labels=[class names] to know whether sides are told apart; "
+            "give them, leave 'left-right' out of axes, or set relabel=False to mirror without touching labels"
+        )
+    labels = list(labels)
+    table = torch.arange(len(labels))
+    paired = [name for pair in swap for name in pair]
+    for pair in swap:
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ConfigError(f"AnatomicalMirror: swap has {pair!r}, expected pairs of two class names")
+    for name in paired:
+        if name not in labels:
+            raise ConfigError(f"AnatomicalMirror: swap names {name!r}, which is not a class{close_names(name, labels)}")
+        if paired.count(name) > 1:
+            raise ConfigError(
+                f"AnatomicalMirror: swap names {name!r} more than once; each class has one partner at most"
+            )
+    sided = [name for name in labels if _SIDED.search(name) and name not in paired]
+    if sided:
+        raise ConfigError(
+            f"AnatomicalMirror: a left-right mirror would mislabel {', '.join(map(repr, sided))}; pair them in swap, "
+            f"as in swap=[('left kidney', 'right kidney')], leave 'left-right' out of axes, or set relabel=False to "
+            f"mirror without touching labels, as the published nnFormer recipe does"
+        )
+    for one, other in swap:
+        first, second = labels.index(one), labels.index(other)
+        table[first], table[second] = second, first
+    return table if paired else None

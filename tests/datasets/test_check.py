@@ -1,0 +1,118 @@
+"""densekit check finds what is planted, names the case, and is quiet about a sound data set."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from densekit.cli import main
+from densekit.io import Geometry, write_image, write_label
+
+
+def write_raw(folder, cases=8):
+    """A plain folder of image/label pairs: one bright box each."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for number in range(cases):
+        geometry = Geometry((14, 12, 10), np.diag([1.0, 1.0, 2.0, 1.0]))
+        rng = np.random.default_rng(number)
+        label = np.zeros((10, 12, 14), np.uint8)
+        label[2:6, 3:8, 4 : 8 + number % 2] = 1
+        image = (rng.normal(0, 5, label.shape) + 50 * label).astype(np.int16)
+        write_image(folder / "images" / f"c{number}.nii.gz", image, geometry)
+        write_label(folder / "labels" / f"c{number}.nii.gz", label, geometry, like=None, names=None)
+    return folder
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return write_raw(tmp_path / "raw")
+
+
+@pytest.fixture
+def prepared(raw, tmp_path):
+    assert main(["prepare", "folder", str(raw), str(tmp_path / "data"), "--labels", "box", "--channels", "MR"]) == 0
+    return tmp_path / "data"
+
+
+def run(capsys, *arguments):
+    capsys.readouterr()
+    status = main(["check", *map(str, arguments)])
+    return status, capsys.readouterr()
+
+
+def test_a_sound_data_set_has_no_errors(prepared, raw, capsys):
+    for arguments in ([prepared], [raw, "--kind", "folder"]):
+        status, output = run(capsys, *arguments)
+        assert status == 0, output
+        assert "8 cases checked, 0 errors" in output.out
+
+
+def test_the_same_scan_in_two_splits_is_an_error(raw, tmp_path, capsys):
+    shutil.copy(raw / "images" / "c0.nii.gz", raw / "images" / "c1.nii.gz")
+    (tmp_path / "s.csv").write_text(
+        "case,split\n" + "".join(f"c{i},{'val' if i == 1 else 'train'}\n" for i in range(8))
+    )
+    assert main(["prepare", "folder", str(raw), str(tmp_path / "data"), "--splits", str(tmp_path / "s.csv")]) == 0
+    status, output = run(capsys, tmp_path / "data")
+    assert status == 2
+    assert "the same scan is there as c0, c1, in different splits" in output.out
+
+
+def test_damaged_arrays_are_found(prepared, capsys):
+    label = np.load(prepared / "cases" / "c2" / "label.npy")
+    np.save(prepared / "cases" / "c2" / "label.npy", label + 5)
+    np.save(prepared / "cases" / "c3" / "label.npy", label[:4])
+    np.save(prepared / "cases" / "c4" / "label.npy", np.roll(label, 3, axis=0))
+    (prepared / "cases" / "c5" / "image.npy").write_bytes(b"nothing")
+    status, output = run(capsys, prepared)
+    assert status == 2
+    for words in (
+        "c2: ",
+        "holds value 6",
+        "c3: ",
+        "the image (",
+        "c4: ",
+        "does not belong to label.npy",
+        "c5: ",
+        "cannot be read",
+    ):
+        assert words in output.out
+    assert "4 errors" in output.out
+
+
+def test_an_organ_out_of_line_is_a_warning_with_its_volume(raw, tmp_path, capsys):
+    geometry = Geometry((14, 12, 10), np.diag([1.0, 1.0, 2.0, 1.0]))
+    tiny = np.zeros((10, 12, 14), np.uint8)
+    tiny[5, 5, 5] = 1
+    (raw / "labels" / "c7.nii.gz").unlink()
+    write_label(raw / "labels" / "c7.nii.gz", tiny, geometry, like=None, names=None)
+    status, output = run(capsys, raw, "--kind", "folder", "--json", tmp_path / "findings.json")
+    assert status == 0
+    assert "warning: c7: " in output.out
+    assert "0.002 ml" in output.out
+    findings = json.loads((tmp_path / "findings.json").read_text())["findings"]
+    assert [f["case"] for f in findings if "ml" in f["message"]] == ["c7"]
+
+
+def test_raw_problems_name_case_and_file(raw, capsys):
+    geometry = Geometry((14, 12, 9), np.diag([1.0, 1.0, 2.0, 1.0]))
+    (raw / "labels" / "c3.nii.gz").unlink()
+    write_label(raw / "labels" / "c3.nii.gz", np.zeros((9, 12, 14), np.uint8), geometry, like=None, names=None)
+    whole = (raw / "images" / "c4.nii.gz").read_bytes()
+    (raw / "images" / "c4.nii.gz").write_bytes(whole[: len(whole) // 2])
+    status, output = run(capsys, raw, "--kind", "folder")
+    assert status == 2
+    assert "error: c3: " in output.out
+    assert "different grids" in output.out
+    assert "error: c4: " in output.out
+
+
+def test_what_cannot_be_checked_is_said(tmp_path, raw, capsys):
+    status, output = run(capsys, raw)
+    assert (status, "--kind" in output.err) == (2, True)
+    status, output = run(capsys, tmp_path / "nothing")
+    assert (status, "no such folder" in output.err) == (2, True)
+    status, output = run(capsys, raw, "--encoding", "raw")
+    assert (status, "--kind synapse" in output.err) == (2, True)
