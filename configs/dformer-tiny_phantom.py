@@ -1,6 +1,6 @@
 """A tiny D-Former (our size, not the paper's) on phantoms: the config of `make demo`, minutes on 2 CPU cores.
 
-Prepare: densekit prepare phantom RAW --train 12; densekit prepare synapse RAW/RawData data/phantom --classes 8 --spacing 5 3 3
+Prepare: densekit prepare phantom RAW --train 12; densekit prepare synapse RAW/RawData data/phantom --classes 8 --spacing 6 4 4
 """
 
 from mmengine.config import read_base
@@ -37,7 +37,7 @@ model = dict(
     ),
 )
 data_root = "data/phantom"
-patch_size = (32, 64, 64)
+patch_size = (24, 48, 48)
 batch_size = 2
 iterations_per_epoch = 50
 max_epochs = 20

@@ -1,17 +1,19 @@
-"""Data and a 20-minute recipe for 2 CPU cores: MSD Task04, hippocampus in brain MRI, anterior and posterior part.
+"""Data and a 20-minute recipe for 2 CPU cores: MSD Task04, anterior and posterior hippocampus in brain MRI.
 
-Prepare: densekit prepare msd PATH/Task04_Hippocampus data/hippocampus
+The crops hold one hippocampus, of either side, so a left/right mirror changes no label; a mirror along the other axes would
+turn anterior into posterior, or the brain upside down.
 """
 
 data_root = "data/hippocampus"
 patch_size = (40, 56, 40)
 batch_size = 4
 num_workers = 1
+mirror_axes = ("left-right",)
 optimizer = dict(type="AdamW", lr=1e-3, weight_decay=1e-2)
 schedule = [
     dict(type="LinearLR", start_factor=0.05, end=50, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False),
 ]
+ema = 0.005
 foreground_ratio = 0.5
 val_interval = 5
-# The crops hold one hippocampus, of either side, so a left/right mirror changes no label.

@@ -1,0 +1,13 @@
+"""What holds for every test."""
+
+import pytest
+from mmengine.registry import DefaultScope
+
+import densekit  # noqa: F401  before mmcv and mmdet, as in every program that uses its operators
+
+
+@pytest.fixture(autouse=True)
+def default_scope_of_its_own():
+    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may depend on another's."""
+    yield
+    DefaultScope._instance_dict.clear()
