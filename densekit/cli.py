@@ -21,11 +21,15 @@ INTERRUPTED = 130
 
 def build_parser() -> argparse.ArgumentParser:
     """All verbs with their options."""
-    parser = argparse.ArgumentParser(prog="densekit", description="Dense prediction for CT, MRI and images: train, score, predict.")
+    parser = argparse.ArgumentParser(
+        prog="densekit", description="Dense prediction for CT, MRI and images: train, score, predict."
+    )
     parser.add_argument("--version", action="version", version=f"densekit {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, add, run, text in VERBS:
-        verb = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        verb = verbs.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         add(verb)
         verb.set_defaults(run=run)
@@ -35,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status (0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C)."""
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("densekit").setLevel(logging.DEBUG if arguments.debug else logging.INFO)
     # torchvision and MONAI announce optional parts they lack at import; densekit says what matters itself.
     logging.getLogger("torch").setLevel(logging.ERROR)
     try:
@@ -48,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if arguments.debug:
             traceback.print_exc()
-        print(f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, nothing is half-written", file=sys.stderr)
+        print(
+            f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, nothing is half-written",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: not an error. Python would complain again when it flushes at exit.
@@ -66,7 +74,12 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
-    p.add_argument("--launcher", choices=("none", "pytorch"), default="none", help="pytorch: started by torchrun, one process per GPU")
+    p.add_argument(
+        "--launcher",
+        choices=("none", "pytorch"),
+        default="none",
+        help="pytorch: started by torchrun, one process per GPU",
+    )
     _add_options(p)
 
 
@@ -94,8 +107,12 @@ def _add_test(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", help="best.pth or last.pth")
     p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
     p.add_argument("--split", default="test", help="split to score, several joined by +")
-    p.add_argument("--out", metavar="PATH", help="folder for scores.csv and scores.json (default: beside the checkpoint)")
-    p.add_argument("--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)")
+    p.add_argument(
+        "--out", metavar="PATH", help="folder for scores.csv and scores.json (default: beside the checkpoint)"
+    )
+    p.add_argument(
+        "--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)"
+    )
     p.add_argument("--no-surface", action="store_true", help="Dice only, without HD95 and surface Dice")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     _add_options(p)
@@ -126,7 +143,9 @@ def _add_predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), folders of volumes, or globs")
     p.add_argument("--out", metavar="PATH", default="predictions", help="where to write")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    p.add_argument("--overlap", type=float, help="overlap of neighbouring windows, 0 to below 1 (default: the checkpoint's)")
+    p.add_argument(
+        "--overlap", type=float, help="overlap of neighbouring windows, 0 to below 1 (default: the checkpoint's)"
+    )
     p.add_argument("--batch", type=int, help="windows per forward pass (default: the checkpoint's)")
     p.add_argument("--overwrite", action="store_true", help="replace predictions that are already there")
 
@@ -142,16 +161,32 @@ def _predict(a: argparse.Namespace) -> int:
 
 # --- prepare --------------------------------------------------------------------------------------------------------------------
 def _add_prepare(p: argparse.ArgumentParser) -> None:
-    p.add_argument("kind", choices=("synapse", "acdc", "msd", "nnunet", "folder", "phantom"), help="what the raw data are; phantom makes some")
+    p.add_argument(
+        "kind",
+        choices=("synapse", "acdc", "msd", "nnunet", "folder", "phantom"),
+        help="what the raw data are; phantom makes some",
+    )
     p.add_argument("raw", help="folder of the raw data (phantom: the folder to make)")
     p.add_argument("out", nargs="?", help="prepared folder, e.g. data/synapse (not for phantom)")
-    p.add_argument("--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files")
+    p.add_argument(
+        "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
+    )
     p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default 13)")
     p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default 3)")
-    p.add_argument("--splits", metavar="FILE", help="msd, nnunet, folder: CSV with columns case,split, or nnU-Net's splits_final.json")
+    p.add_argument(
+        "--splits",
+        metavar="FILE",
+        help="msd, nnunet, folder: CSV with columns case,split, or nnU-Net's splits_final.json",
+    )
     p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
     p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
-    p.add_argument("--spacing", type=float, nargs=3, metavar=("D", "H", "W"), help="target spacing in mm (default: the data set's rule)")
+    p.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("D", "H", "W"),
+        help="target spacing in mm (default: the data set's rule)",
+    )
     p.add_argument("--native", action="store_true", help="no resampling")
     p.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="cases prepared side by side")
     p.add_argument("--train", type=int, default=10, help="phantom: training cases")
@@ -171,7 +206,9 @@ def _prepare(a: argparse.Namespace) -> int:
 def _add_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("path", help="prepared folder, or raw data with --kind")
     p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw data")
-    p.add_argument("--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files")
+    p.add_argument(
+        "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
+    )
     p.add_argument("--json", metavar="FILE", help="write the findings there as well")
 
 
@@ -214,13 +251,24 @@ def _doctor(a: argparse.Namespace) -> int:
 
 
 def _add_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override keys of the config, e.g. optimizer.lr=0.02")
+    p.add_argument(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override keys of the config, e.g. optimizer.lr=0.02",
+    )
 
 
 VERBS: list[tuple[str, Callable, Callable, str]] = [
     ("train", _add_train, _train, "Train a network from a config file and a prepared data set."),
     ("test", _add_test, _test, "Score a checkpoint on the scans of a split, on their own grids."),
-    ("predict", _add_predict, _predict, "Predict volumes: label maps on the input's grid, volumes in ml, pictures, a report."),
+    (
+        "predict",
+        _add_predict,
+        _predict,
+        "Predict volumes: label maps on the input's grid, volumes in ml, pictures, a report.",
+    ),
     ("prepare", _add_prepare, _prepare, "Bring raw data into the form that training reads, or make phantoms."),
     ("check", _add_check, _check, "Is this data set sound?"),
     ("models", _add_models, _models, "List the registered networks and parts."),

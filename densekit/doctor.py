@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 
 PIP = f"{sys.executable} -m pip install"
-ORIGINALS = {"mmengine": "onedl-mmengine", "mmcv": "onedl-mmcv", "mmdet": "onedl-mmdetection", "mmsegmentation": "onedl-mmsegmentation"}
+ORIGINALS = {
+    "mmengine": "onedl-mmengine",
+    "mmcv": "onedl-mmcv",
+    "mmdet": "onedl-mmdetection",
+    "mmsegmentation": "onedl-mmsegmentation",
+}
 # torchvision's minor version that was built for a torch minor version: 0.x belongs to 2.(x - 15).
 TORCHVISION_OFFSET = 15
 
@@ -45,7 +50,11 @@ def doctor() -> int:
 
 def requirements() -> list[Requirement]:
     """What setup.py asks for, without the extras."""
-    return [r for r in map(Requirement, metadata.requires("densekit") or []) if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return [
+        r
+        for r in map(Requirement, metadata.requires("densekit") or [])
+        if r.marker is None or r.marker.evaluate({"extra": ""})
+    ]
 
 
 def check_requirements() -> list[Finding]:
@@ -56,7 +65,9 @@ def check_requirements() -> list[Finding]:
         if found is None:
             findings.append(Finding(f"{requirement.name} is not installed", f"{PIP} '{requirement}'"))
         elif not requirement.specifier.contains(found.split("+")[0], prereleases=True):
-            findings.append(Finding(f"{requirement.name} {found} is outside {requirement.specifier}", f"{PIP} '{requirement}'"))
+            findings.append(
+                Finding(f"{requirement.name} {found} is outside {requirement.specifier}", f"{PIP} '{requirement}'")
+            )
     return findings
 
 
@@ -84,7 +95,9 @@ def check_torch_pair(torch: str | None, torchvision: str | None) -> list[Finding
     minor = int(torch.split(".")[1])
     wanted = f"0.{minor + TORCHVISION_OFFSET}"
     if not torchvision.startswith(wanted + "."):
-        return [Finding(f"torchvision {torchvision} was not built for torch {torch}", f"{PIP} 'torchvision=={wanted}.*'")]
+        return [
+            Finding(f"torchvision {torchvision} was not built for torch {torch}", f"{PIP} 'torchvision=={wanted}.*'")
+        ]
     kinds = [_build(torch), _build(torchvision)]
     if kinds[0] != kinds[1] and "unknown" not in kinds:
         plain = torch.split("+")[0]
@@ -106,7 +119,9 @@ def describe_device() -> tuple[list[str], list[Finding]]:
         import torchvision.ops
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        remedy = f"{PIP} --force-reinstall torch=={torch.__version__.split('+')[0]} torchvision=={_version('torchvision')}"
+        remedy = (
+            f"{PIP} --force-reinstall torch=={torch.__version__.split('+')[0]} torchvision=={_version('torchvision')}"
+        )
         findings.append(Finding(f"torchvision cannot be loaded: {reason}", remedy))
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"
     if torch.cuda.is_available():
@@ -115,7 +130,10 @@ def describe_device() -> tuple[list[str], list[Finding]]:
     driver = _nvidia_driver()
     if driver and not torch.version.cuda:
         findings.append(
-            Finding(f"there is an NVIDIA driver ({driver}), but this torch is built for the CPU only", f"{PIP} --force-reinstall torch torchvision")
+            Finding(
+                f"there is an NVIDIA driver ({driver}), but this torch is built for the CPU only",
+                f"{PIP} --force-reinstall torch torchvision",
+            )
         )
     elif driver:
         findings.append(
@@ -124,7 +142,9 @@ def describe_device() -> tuple[list[str], list[Finding]]:
                 "update the NVIDIA driver, or install a torch built for an older CUDA",
             )
         )
-    return [f"device used              cpu, {torch.get_num_threads()} threads (torch is built for {built}, no usable GPU)"], findings
+    return [
+        f"device used              cpu, {torch.get_num_threads()} threads (torch is built for {built}, no usable GPU)"
+    ], findings
 
 
 def _shown() -> list[str]:

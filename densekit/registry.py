@@ -64,3 +64,16 @@ TRANSFORMS = _child("transform", root.TRANSFORMS, "densekit.datasets.transforms"
 METRICS = _child("metric", root.METRICS, "densekit.evaluation")
 HOOKS = _child("hook", root.HOOKS, "densekit.engine.hooks")
 RUNNERS = _child("runner", root.RUNNERS, "densekit.engine")
+
+# Parts that densekit takes from MMEngine as they are. Without a child of its scope MMEngine warns at every part it builds.
+OPTIMIZERS = _child("optimizer", root.OPTIMIZERS)
+OPTIM_WRAPPERS = _child("optim_wrapper", root.OPTIM_WRAPPERS)
+OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS)
+PARAM_SCHEDULERS = _child("schedule", root.PARAM_SCHEDULERS)
+LOOPS = _child("loop", root.LOOPS)
+EVALUATOR = _child("evaluator", root.EVALUATOR)
+LOG_PROCESSORS = _child("log processor", root.LOG_PROCESSORS)
+VISUALIZERS = _child("visualizer", root.VISUALIZERS)
+VISBACKENDS = _child("vis_backend", root.VISBACKENDS)
+MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS)
+FUNCTIONS = _child("function", root.FUNCTIONS)

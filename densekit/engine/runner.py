@@ -14,6 +14,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.utils import set_random_seed
@@ -61,6 +62,11 @@ class VolumeRunner(_Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: record.getMessage().count("\n") < LONGEST_MESSAGE)
         return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
+        """Move the model to its device; with several processes, average gradients over them (GPUs or CPUs alike)."""
+        model = model.to(get_device())
+        return MMDistributedDataParallel(module=model, broadcast_buffers=False) if self.distributed else model
 
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
         """Write weights, training state and description of the model atomically."""
@@ -191,8 +197,7 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         default_scope="densekit",
         randomness={"seed": c.seed, "deterministic": c.deterministic},
         experiment_name=Path(work_dir).name,
-        # Without a list of device ids the wrapper takes the device that the model is on, be it a GPU or the CPU.
-        cfg={"model_wrapper_cfg": {"type": "MMDistributedDataParallel"}, **({"compile": True} if c.compile else {})},
+        cfg={"compile": True} if c.compile else {},
     )
 
 
@@ -233,7 +238,7 @@ def _train_loader(plan: VolumePlan) -> dict[str, Any]:
             "patch_size": plan.patch_size,
             "pipeline": plan.pipeline(),
             "foreground_ratio": c.foreground_ratio,
-            "batch_size": c.batch_size,
+            "batch_size": c.batch_size * get_world_size(),  # the foreground share is counted over all processes
             "seed": c.seed,
             "length": length,
         },

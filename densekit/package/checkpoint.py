@@ -8,6 +8,7 @@ needs no config file; the training entries (optimizer, schedulers, random states
 from __future__ import annotations
 
 import inspect
+import io
 import pickle
 import re
 from collections.abc import Mapping
@@ -91,8 +92,11 @@ def write_checkpoint(
         "inference": plain_config(inference),
         "meta": dict(meta),
     }
-    with atomic_path(Path(path)) as temporary:
-        torch.save({"densekit": described, "state_dict": dict(state_dict), "training": dict(training or {})}, temporary)
+    # torch.save to a path turns a full disk into a RuntimeError without a reason; a buffer leaves the writing to us.
+    buffer = io.BytesIO()
+    torch.save({"densekit": described, "state_dict": dict(state_dict), "training": dict(training or {})}, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu") -> Checkpoint:
@@ -103,7 +107,9 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder")
+        raise CheckpointError(
+            f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
+        )
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -112,7 +118,7 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
             f"use a checkpoint written by `densekit train`"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: cannot be read as a checkpoint, is it cut short? ({reason})") from error
     described = content.get("densekit") if isinstance(content, dict) else None
     if not isinstance(described, dict):
@@ -152,7 +158,11 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path:
         for keys, what, detail in (
             (missing, "missing", lambda k: ""),
             (unexpected, "unknown to the model", lambda k: ""),
-            (shapes, "of another shape", lambda k: f": {tuple(state_dict[k].shape)}, the model has {tuple(own[k].shape)}"),
+            (
+                shapes,
+                "of another shape",
+                lambda k: f": {tuple(state_dict[k].shape)}, the model has {tuple(own[k].shape)}",
+            ),
         )
         if keys
     ]
@@ -176,7 +186,9 @@ def plain_config(value: Any) -> Any:
         return [plain_config(v) for v in value]
     if inspect.isclass(value):
         if MODELS.get(value.__name__) is not value:
-            raise ConfigError(f"{value.__name__} is not registered in MODELS: decorate it with @MODELS.register_module()")
+            raise ConfigError(
+                f"{value.__name__} is not registered in MODELS: decorate it with @MODELS.register_module()"
+            )
         return value.__name__
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

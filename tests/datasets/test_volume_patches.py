@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -233,6 +236,14 @@ def test_worker_processes_give_the_samples_of_none_and_a_restart_continues(root)
         assert equal(one, other)
 
 
+def test_a_data_set_travels_to_another_process_without_its_volumes(root):
+    dataset = VolumePatchDataset(root, "train", PATCH, full_pipeline())
+    expected = dataset[7]
+    packed = pickle.dumps(dataset)
+    assert len(packed) < 20_000
+    assert equal(pickle.loads(packed)[7], expected)
+
+
 def test_ranks_share_an_epoch(monkeypatch):
     def indices(rank: int, world: int, epoch: int) -> list[int]:
         monkeypatch.setattr(sampler_module, "get_dist_info", lambda: (rank, world))
@@ -304,3 +315,8 @@ def test_a_missing_data_set_says_what_to_do(tmp_path):
     for part in (lambda: VolumePatchDataset(tmp_path / "no", "train", PATCH), lambda: VolumeDataset(tmp_path, "val")):
         with pytest.raises(DataError, match="densekit prepare KIND RAW"):
             part()
+
+
+def test_importing_data_sets_does_not_import_monai():
+    code = "import sys, densekit.datasets; sys.exit(int('monai' in sys.modules or 'SimpleITK' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -155,8 +155,8 @@ def test_two_processes_learn_what_one_learns(config, prepared, tmp_path):
     """Two gloo processes with batch 1 each see the samples of one process with batch 2; gradients are averaged."""
     # Neither drop path (drawn per process) nor a loss over the whole batch (per process as well) may differ.
     path = config(more="model['backbone']['drop_path'] = 0.0")
-    one = ["max_epochs=2", "batch_size=2", "pictures=0", "foreground_ratio=0.0"]
-    two = ["max_epochs=2", "batch_size=1", "pictures=0", "foreground_ratio=0.0"]
+    one = ["max_epochs=2", "batch_size=2", "pictures=0"]
+    two = ["max_epochs=2", "batch_size=1", "pictures=0"]
     train(path, data=prepared, work_dir=tmp_path / "one", options=one)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29711"]
     arguments = command(path, prepared, tmp_path / "two", "--launcher", "pytorch", "--cfg-options", *two)[1:]
