@@ -18,13 +18,13 @@ from densekit.models.necks.dformer_decoder import DFormerDecoder
 model = dict(
     type=VolumeSegmentor,
     backbone=dict(
-        type=DFormer, widths=(32, 64, 128), depths=(2, 2, 2), heads=(2, 4, 8), patch=(2, 2, 2), unit=(4, 4, 4)
+        type=DFormer, widths=(32, 64, 128), depths=(2, 2, 2), heads=(1, 2, 4), patch=(2, 2, 2), unit=(4, 4, 4)
     ),
     neck=dict(
         type=DFormerDecoder,
         in_channels=(32, 64, 128),
         depths=(2, 2),
-        heads=(2, 4),
+        heads=(1, 2),
         patch=(2, 2, 2),
         unit=(4, 4, 4),
     ),

@@ -6,7 +6,7 @@ turn anterior into posterior, or the brain upside down.
 
 data_root = "data/hippocampus"
 patch_size = (40, 56, 40)
-batch_size = 4
+batch_size = 2
 num_workers = 1
 mirror_axes = ("left-right",)
 optimizer = dict(type="AdamW", lr=1e-3, weight_decay=1e-2)
