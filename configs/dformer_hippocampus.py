@@ -38,5 +38,3 @@ model = dict(
         loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),
     ),
 )
-max_epochs = 40
-iterations_per_epoch = 50

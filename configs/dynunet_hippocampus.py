@@ -23,5 +23,3 @@ model = dict(
     ),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
-max_epochs = 40
-iterations_per_epoch = 40

@@ -25,4 +25,3 @@ model = dict(
 )
 data_root = "data/synapse"
 mirror_relabel = False
-

@@ -24,4 +24,3 @@ model = dict(
 )
 data_root = "data/synapse"
 mirror_relabel = False
-

@@ -7,6 +7,8 @@ registry is asked for a name, so importing this file costs little. A name that n
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import mmengine.registry as root
@@ -39,7 +41,32 @@ def check_config(cfg: Any, registry: _Registry) -> None:
 
 
 class Registry(_Registry):
-    """MMEngine's registry, with an answer for a mistyped name or argument."""
+    """MMEngine's registry, with an answer for a mistyped name or argument.
+
+    Args:
+        *args: Those of MMEngine's registry.
+        later: Modules that take long to import, so they are imported only for a name that the others do not have.
+        **kwargs: Those of MMEngine's registry.
+    """
+
+    def __init__(self, *args, later: Sequence[str] = (), **kwargs):
+        super().__init__(*args, **kwargs)
+        self._later = tuple(later)
+
+    def import_all(self) -> None:
+        """Import every module that registers parts here, also those that are left for later."""
+        self.import_from_location()
+        modules, self._later = self._later, ()
+        for module in modules:
+            import_module(module)
+
+    def get(self, key: str) -> Any:
+        """The part registered as ``key``, or None."""
+        found = super().get(key)
+        if found is None and self._later:
+            self.import_all()
+            found = super().get(key)
+        return found
 
     def build(self, cfg: dict | Any, *args, **kwargs) -> Any:
         """Build the object a config dict describes.
@@ -53,11 +80,11 @@ class Registry(_Registry):
         return super().build(cfg, *args, **kwargs)
 
 
-def _child(name: str, parent: _Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope="densekit", locations=list(locations))
+def _child(name: str, parent: _Registry, *locations: str, later: Sequence[str] = ()) -> Registry:
+    return Registry(name, parent=parent, scope="densekit", locations=list(locations), later=later)
 
 
-MODELS = _child("model", root.MODELS, "densekit.models")
+MODELS = _child("model", root.MODELS, "densekit.models", later=["densekit.models.detection"])
 DATASETS = _child("dataset", root.DATASETS, "densekit.datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "densekit.datasets.transforms")

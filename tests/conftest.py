@@ -1,5 +1,9 @@
 """What holds for every test."""
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and for its reason; torch is not loaded yet
+
 import pytest
 from mmengine.registry import DefaultScope
 

@@ -16,4 +16,6 @@ schedule = [
 ]
 ema = 0.005
 foreground_ratio = 0.5
-val_interval = 5
+max_epochs = 44
+iterations_per_epoch = 100
+val_interval = 11

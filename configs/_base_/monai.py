@@ -10,4 +10,3 @@ from densekit.models.backbones.monai_network import MonaiNetwork
 from densekit.models.heads.volume_head import LogitsHead
 from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss
-

@@ -13,7 +13,9 @@ batch_size = 2  # per GPU
 iterations_per_epoch = 250
 foreground_ratio = 1 / 3  # share of a batch's patches that are centred on a foreground voxel, rounded up
 num_workers = 2
-train_pipeline = "nnunet"  # "nnunet", None (no augmentation), or a list of transforms (MONAI's dictionary transforms by name)
+train_pipeline = (
+    "nnunet"  # "nnunet", None (no augmentation), or a list of transforms (MONAI's dictionary transforms by name)
+)
 mirror_axes = ("left-right", "anterior-posterior", "superior-inferior")
 mirror_relabel = True  # a left/right mirror swaps paired labels; False mirrors the picture only (nnFormer's recipe)
 

@@ -295,4 +295,3 @@ def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
     if c.ema is not None:
         hooks.append({"type": "EMAHook", "momentum": c.ema})
     return hooks + list(c.custom_hooks)
-

@@ -1,0 +1,135 @@
+"""Checkpoints are data: round trip, refusals, and messages that say what is wrong."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from densekit.errors import CheckpointError, ConfigError, OutputError
+from densekit.package import load_checkpoint, plain_config, write_checkpoint
+from densekit.registry import MODELS
+
+
+@MODELS.register_module()
+class TwoLayerNetwork(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, width), nn.Linear(width, 2)
+
+
+def save(path, model=None, **changes):
+    model = model or TwoLayerNetwork()
+    parts = {
+        "model_config": {"type": "TwoLayerNetwork"},
+        "preprocessing": {"spacing": [3.0, 1.0, 1.0]},
+        "labels": ["background", "liver"],
+        "inference": {"window": (8, 8, 8)},
+        "state_dict": model.state_dict(),
+        "meta": {"epoch": 3},
+    }
+    write_checkpoint(path, **{**parts, **changes})
+    return model
+
+
+def test_round_trip_gives_the_same_network_and_facts(tmp_path):
+    model = save(tmp_path / "best.pth", training={"optimizer": {"lr": 0.1}})
+    checkpoint = load_checkpoint(tmp_path / "best.pth")
+    assert checkpoint.labels == ["background", "liver"]
+    assert checkpoint.inference == {"window": [8, 8, 8]}
+    assert checkpoint.meta == {"epoch": 3}
+    assert checkpoint.training == {"optimizer": {"lr": 0.1}}
+    rebuilt = checkpoint.build_model()
+    assert not rebuilt.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(rebuilt.state_dict()[key], value)
+
+
+def test_missing_file_says_where_checkpoints_come_from(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.pth: no such checkpoint file.*densekit train"):
+        load_checkpoint(tmp_path / "nothing.pth")
+
+
+def test_python_objects_are_refused_and_not_run(tmp_path):
+    marker = tmp_path / "code_ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    torch.save({"densekit": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match="refused: it is not plain tensors"):
+        load_checkpoint(tmp_path / "evil.pth")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", pickle.dumps({"a": 1})[:7]])
+def test_other_files_are_refused_in_one_line(tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.pth: ") as caught:
+        load_checkpoint(tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_cut_short_is_refused(tmp_path):
+    save(tmp_path / "best.pth")
+    whole = (tmp_path / "best.pth").read_bytes()
+    (tmp_path / "best.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="cut short"):
+        load_checkpoint(tmp_path / "best.pth")
+
+
+def test_bare_weights_are_refused_with_the_way_to_use_them(tmp_path):
+    torch.save(TwoLayerNetwork().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="--load-from"):
+        load_checkpoint(tmp_path / "weights.pth")
+
+
+def test_another_architecture_is_named_with_examples(tmp_path):
+    save(tmp_path / "best.pth", model=TwoLayerNetwork(width=5))
+    with pytest.raises(
+        CheckpointError,
+        match=r"another architecture.*of another shape \(first: first\.weight: \(5, 3\), the model has \(4, 3\)\)",
+    ):
+        load_checkpoint(tmp_path / "best.pth").build_model()
+
+
+def test_missing_and_unknown_parameters_are_counted(tmp_path):
+    save(tmp_path / "best.pth", state_dict={"first.weight": torch.zeros(4, 3), "third.bias": torch.zeros(1)})
+    with pytest.raises(
+        CheckpointError, match=r"3 missing \(first: first\.bias\); 1 unknown to the model \(first: third\.bias\)"
+    ):
+        load_checkpoint(tmp_path / "best.pth").build_model()
+
+
+@pytest.mark.parametrize("name", ["os.system", "builtins.print", "NoSuchNetwork", "torch.nn.Linear"])
+def test_only_registered_names_are_built(tmp_path, name):
+    save(tmp_path / "best.pth", model_config={"type": "TwoLayerNetwork", "width": 4})
+    content = torch.load(tmp_path / "best.pth", weights_only=True)
+    content["densekit"]["model"]["type"] = name
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(CheckpointError, match="unknown part"):
+        load_checkpoint(tmp_path / "best.pth").build_model()
+
+
+def test_a_newer_format_asks_for_an_update(tmp_path):
+    save(tmp_path / "best.pth")
+    content = torch.load(tmp_path / "best.pth", weights_only=True)
+    content["densekit"]["format"] = 99
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(CheckpointError, match="format 99.*update densekit"):
+        load_checkpoint(tmp_path / "best.pth")
+
+
+def test_a_folder_in_the_way_is_an_output_error(tmp_path):
+    (tmp_path / "best.pth").mkdir()
+    with pytest.raises(OutputError, match=r"best\.pth"):
+        save(tmp_path / "best.pth")
+
+
+def test_a_class_becomes_its_registered_name():
+    assert plain_config({"type": TwoLayerNetwork, "w": (1, 2)}) == {"type": "TwoLayerNetwork", "w": [1, 2]}
+    with pytest.raises(ConfigError, match="Linear is not registered"):
+        plain_config({"type": nn.Linear})
+    with pytest.raises(ConfigError, match="plain values only"):
+        plain_config({"weights": torch.zeros(1)})

@@ -1,0 +1,91 @@
+"""The command line: quick help, one-line errors, exit statuses, the tools/ scripts."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from densekit import cli
+from densekit.errors import DataError
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from densekit.cli import build_parser; build_parser().format_help(); print(sorted({'torch', 'numpy', 'mmengine', 'monai'} & set(sys.modules)))"
+    result = run("-c", code)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+def test_import_is_silent():
+    result = run("-c", "import densekit")
+    assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("verb", [v[0] for v in cli.VERBS])
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_an_unknown_option_is_exit_status_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", "best.pth", "x.nii", "--outt", "y"])
+    assert stopped.value.code == 2
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    def use(error):
+        def raise_it(arguments):
+            raise error
+
+        verbs = [(n, a, raise_it if n == "doctor" else r, t) for n, a, r, t in cli.VERBS]
+        monkeypatch.setattr(cli, "VERBS", verbs)
+
+    return use
+
+
+def test_a_user_error_is_one_line_without_traceback(failing, capsys):
+    failing(DataError("scan.nii.gz: truncated; copy it again"))
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == "densekit doctor: scan.nii.gz: truncated; copy it again\n"
+
+
+def test_debug_shows_the_traceback(failing, capsys):
+    failing(DataError("scan.nii.gz: truncated; copy it again"))
+    assert cli.main(["doctor", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_status_130_in_one_line(failing, capsys):
+    failing(KeyboardInterrupt())
+    assert cli.main(["doctor"]) == 130
+    err = capsys.readouterr().err
+    assert "Ctrl-C" in err
+    assert "Traceback" not in err
+
+
+def test_a_bug_is_not_hidden(failing):
+    failing(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["doctor"])
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "tools").glob("*.py")))
+def test_tools_hold_no_logic(script):
+    tree = ast.parse((ROOT / "tools" / script).read_text())
+    assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For))]
+    result = run(ROOT / "tools" / script, "--help")
+    assert result.returncode == 0, result.stderr
+    assert "usage: densekit" in result.stdout

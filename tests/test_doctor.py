@@ -1,0 +1,52 @@
+"""doctor names each mismatch and the exact pip line."""
+
+import pytest
+
+from densekit import doctor
+
+
+def test_a_sound_environment_has_no_findings(capsys):
+    assert doctor.check_requirements() == []
+    assert doctor.check_families() == []
+    assert doctor.doctor() == 0
+    out = capsys.readouterr().out
+    assert "everything fits together" in out
+    assert "device used" in out
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "problem", "remedy"),
+    [
+        (
+            "2.13.0+cpu",
+            "0.28.0+cu130",
+            "built for the CPU and torchvision 0.28.0+cu130 for CUDA",
+            "torch==2.13.0 torchvision==0.28.0",
+        ),
+        ("2.14.1", "0.28.0", "was not built for torch 2.14.1", "torchvision==0.29.*"),
+    ],
+)
+def test_torch_and_torchvision_must_be_a_pair(torch, torchvision, problem, remedy):
+    (finding,) = doctor.check_torch_pair(torch, torchvision)
+    assert problem in finding.problem
+    assert remedy in finding.remedy
+    assert "-m pip install" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "pair", [("2.14.1", "0.29.1"), ("2.8.0+cu128", "0.23.0+cu128"), ("2.14.1+cpu", "0.29.1+cpu"), (None, "0.29.1")]
+)
+def test_pairs_that_fit(pair):
+    assert doctor.check_torch_pair(*pair) == []
+
+
+def test_missing_old_and_doubled_distributions(monkeypatch, capsys):
+    real = doctor._version
+    faked = {"nibabel": None, "monai": "1.3.0", "mmcv": "2.1.0"}
+    monkeypatch.setattr(doctor, "_version", lambda name: faked[name] if name in faked else real(name))
+    assert doctor.doctor() == 2
+    out = capsys.readouterr().out
+    assert "nibabel is not installed" in out
+    assert "monai 1.3.0 is outside" in out
+    assert "mmcv 2.1.0 is installed beside onedl-mmcv" in out
+    assert out.count("-m pip") >= 3
