@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -136,10 +137,12 @@ def main() -> None:
         print(json.dumps(measure(args.one, args)))
         return
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in args.networks}
+    # As `densekit train` sets it: threads that wait must not burn the core that another process, or thread, needs.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     for _ in range(args.rounds):
         for name, results in runs.items():
             command = [sys.executable, __file__, *sys.argv[1:], "--one", name]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     shape, precision = "x".join(map(str, (1, 1, *args.size))), "bf16" if args.amp else "fp32"
     print(f"forward + backward, {shape}, {CLASSES} classes, {args.device}, {precision}; ratios to the first row")

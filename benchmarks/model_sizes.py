@@ -3,8 +3,9 @@
     python benchmarks/model_sizes.py
     python benchmarks/model_sizes.py configs/dformer_synapse.py --classes 9
 
-Counted without computing anything (on the meta device) by torch's own counter (matrix products and convolutions, no norms or activations), at inference: one
-output head, batch 1. Figures of other papers differ by up to 10 % with the counter they used.
+Counted without computing anything (on the meta device) by torch's own counter (matrix products and convolutions, no
+norms or activations), at inference: one output head, batch 1. Figures of other papers differ by up to 10 % with the
+counter they used.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ CLASSES = {"synapse": 14, "acdc": 4, "hippocampus": 3, "phantom": 9}
 
 
 def sizes(path: Path, classes: int) -> tuple[int, int, float]:
-    """Parameters in training (with deep-supervision heads), parameters used at inference, and GMACs on the config's patch."""
+    """Parameters in training (with deep-supervision heads), parameters used at inference, GMACs on its patch."""
     config = load_config(path)
-    model = {k: v for k, v in config.model.items()}
+    model = dict(config.model.items())
     model["head"] = {**model["head"], "num_classes": classes}
     model["backbone"] = {**model["backbone"], "in_channels": 1}
     if "name" in model["backbone"]:

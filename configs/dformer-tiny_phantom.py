@@ -1,6 +1,7 @@
 """A tiny D-Former (our size, not the paper's) on phantoms: the config of `make demo`, minutes on 2 CPU cores.
 
-Prepare: densekit prepare phantom RAW --train 12; densekit prepare synapse RAW/RawData data/phantom --classes 8 --spacing 6 4 4
+Prepare: densekit prepare phantom RAW --train 12
+         densekit prepare synapse RAW/RawData data/phantom --classes 8 --spacing 6 4 4
 """
 
 from mmengine.config import read_base

@@ -38,3 +38,4 @@ model = dict(
         loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),
     ),
 )
+max_epochs = 36

@@ -1,7 +1,8 @@
 """D-Former on Synapse (BTCV abdomen CT): 13 organs trained, 8 scored; 44.65 M parameters, 52.7 GMACs.
 
 Prepare: densekit prepare synapse PATH/RawData data/synapse
-Three of the 18 training cases choose best.pth. For all 18, as published: --cfg-options train_split=train+val val_split=None
+Three of the 18 training cases choose best.pth. For all 18, as published:
+    --cfg-options train_split=train+val val_split=None
 """
 
 from mmengine.config import read_base

@@ -23,3 +23,4 @@ model = dict(
     ),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
+max_epochs = 44

@@ -1,6 +1,7 @@
 """The command line: ``densekit VERB``, the same code as ``tools/VERB.py``.
 
-Only the standard library is imported here, so that ``densekit --help`` answers at once; each verb imports what it needs.
+Only the standard library is imported here, so that ``densekit --help`` answers at once; each verb imports what it
+needs.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status (0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C)."""
+    """Run one verb.
+
+    Returns:
+        The exit status: 0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C.
+    """
     arguments = build_parser().parse_args(argv)
-    # Set before torch is loaded. OpenMP's threads spin while they wait for each other; where data-loading processes share the
-    # cores, as they do in every CPU training, the spinning made iterations over ten times slower.
+    # Set before torch is loaded. OpenMP's threads spin while they wait for each other; where data-loading processes
+    # share the cores, as they do in every CPU training, the spinning made iterations over ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("densekit").setLevel(logging.DEBUG if arguments.debug else logging.INFO)
@@ -57,17 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         print(
-            f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, nothing is half-written",
+            f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, "
+            f"nothing is half-written",
             file=sys.stderr,
         )
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error. Python would complain again when it flushes at exit.
+        # The reader of our output (head, less) has gone: not an error. Python would complain again when it flushes at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-# --- train ----------------------------------------------------------------------------------------------------------------------
+# --- train ------------------------------------------------------------------------------------------------------------
 def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("config", help="config file, e.g. configs/dformer_synapse.py")
     p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
@@ -104,7 +111,7 @@ def _train(a: argparse.Namespace) -> int:
     return 0
 
 
-# --- test -----------------------------------------------------------------------------------------------------------------------
+# --- test -------------------------------------------------------------------------------------------------------------
 def _add_test(p: argparse.ArgumentParser) -> None:
     p.add_argument("config", help="config the checkpoint was trained with")
     p.add_argument("checkpoint", help="best.pth or last.pth")
@@ -140,7 +147,7 @@ def _test(a: argparse.Namespace) -> int:
     return 3 if table.failures else 0
 
 
-# --- predict --------------------------------------------------------------------------------------------------------------------
+# --- predict ----------------------------------------------------------------------------------------------------------
 def _add_predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", help="best.pth; it carries the preprocessing, no config is needed")
     p.add_argument("inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), folders of volumes, or globs")
@@ -162,7 +169,7 @@ def _predict(a: argparse.Namespace) -> int:
     return result.exit_status
 
 
-# --- prepare --------------------------------------------------------------------------------------------------------------------
+# --- prepare ----------------------------------------------------------------------------------------------------------
 def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "kind",
@@ -205,7 +212,7 @@ def _prepare(a: argparse.Namespace) -> int:
     return prepare(a)
 
 
-# --- check, models, demo, doctor --------------------------------------------------------------------------------------------------
+# --- check, models, demo, doctor --------------------------------------------------------------------------------------
 def _add_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("path", help="prepared folder, or raw data with --kind")
     p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw data")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from densekit.errors import ConfigError
@@ -71,7 +70,8 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     _step(6, "write the report", "")
     report = _report(work_dir, store, table, result)
     print(
-        f"\nmean Dice {table.mean_dice:.3f} on {len(store.splits['test'])} unseen cases, {time.perf_counter() - started:.0f} s in all"
+        f"\nmean Dice {table.mean_dice:.3f} on {len(store.splits['test'])} unseen cases, "
+        f"{time.perf_counter() - started:.0f} s in all"
     )
     print(f"open {report}   (checkpoint: {best}, label map: {predictions})")
     return result.exit_status

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 
 from packaging.requirements import Requirement
 
@@ -75,8 +76,10 @@ def check_families() -> list[Finding]:
     """OpenMMLab's original distributions beside their maintained continuation: both own the same import name."""
     return [
         Finding(
-            f"{original} {_version(original)} is installed beside {ours}: both provide the same import name, which one wins is chance",
-            f"{sys.executable} -m pip uninstall -y {original} && {PIP} --force-reinstall --no-deps {ours}=={_version(ours)}",
+            f"{original} {_version(original)} is installed beside {ours}: both provide the same import name, which one "
+            f"wins is chance",
+            f"{sys.executable} -m pip uninstall -y {original} && "
+            f"{PIP} --force-reinstall --no-deps {ours}=={_version(ours)}",
         )
         for original, ours in ORIGINALS.items()
         if _version(original) and _version(ours)
@@ -103,7 +106,8 @@ def check_torch_pair(torch: str | None, torchvision: str | None) -> list[Finding
         plain = torch.split("+")[0]
         return [
             Finding(
-                f"torch {torch} is built for {kinds[0]} and torchvision {torchvision} for {kinds[1]}: torchvision's operators cannot be loaded",
+                f"torch {torch} is built for {kinds[0]} and torchvision {torchvision} for {kinds[1]}: torchvision's "
+                f"operators cannot be loaded",
                 f"{PIP} --force-reinstall torch=={plain} torchvision=={torchvision.split('+')[0]}",
             )
         ]
@@ -116,7 +120,7 @@ def describe_device() -> tuple[list[str], list[Finding]]:
 
     findings = []
     try:
-        import torchvision.ops
+        import_module("torchvision.ops")
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         remedy = (
@@ -138,7 +142,8 @@ def describe_device() -> tuple[list[str], list[Finding]]:
     elif driver:
         findings.append(
             Finding(
-                f"there is an NVIDIA driver ({driver}), but torch (built for {built}) cannot use it: the driver may be too old for this CUDA",
+                f"there is an NVIDIA driver ({driver}), but torch (built for {built}) cannot use it: the driver may be "
+                f"too old for this CUDA",
                 "update the NVIDIA driver, or install a torch built for an older CUDA",
             )
         )

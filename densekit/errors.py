@@ -1,7 +1,7 @@
 """What a user can cause ends in one of these errors, with the remedy in its message.
 
-A message is one line: where (file, case, option or config key), what is wrong, what was expected, what to do. The command
-line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
+A message is one line: where (file, case, option or config key), what is wrong, what was expected, what to do. The
+command line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Registries of scope ``densekit``, children of MMEngine's: what is registered here is found by MMEngine's tools and back.
+"""Registries of scope ``densekit``, children of MMEngine's: what is registered here, MMEngine's tools find, and back.
 
-A part is an ordinary class; the decorator only adds its name. Modules named in ``locations`` are imported the first time a
-registry is asked for a name, so importing this file costs little. A name that nobody registered is answered with the close ones.
+A part is an ordinary class; the decorator only adds its name. Modules named in ``locations`` are imported the first
+time a registry is asked for a name, so importing this file costs little. A name that nobody registered is answered with
+the close ones.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class Registry(_Registry):
         """Build the object a config dict describes.
 
         Raises:
-            ConfigError: if ``cfg['type']`` is registered neither here nor in MMEngine's root registry, or if the part it names
-                does not take one of the arguments.
+            ConfigError: if ``cfg['type']`` is registered neither here nor in MMEngine's root registry, or if the part
+                it names does not take one of the arguments.
         """
         if isinstance(cfg, dict):
             check_config(cfg, self)
@@ -92,7 +93,8 @@ METRICS = _child("metric", root.METRICS, "densekit.evaluation")
 HOOKS = _child("hook", root.HOOKS, "densekit.engine.hooks")
 RUNNERS = _child("runner", root.RUNNERS, "densekit.engine")
 
-# Parts that densekit takes from MMEngine as they are. Without a child of its scope MMEngine warns at every part it builds.
+# Parts that densekit takes from MMEngine as they are. Without a child of its scope MMEngine warns at every part it
+# builds.
 OPTIMIZERS = _child("optimizer", root.OPTIMIZERS)
 OPTIM_WRAPPERS = _child("optim_wrapper", root.OPTIM_WRAPPERS)
 OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS)

@@ -12,6 +12,6 @@ import densekit  # noqa: F401  before mmcv and mmdet, as in every program that u
 
 @pytest.fixture(autouse=True)
 def default_scope_of_its_own():
-    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may depend on another's."""
+    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may rely on another's."""
     yield
     DefaultScope._instance_dict.clear()

@@ -20,7 +20,10 @@ def run(*arguments, **options):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from densekit.cli import build_parser; build_parser().format_help(); print(sorted({'torch', 'numpy', 'mmengine', 'monai'} & set(sys.modules)))"
+    code = (
+        "import sys; from densekit.cli import build_parser; build_parser().format_help(); "
+        "print(sorted({'torch', 'numpy', 'mmengine', 'monai'} & set(sys.modules)))"
+    )
     result = run("-c", code)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
 

@@ -1,6 +1,7 @@
 """D-Former as published (Wu et al., arXiv 2201.00462), on 64x128x128 patches.
 
-Nothing but the network is published; the recipe is nnFormer's, the framework the authors' code comes from, as a stand-in.
+Nothing but the network is published; the recipe is nnFormer's, the framework the authors' code comes from, as a
+stand-in.
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,7 @@
 """Data and a 20-minute recipe for 2 CPU cores: MSD Task04, anterior and posterior hippocampus in brain MRI.
 
-The crops hold one hippocampus, of either side, so a left/right mirror changes no label; a mirror along the other axes would
-turn anterior into posterior, or the brain upside down.
+The crops hold one hippocampus, of either side, so a left/right mirror changes no label; a mirror along the other axes
+would turn anterior into posterior, or the brain upside down.
 """
 
 data_root = "data/hippocampus"
@@ -16,6 +16,5 @@ schedule = [
 ]
 ema = 0.005
 foreground_ratio = 0.5
-max_epochs = 44
 iterations_per_epoch = 100
-val_interval = 11
+val_interval = 12

@@ -1,10 +1,11 @@
-"""Every key of a 3D training config, with its default. A config changes what it needs; a key that is not here is an error.
+"""Every key of a 3D training config, with its default. A config changes what it needs; a key not here is an error.
 
-What follows from the data set (class names and count, intensity statistics, splits) is read from the prepared folder, never typed;
-what follows from other keys (the end of the schedule, the augmentation of the patch) is computed when the run starts.
+What follows from the data set (class names and count, intensity statistics, splits) is read from the prepared folder,
+never typed; what follows from other keys (the end of the schedule, the augmentation of the patch) is computed when the
+run starts.
 """
 
-# --- data -----------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 data_root = None  # prepared folder (`densekit prepare`); `--data PATH` overrides it
 train_split = "train"  # a split of the data set; several joined by "+", e.g. "train+val"
 val_split = "val"  # None: no validation, the last epoch is the result
@@ -19,10 +20,10 @@ train_pipeline = (
 mirror_axes = ("left-right", "anterior-posterior", "superior-inferior")
 mirror_relabel = True  # a left/right mirror swaps paired labels; False mirrors the picture only (nnFormer's recipe)
 
-# --- network --------------------------------------------------------------------------------------------------------------------
+# --- network ----------------------------------------------------------------------------------------------------------
 model = None  # dict(type=VolumeSegmentor, backbone=..., neck=..., head=...); class and channel counts are filled in
 
-# --- optimisation ---------------------------------------------------------------------------------------------------------------
+# --- optimisation -----------------------------------------------------------------------------------------------------
 max_epochs = 1000
 optimizer = dict(type="SGD", lr=0.01, momentum=0.99, nesterov=True, weight_decay=3e-5)
 clip_grad = 12.0  # L2 norm; None: off
@@ -34,13 +35,13 @@ compile = False  # torch.compile
 channels_last = False  # channels_last_3d memory format
 load_from = None  # checkpoint whose weights to start from
 
-# --- validation and inference ---------------------------------------------------------------------------------------------------
+# --- validation and inference -----------------------------------------------------------------------------------------
 val_interval = 50  # epochs
 inference = dict(overlap=0.5, batch=1, weights="gaussian", mirror_axes=())  # window: patch_size unless given
 convention = None  # empty masks: "transunet", "nnformer" or "strict"; None: the data set's own
 surface_metrics = False  # HD95 and surface Dice at every validation too (slower)
 
-# --- run ------------------------------------------------------------------------------------------------------------------------
+# --- run --------------------------------------------------------------------------------------------------------------
 seed = 0
 deterministic = False
 log_interval = 50  # iterations

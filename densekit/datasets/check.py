@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from densekit.datasets.case import CaseSettings, check_grids, read_case
+from densekit.datasets.finding import Finding
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.preprocessing import Preprocessing
 from densekit.datasets.stored import Store, open_store
@@ -24,21 +25,6 @@ OUTLIER = 3.5
 
 SMALLEST_COHORT = 6
 """Cases with a value for it to have outliers."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something found in a data set.
-
-    Attributes:
-        severity: ``"error"`` (training or scoring would fail or be wrong) or ``"warning"`` (worth a look).
-        case: Case id, or "" for the data set as a whole.
-        message: What, where, and the remedy.
-    """
-
-    severity: str
-    case: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,8 @@ def check(
         raise ConfigError("--encoding belongs to raw data: give --kind synapse as well")
     if kind is None and not (path / "dataset.json").is_file() and path.is_dir() and not (path / "cases").is_dir():
         raise DataError(
-            f"{path}: is not a prepared folder; for raw data say what they are with --kind synapse, acdc, msd, nnunet or folder"
+            f"{path}: is not a prepared folder; for raw data say what they are with --kind synapse, acdc, msd, nnunet "
+            f"or folder"
         )
     findings, cases = check_prepared(open_store(path)) if kind is None else check_raw(path, kind, encoding)
     for finding in findings:
@@ -151,7 +138,8 @@ def _array_problems(store: Store, case_id: str) -> Iterator[str]:
     if case.label.shape != case.shape:
         yield f"{case.folder / 'label.npy'} has shape {case.label.shape}, the image {case.shape}; {again}"
     elif case.label.max() >= len(store.labels):
-        yield f"{case.folder / 'label.npy'} holds value {case.label.max()}, there are {len(store.labels)} classes; {again}"
+        highest, classes = case.label.max(), len(store.labels)
+        yield f"{case.folder / 'label.npy'} holds value {highest}, there are {classes} classes; {again}"
     elif len(case.foreground):
         value, d, h, w = case.foreground.T
         if not np.array_equal(case.label[d, h, w], value):

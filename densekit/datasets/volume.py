@@ -125,7 +125,8 @@ class VolumePatchDataset(Dataset):
             start = [int(voxel) - size // 2 for voxel, size in zip(centre, self.patch_size, strict=True)]
         else:
             start = [int(rng.integers(max(room, 0) + 1)) for room in free]
-        return case, [room // 2 if room < 0 else min(max(s, 0), room) for s, room in zip(start, free, strict=True)]
+        # The middle, with the odd voxel of padding at the end: as the sliding window pads.
+        return case, [-(-room // 2) if room < 0 else min(max(s, 0), room) for s, room in zip(start, free, strict=True)]
 
     def _classes_of(self, case: StoredCase) -> tuple[np.ndarray, np.ndarray]:
         """Return the classes of a case, and where the voxels of each begin in its foreground index (and end)."""

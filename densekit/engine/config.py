@@ -1,7 +1,7 @@
 """Reading a config file, checking every key, and deriving from it the ordinary MMEngine Runner config.
 
-A volume config is a flat list of keys, each documented once in ``configs/_base_/volume.py``. Whatever depends on the data set
-or on other keys is derived here and nowhere else, after all overrides, so that no override can be dead.
+A volume config is a flat list of keys, each documented once in ``configs/_base_/volume.py``. Whatever depends on the
+data set or on other keys is derived here and nowhere else, after all overrides, so that no override can be dead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
 
     Args:
         path: A new-style MMEngine config.
-        options: Overrides such as ``optimizer.lr=0.02`` or ``patch_size=(32,64,64)``; the value is a Python literal, else a string.
+        options: Overrides such as ``optimizer.lr=0.02`` or ``patch_size=(32,64,64)``; the value is a Python literal,
+            else a string.
 
     Raises:
         ConfigError: if the file is missing or cannot be read, or a key is not known (close names are given).
@@ -170,7 +171,8 @@ class VolumePlan:
     def inference(self) -> dict[str, Any]:
         """Sliding-window settings: the training patch as window unless another is given, mirror axes by number.
 
-        Test-time mirroring is named anatomically in a config, as in training; a left-right mirror swaps the paired labels.
+        Test-time mirroring is named anatomically in a config, as in training; a left-right mirror swaps the paired
+        labels.
         """
         from densekit.datasets.transforms.mirror import ANATOMICAL_AXES, AnatomicalMirror
 
@@ -201,8 +203,8 @@ class VolumePlan:
         for part, key, count, unit in counts:
             if part.setdefault(key, count) != count:
                 raise ConfigError(
-                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the background "
-                    f"counts as one); leave the key out, it is read from the data set"
+                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the "
+                    f"background counts as one); leave the key out, it is read from the data set"
                 )
         model["inference"] = self.inference()
         return model

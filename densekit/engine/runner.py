@@ -25,7 +25,6 @@ from densekit.errors import CheckpointError, ConfigError
 from densekit.package import load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import MODELS, RUNNERS
 
-
 LONGEST_MESSAGE = 25
 """Lines; a log message with more is kept off the screen."""
 
@@ -45,8 +44,8 @@ class VolumeRunner(_Runner):
     """A Runner whose checkpoints hold tensors and plain values, and carry what prediction needs.
 
     Args:
-        described: The parts of a checkpoint that do not change during the run: ``model_config``, ``preprocessing``, ``labels``,
-            ``inference`` and ``meta`` (see :func:`densekit.package.write_checkpoint`).
+        described: The parts of a checkpoint that do not change during the run: ``model_config``, ``preprocessing``,
+            ``labels``, ``inference`` and ``meta`` (see :func:`densekit.package.write_checkpoint`).
         **runner: Arguments of MMEngine's Runner.
     """
 
@@ -141,7 +140,7 @@ class VolumeRunner(_Runner):
             self.logger.info(f"--resume: no last.pth in {self.work_dir} yet, starting at epoch 1")
 
     def dump_config(self) -> None:
-        """The config is written by :func:`build_runner`'s caller, resolved; MMEngine's own dump is not wanted beside it."""
+        """:func:`build_runner`'s caller writes the config, resolved; MMEngine's own dump is not wanted beside it."""
 
     def _bare_model(self) -> torch.nn.Module:
         return getattr(self.model, "module", self.model)
@@ -211,7 +210,8 @@ def join_processes() -> None:
     """
     if "RANK" not in os.environ:
         raise ConfigError(
-            "--launcher pytorch: not started by torchrun; run torchrun --nproc_per_node=N tools/train.py CONFIG --launcher pytorch"
+            "--launcher pytorch: not started by torchrun; run torchrun --nproc_per_node=N tools/train.py CONFIG "
+            "--launcher pytorch"
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

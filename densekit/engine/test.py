@@ -31,8 +31,9 @@ def test(
 ) -> ScoreTable:
     """Score a checkpoint on the cases of a split.
 
-    Every case goes the way of ``densekit predict``: its source file is read, preprocessed as the checkpoint says, predicted, and
-    brought back to the file's own grid, where it is compared with the reference. So the score is that of what a user gets.
+    Every case goes the way of ``densekit predict``: its source file is read, preprocessed as the checkpoint says,
+    predicted, and brought back to the file's own grid, where it is compared with the reference. So the score is that of
+    what a user gets.
 
     Args:
         config: Config the checkpoint was trained with (names the data set).
@@ -57,8 +58,9 @@ def test(
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device)
     if list(predictor.labels) != list(store.labels):
         raise CheckpointError(
-            f"{checkpoint}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but {plan.root} has "
-            f"{len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it was trained for"
+            f"{checkpoint}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
+            f"{plan.root} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it was "
+            f"trained for"
         )
     ids = plan.cases(split)
     if not ids:

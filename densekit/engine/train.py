@@ -35,8 +35,8 @@ def train(
     Args:
         config: Config file.
         data: Prepared folder that replaces the config's ``data_root``.
-        work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run to
-            continue, by default the newest of this config.
+        work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
+            to continue, by default the newest of this config.
         resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
         load_from: Checkpoint whose weights to start from.
         seed: Replaces the config's seed.
@@ -82,7 +82,8 @@ def train(
     if is_main_process():
         minutes = (time.perf_counter() - started) / 60
         runner.logger.info(
-            f"trained {runner.epoch} epochs in {minutes:.1f} minutes: {folder / 'best.pth'}, curves in {folder / 'curves.png'}"
+            f"trained {runner.epoch} epochs in {minutes:.1f} minutes: {folder / 'best.pth'}, "
+            f"curves in {folder / 'curves.png'}"
         )
     return runner
 
@@ -122,8 +123,8 @@ def describe(plan: VolumePlan) -> list[str]:
         f"data set {store.name} ({plan.root}): {len(plan.cases(c.train_split))} training cases ({c.train_split}), "
         f"{len(plan.cases(c.val_split))} validation cases ({c.val_split}), {len(store.labels) - 1} classes"
         + (f", not scored: {', '.join(unscored)}" if unscored else ""),
-        f"patch {'x'.join(map(str, plan.patch_size))}, batch {c.batch_size}, {c.max_epochs} epochs of {c.iterations_per_epoch} iterations, "
-        f"empty masks scored by the {plan.convention!r} convention",
+        f"patch {'x'.join(map(str, plan.patch_size))}, batch {c.batch_size}, {c.max_epochs} epochs of "
+        f"{c.iterations_per_epoch} iterations, empty masks scored by the {plan.convention!r} convention",
     ]
     if not plan.validates:
         lines.append("no validation cases: best.pth will be the last epoch")

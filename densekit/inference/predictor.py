@@ -18,7 +18,7 @@ from densekit.datasets.preprocessing import Preprocessing, SpatialResult
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError, close_names
 from densekit.inference.export import Structure, best_labels, measure, publish, staging_folder, write_checked
 from densekit.io import Geometry, check_intensities, read_volume
-from densekit.ops.sliding_window import check_options, sliding_window_slabs
+from densekit.ops.sliding_window import check_options, minimum, sliding_window_slabs
 from densekit.package.checkpoint import load_checkpoint
 
 DEFAULTS = {
@@ -198,6 +198,7 @@ class VolumePredictor:
             network,
             settings.pop("window"),
             prepare=lambda window: self.preprocessing.normalize(window, statistics),
+            fill=minimum(volume),
             device=self.device,
             accumulate_on=sums_on,
             progress=progress,

@@ -179,19 +179,29 @@ def _swap_channels(scores: Tensor, swaps: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _cut(
-    volume: Tensor, plan: WindowPlan, origin: Sequence[int], device: torch.device, prepare: Prepare | None
+    volume: Tensor,
+    plan: WindowPlan,
+    origin: Sequence[int],
+    device: torch.device,
+    prepare: Prepare | None,
+    fill: Sequence[float] | None,
 ) -> Tensor:
-    """One window (C, d, h, w) on the device; what lies outside the volume is 0 after ``prepare``, not before."""
+    """One window (C, d, h, w) on the device; outside the volume it is ``fill``, or 0 after ``prepare``."""
     low = [o - p for o, p in zip(origin, plan.pad, strict=True)]
     high = [first + w for first, w in zip(low, plan.window, strict=True)]
     inside = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, plan.shape, strict=True))
     window = volume[(slice(None), *inside)].to(device)
+    margins = [m for s, a, b in zip(inside, low, high, strict=True) for m in (b - s.stop, s.start - a)][::-1]
+    if any(margins) and fill is not None:
+        if window.dtype in (torch.uint16, torch.uint32):
+            window = window.to(torch.int64)
+        channels = zip(window, fill, strict=True)
+        window = torch.stack([F.pad(channel, margins, value=value) for channel, value in channels])
     if prepare is not None:
         window = prepare(window)
     elif not window.is_floating_point():
         window = window.to(torch.float32)
-    margins = [m for s, a, b in zip(inside, low, high, strict=True) for m in (b - s.stop, s.start - a)]
-    return F.pad(window, margins[::-1]) if any(margins) else window
+    return F.pad(window, margins) if any(margins) and fill is None else window
 
 
 def _windows(
@@ -205,6 +215,7 @@ def _windows(
     mirror_swaps: Sequence[Sequence[int]],
     activation: str | None,
     prepare: Prepare | None,
+    fill: Sequence[float] | None,
     progress: Progress | None,
 ) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
     """Yield (origin, weighted scores (K, d, h, w) float32) of every window, in the order of the plan."""
@@ -219,7 +230,7 @@ def _windows(
     done = 0
     while done < len(plan.origins):
         origins = plan.origins[done : done + batch]
-        windows = torch.stack([_cut(volume, plan, origin, weights.device, prepare) for origin in origins])
+        windows = torch.stack([_cut(volume, plan, origin, weights.device, prepare, fill) for origin in origins])
         scores = _score(windows, network, softmax, mirror_axes, mirror_swaps)
         for origin, score in zip(origins, scores, strict=True):
             yield origin, score * weights
@@ -241,6 +252,7 @@ def sliding_window(
     mirror_swaps: Sequence[Sequence[int]] = (),
     activation: str | None = None,
     prepare: Prepare | None = None,
+    fill: Sequence[float] | None = None,
     device: torch.device | str | None = None,
     accumulate_on: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -250,7 +262,7 @@ def sliding_window(
     Args:
         volume: (C, D, H, W), any dtype, on any device.
         network: Windows (b, C, d, h, w) -> logits (b, K, d, h, w). It is on ``device`` and in ``eval`` mode.
-        window: Window (d, h, w) in voxels. A smaller volume is padded symmetrically with 0 (after ``prepare``).
+        window: Window (d, h, w) in voxels. A smaller volume is padded symmetrically.
         overlap: Share of a window that the next one covers again, for all axes or per axis, in [0, 1).
         batch: Windows per call of the network. Does not change the result.
         weights: ``"gaussian"`` or ``"uniform"``, see :func:`window_weights`.
@@ -259,7 +271,10 @@ def sliding_window(
         mirror_swaps: Pairs of channels (left and right kidney) that trade places in a left-right mirror image.
         activation: What is averaged: ``"logits"`` (as MONAI does), ``"softmax"`` (as nnU-Net v1 and nnFormer do), or
             None: logits without mirroring, softmax with, since logits of separate passes have no common scale.
-        prepare: Applied to every window (C, d, h, w) on ``device``, before padding: normalisation of integer data.
+        prepare: Applied to every window (C, d, h, w) on ``device``: normalisation of integer data.
+        fill: What a volume smaller than the window is padded with, a value per channel in the volume's own units (so before
+            ``prepare``). It must be what training patches were padded with: for densekit's data sets :func:`minimum`.
+            None: 0 after ``prepare``, as MONAI does.
         device: Where windows are predicted (default: where the volume is).
         accumulate_on: Where sums and result are held (default: ``device``); "cpu" if they do not fit the accelerator.
         progress: Called with (windows done, windows in all) after each batch.
@@ -284,6 +299,7 @@ def sliding_window(
         mirror_swaps=mirror_swaps,
         activation=activation,
         prepare=prepare,
+        fill=fill,
         progress=progress,
     )
     total, map_home = None, map_.to(home)
@@ -310,6 +326,7 @@ def sliding_window_slabs(
     mirror_swaps: Sequence[Sequence[int]] = (),
     activation: str | None = None,
     prepare: Prepare | None = None,
+    fill: Sequence[float] | None = None,
     device: torch.device | str | None = None,
     accumulate_on: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -336,6 +353,7 @@ def sliding_window_slabs(
         mirror_swaps=mirror_swaps,
         activation=activation,
         prepare=prepare,
+        fill=fill,
         progress=progress,
     )
     slab = None
@@ -391,6 +409,13 @@ def sliding_window_labels(volume: Tensor, network: Network, window: Sequence[int
     """
     slabs = sliding_window_slabs(volume, network, window, **options)
     return torch.cat([scores.argmax(0).to(label_dtype(scores.shape[0])).cpu() for scores in slabs])
+
+
+def minimum(volume: Tensor) -> list[float]:
+    """Smallest value of each channel of (C, D, H, W): the ``fill`` that agrees with training patches."""
+    # By way of int64 where torch cannot compare: it stores uint16 and uint32, but computes little with them.
+    comparable = volume.to(torch.int64) if volume.dtype in (torch.uint16, torch.uint32) else volume
+    return [float(channel.min()) for channel in comparable]
 
 
 def label_dtype(classes: int) -> torch.dtype:

@@ -1,8 +1,8 @@
 """Checkpoints: weights, architecture, preprocessing and labels in one file that is read as data.
 
-A checkpoint is a dictionary of tensors and plain Python values, read with ``torch.load(weights_only=True)``: opening one never
-executes code that came with it. Its ``"densekit"`` entry says everything :mod:`densekit.inference` needs, so that predicting
-needs no config file; the training entries (optimizer, schedulers, random states) serve ``--resume`` alone.
+A checkpoint is a dictionary of tensors and plain Python values, read with ``torch.load(weights_only=True)``: opening
+one never executes code that came with it. Its ``"densekit"`` entry says everything :mod:`densekit.inference` needs, so
+that predicting needs no config file; the training entries (optimizer, schedulers) serve ``--resume`` alone.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path:
     """Load weights into a model they must fit exactly.
 
     Raises:
-        CheckpointError: naming how many parameters are missing, unexpected or of another shape, with one example of each.
+        CheckpointError: naming how many parameters are missing, unexpected or of another shape, with one example of
+            each.
     """
     own = model.state_dict()
     missing = [k for k in own if k not in state_dict]

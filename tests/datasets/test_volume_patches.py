@@ -136,7 +136,7 @@ def test_a_volume_smaller_than_the_patch_is_padded_with_its_minimum(root):
     dataset = VolumePatchDataset(root, "val", (20, 8, 31))
     case = dataset.cases[0]
     d, w = case.shape[0], case.shape[2]
-    before_d, before_w = (20 - d + 1) // 2, (31 - w + 1) // 2
+    before_d, before_w = (20 - d) // 2, (31 - w) // 2  # as the sliding window pads
     lowest = dataset.store.preprocessing.normalize(torch.full((1, 1, 1, 1), case.minimum[0]), []).item()
     for index in range(4):
         sample = dataset[index]

@@ -23,7 +23,9 @@ from densekit.models.necks.dformer_decoder import DFormerDecoder
 
 model = dict(
     type=VolumeSegmentor,
-    backbone=dict(type=DFormer, widths=(8, 16), depths=(2, 2), heads=(1, 2), patch=(2, 2, 2), unit=(2, 2, 2), drop_path=0.2),
+    backbone=dict(
+        type=DFormer, widths=(8, 16), depths=(2, 2), heads=(1, 2), patch=(2, 2, 2), unit=(2, 2, 2), drop_path=0.2
+    ),
     neck=dict(type=DFormerDecoder, in_channels=(8, 16), depths=(2,), heads=(1,), patch=(2, 2, 2), unit=(2, 2, 2)),
     head=dict(type=PatchExpandingHead, in_channels=(8,), patch=(2, 2, 2), deep_supervision=1),
 )
@@ -72,7 +74,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory):
-    """Function that writes a config file in a folder of its own; keyword arguments replace keys, ``more`` adds lines."""
+    """Function that writes a config file to a folder of its own; keyword arguments replace keys, ``more`` is added."""
 
     def write(more="", **keys):
         folder = tmp_path_factory.mktemp("config")

@@ -74,7 +74,7 @@ def test_a_missing_config_names_its_neighbours():
 
 def test_a_config_with_a_mistyped_import_fails_at_load(config):
     path = config(more="from densekit.models.backbones.dformer import DFormr\nx = DFormr")
-    with pytest.raises(ConfigError, match="cannot be read.*DFormr"):
+    with pytest.raises(ConfigError, match=r"cannot be read.*DFormr"):
         load_config(path)
 
 
@@ -98,4 +98,4 @@ def test_test_time_mirroring_is_anatomical(config, prepared):
 def test_every_shipped_config_loads_and_names_its_data(path):
     config = load_config(path)
     assert config.data_root.startswith("data/")
-    assert f"densekit prepare" in path.read_text()
+    assert "densekit prepare" in path.read_text()

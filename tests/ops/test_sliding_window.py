@@ -2,11 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from monai.inferers import sliding_window_inference
 from torch import nn
 
 from densekit.errors import ConfigError
-from densekit.ops.sliding_window import WindowPlan, sliding_window, sliding_window_labels, sliding_window_slabs
+from densekit.ops.sliding_window import (
+    WindowPlan,
+    minimum,
+    sliding_window,
+    sliding_window_labels,
+    sliding_window_slabs,
+)
 
 torch.set_num_threads(1)
 
@@ -72,10 +79,24 @@ def test_integer_volume_is_normalised_window_by_window_and_padded_with_zero_afte
     torch.testing.assert_close(ours, by_monai((image.float() - 40) / 300, net, (8, 8, 8)), atol=1e-6, rtol=0)
 
 
+def test_a_small_volume_is_padded_with_the_values_asked_for_before_normalisation():
+    image = torch.randint(-1000, 1000, (2, 5, 14, 7), dtype=torch.int16)
+    net = network(channels=2)
+
+    def prepare(window):
+        return (window.float() - 40) / 300
+
+    padded = torch.stack([F.pad(c, (0, 1, 0, 0, 1, 2), value=int(c.min())) for c in image])
+    expected = sliding_window(prepare(padded), net, (8, 8, 8))[:, 1:6, :, :7]
+    ours = sliding_window(image, net, (8, 8, 8), prepare=prepare, fill=minimum(image))
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.float64])
 def test_any_dtype_of_volume_without_prepare(dtype):
     image = (torch.rand(1, 9, 9, 9) * 200).to(dtype)
     net = network().double() if dtype is torch.float64 else network()
+    assert sliding_window(image, net, (6, 6, 10), fill=minimum(image)).shape == (3, 9, 9, 9)
     ours = sliding_window(image, net, (6, 6, 6))
     assert ours.dtype is torch.float32
     reference = by_monai(image.double(), network().double(), (6, 6, 6)).float()

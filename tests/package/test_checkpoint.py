@@ -117,7 +117,7 @@ def test_a_newer_format_asks_for_an_update(tmp_path):
     content = torch.load(tmp_path / "best.pth", weights_only=True)
     content["densekit"]["format"] = 99
     torch.save(content, tmp_path / "best.pth")
-    with pytest.raises(CheckpointError, match="format 99.*update densekit"):
+    with pytest.raises(CheckpointError, match=r"format 99.*update densekit"):
         load_checkpoint(tmp_path / "best.pth")
 
 

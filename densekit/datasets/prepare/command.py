@@ -61,7 +61,8 @@ def prepare(arguments: argparse.Namespace) -> int:
     store = write_store(source, out, workers=arguments.workers, progress=progress, **spacing)
     sizes = ", ".join(f"{len(ids)} {name}" for name, ids in store.splits.items())
     print(
-        f"prepared {store.name}: {sizes} cases, {len(store.labels) - 1} classes, spacing {_mm(store.preprocessing.spacing)}: {out}"
+        f"prepared {store.name}: {sizes} cases, {len(store.labels) - 1} classes, "
+        f"spacing {_mm(store.preprocessing.spacing)}: {out}"
     )
     return 0
 
@@ -73,7 +74,8 @@ def _phantom(a: argparse.Namespace) -> int:
     if given or a.out is not None:
         what = f"--{given[0].replace('_', '-')}" if given else "a second folder"
         raise ConfigError(
-            f"phantom takes no {what}: densekit prepare phantom FOLDER makes raw data, then densekit prepare synapse prepares them"
+            f"phantom takes no {what}: densekit prepare phantom FOLDER makes raw data, then densekit prepare synapse "
+            f"prepares them"
         )
     paths = make_phantoms(
         Path(a.raw),

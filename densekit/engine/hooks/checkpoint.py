@@ -14,8 +14,9 @@ from densekit.registry import HOOKS
 class BestAndLastHook(Hook):
     """Writes ``last.pth`` every ``interval`` epochs and ``best.pth`` when the validation score improves.
 
-    In an epoch that ends with a validation, ``last.pth`` is written after it, so that a run killed during the validation is
-    resumed before it and no score is lost. Without any validation ``best.pth`` is the last epoch (and the log says so).
+    In an epoch that ends with a validation, ``last.pth`` is written after it, so that a run killed during the
+    validation is resumed before it and no score is lost. Without any validation ``best.pth`` is the last epoch (and the
+    log says so).
 
     Args:
         interval: Epochs between two writings of ``last.pth``; the last epoch is always written.

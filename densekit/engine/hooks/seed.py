@@ -12,8 +12,8 @@ from densekit.registry import HOOKS
 class StatelessSeedHook(Hook):
     """Seeds torch before every iteration from (seed, iteration, rank).
 
-    Dropout and drop path then draw the same numbers whether a run went through or was killed and resumed, without a random
-    state in the checkpoint. The data need no such hook: their randomness is a function of seed and sample index.
+    Dropout and drop path then draw the same numbers whether a run went through or was killed and resumed, without a
+    random state in the checkpoint. The data need no such hook: their randomness is a function of seed and sample index.
     """
 
     priority = "VERY_HIGH"

@@ -1,0 +1,7 @@
+"""Image or volume -> pyramid of features."""
+
+from densekit.models.backbones.dformer import DFormer
+from densekit.models.backbones.monai_network import MonaiNetwork
+from densekit.models.backbones.timm_backbone import TimmBackbone
+
+__all__ = ["DFormer", "MonaiNetwork", "TimmBackbone"]

@@ -1,0 +1,36 @@
+"""How a transformer's parameters start."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from densekit.errors import ConfigError, close_names
+
+INITS = ("trunc_normal", "pytorch")
+
+
+def initialize(module: nn.Module, init: str) -> None:
+    """Set the starting values of all linear and normalisation layers inside ``module``; convolutions keep PyTorch's
+    defaults.
+
+    Args:
+        module: Any network.
+        init: ``"trunc_normal"``: linear weights from a normal of SD 0.02 truncated at +-2, biases 0, LayerNorm 1 and 0:
+            what D-Former's code defines. ``"pytorch"``: PyTorch's own defaults, which that code in fact trains from,
+            since it runs its initialisation only when a checkpoint path is given.
+
+    Raises:
+        ConfigError: for another name.
+    """
+    if init not in INITS:
+        raise ConfigError(f"init={init!r}: expected one of {', '.join(INITS)}{close_names(init, INITS)}")
+    if init == "pytorch":
+        return
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.LayerNorm):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,123 @@
+"""Dice + cross-entropy against MONAI's, and the weighting of several outputs."""
+
+import pytest
+import torch
+from torch import nn
+
+from densekit.errors import ConfigError
+from densekit.models.losses import DeepSupervisionLoss, DiceCELoss
+from densekit.models.losses.deep_supervision import deep_supervision_weights, downsample_label
+
+
+def logits_and_label(classes=4, batch=3, size=(5, 6, 7)):
+    label = torch.randint(0, classes, (batch, *size))
+    label[0][label[0] == 2] = 0  # a class that one sample lacks
+    return torch.randn(batch, classes, *size, requires_grad=True), label
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_value_and_gradient_equal_monais(batch_dice):
+    from monai.losses import DiceCELoss as Reference
+
+    logits, label = logits_and_label()
+    reference = Reference(include_background=False, softmax=True, to_onehot_y=True, batch=batch_dice)
+    expected = reference(logits, label[:, None])
+    (wanted,) = torch.autograd.grad(expected, logits)
+    found = sum(DiceCELoss(batch_dice=batch_dice)(logits, label).values())
+    (gradient,) = torch.autograd.grad(found, logits)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_dice_of_hand_made_masks():
+    label = torch.zeros(1, 1, 1, 4, dtype=torch.uint8)
+    label[..., 2:] = 1
+    certain = 100 * torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 1]]).view(1, 2, 1, 1, 4)  # 3 predicted, 2 true, 2 common
+    losses = DiceCELoss()(certain, label)
+    assert losses["loss_dice"].item() == pytest.approx(1 - 2 * 2 / (3 + 2), abs=1e-4)
+    assert losses["loss_ce"].item() == pytest.approx(100 / 4, abs=1e-4)
+
+
+def test_batch_dice_pools_the_samples():
+    label = torch.zeros(2, 1, 1, 4, dtype=torch.long)
+    label[0] = 1
+    certain = 100 * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1).expand(
+        2, 2, 1, 1, 4
+    )  # class 1 everywhere, true in one sample
+    assert DiceCELoss(batch_dice=True)(certain, label)["loss_dice"].item() == pytest.approx(1 - 8 / 12, abs=1e-4)
+    assert DiceCELoss(batch_dice=False)(certain, label)["loss_dice"].item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_an_absent_class_that_is_not_predicted_costs_nothing():
+    label = torch.zeros(1, 2, 2, 2, dtype=torch.long)
+    certain = 100 * torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1, 1).expand(1, 3, 2, 2, 2)
+    assert DiceCELoss()(certain, label)["loss_dice"].item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_computed_in_float32_under_autocast(dtype):
+    logits, label = logits_and_label(size=(32, 32, 32))
+    low = logits.detach().to(dtype).requires_grad_()
+    exact = DiceCELoss()(low.detach().float(), label)
+    with torch.autocast("cpu", dtype):
+        found = DiceCELoss()(low, label)
+    assert all(value.dtype == torch.float32 for value in found.values())
+    assert {k: v.item() for k, v in found.items()} == pytest.approx({k: v.item() for k, v in exact.items()})
+    sum(found.values()).backward()
+    assert torch.isfinite(low.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_any_integer_label_type(dtype):
+    logits, label = logits_and_label()
+    assert DiceCELoss()(logits, label.to(dtype)) == DiceCELoss()(logits, label)
+
+
+def test_label_outside_the_classes_names_both_numbers():
+    logits, label = logits_and_label(classes=4)
+    with pytest.raises(ConfigError, match="holds class -1"):
+        DiceCELoss()(logits, label - 1)
+    with pytest.raises(ConfigError, match=r"holds class 3, but the head has num_classes=3.*background included"):
+        DiceCELoss()(logits[:, :3], label)
+
+
+@pytest.mark.parametrize(("outputs", "weights"), [(1, [1]), (2, [2 / 3, 1 / 3]), (3, [4 / 7, 2 / 7, 1 / 7])])
+def test_weights_halve_and_sum_to_one(outputs, weights):
+    assert deep_supervision_weights(outputs) == pytest.approx(weights)
+
+
+def test_deep_supervision_is_the_weighted_sum_over_thinned_labels():
+    label = torch.randint(0, 3, (2, 8, 8, 6))
+    outputs = [torch.randn(2, 3, *size) for size in [(8, 8, 6), (4, 4, 3), (2, 2, 2)]]
+    parts = [
+        DiceCELoss()(outputs[0], label),
+        DiceCELoss()(outputs[1], label[:, ::2, ::2, ::2]),
+        DiceCELoss()(outputs[2], label[:, ::4, ::4, ::4]),
+    ]
+    found = DeepSupervisionLoss()(outputs, label)
+    for key, value in found.items():
+        torch.testing.assert_close(value, (4 * parts[0][key] + 2 * parts[1][key] + parts[2][key]) / 7)
+
+
+def test_outputs_of_equal_size_see_the_same_label():
+    label, output = torch.randint(0, 3, (1, 4, 4, 4)), torch.randn(1, 3, 4, 4, 4)
+    once, thrice = DeepSupervisionLoss()([output], label), DeepSupervisionLoss()([output] * 3, label)
+    assert {k: v.item() for k, v in thrice.items()} == pytest.approx({k: v.item() for k, v in once.items()})
+
+
+def test_inner_loss_from_a_config_or_a_module():
+    assert DeepSupervisionLoss({"type": "DiceCELoss", "batch_dice": True}).loss.batch_dice
+
+    class Constant(nn.Module):
+        def forward(self, logits, label):
+            return {"loss_one": logits.sum() * 0 + 1}
+
+    label, outputs = torch.zeros(1, 4, 4, 4, dtype=torch.long), [torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 2, 2, 2, 2)]
+    assert DeepSupervisionLoss(Constant())(outputs, label) == {"loss_one": pytest.approx(1)}
+
+
+def test_labels_are_thinned_from_the_first_voxel():
+    label = torch.arange(7 * 4 * 3).view(1, 7, 4, 3)
+    assert torch.equal(downsample_label(label, (4, 2, 3)), label[:, ::2, ::2])
+    with pytest.raises(ValueError, match="cannot be thinned"):
+        downsample_label(label, (5, 4, 3))
