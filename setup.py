@@ -40,6 +40,7 @@ setup(
         "pillow>=10.3",
         "matplotlib>=3.9,<4",
         "jinja2>=3.1,<4",
+        "pyyaml>=6,<7",
         "tqdm>=4.66,<5",
         "tensorboard>=2.17,<3",
     ],

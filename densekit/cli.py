@@ -15,9 +15,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from densekit import __version__
-from densekit.errors import DensekitError
+from densekit.errors import DensekitError, message_of
 
 INTERRUPTED = 130
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to an option's help where there is one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.default is not None and action.default is not False and action.default != []
+        return super()._get_help_string(action) if told else action.help
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
+    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,9 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"densekit {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, add, run, text in VERBS:
-        verb = verbs.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        verb = verbs.add_parser(name, help=text, description=text, formatter_class=_HelpFormatter)
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         add(verb)
         verb.set_defaults(run=run)
@@ -51,12 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("densekit").setLevel(logging.DEBUG if arguments.debug else logging.INFO)
     # torchvision and MONAI announce optional parts they lack at import; densekit says what matters itself.
     logging.getLogger("torch").setLevel(logging.ERROR)
+    logging.raiseExceptions = arguments.debug  # a log that cannot be written (disk full) prints no traceback
     try:
-        return arguments.run(arguments) or 0
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()  # here, so that a reader who has gone is noticed below
+        return status
     except DensekitError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"densekit {arguments.verb}: {error}", file=sys.stderr)
+        print(f"densekit {arguments.verb}: {message_of(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         if arguments.debug:
@@ -81,7 +96,7 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
     p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
-    p.add_argument("--seed", type=int, help="replaces the config's seed")
+    p.add_argument("--seed", type=_seed, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
     p.add_argument(
@@ -181,13 +196,14 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
     )
-    p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default 13)")
-    p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default 3)")
+    p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default: 13)")
+    p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default: 3)")
     p.add_argument(
         "--splits",
         metavar="FILE",
         help="msd, nnunet, folder: CSV with columns case,split, or nnU-Net's splits_final.json",
     )
+    p.add_argument("--fold", type=int, help="msd, nnunet, folder: fold of splits_final.json (default: 0)")
     p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
     p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
     p.add_argument(
@@ -198,12 +214,13 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
         help="target spacing in mm (default: the data set's rule)",
     )
     p.add_argument("--native", action="store_true", help="no resampling")
-    p.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="cases prepared side by side")
-    p.add_argument("--train", type=int, default=10, help="phantom: training cases")
-    p.add_argument("--val", type=int, default=2, help="phantom: validation cases")
-    p.add_argument("--test", type=int, default=3, help="phantom: test cases")
-    p.add_argument("--unseen", type=int, default=1, help="phantom: cases without a label")
-    p.add_argument("--seed", type=int, default=0, help="phantom, and splits drawn at random")
+    # No defaults here: an option that the kind does not take is an error, so it must be known whether it was given.
+    p.add_argument("--workers", type=int, help=f"cases prepared side by side (default: {min(4, os.cpu_count() or 1)})")
+    p.add_argument("--train", type=int, help="phantom: training cases (default: 10)")
+    p.add_argument("--val", type=int, help="phantom: validation cases (default: 2)")
+    p.add_argument("--test", type=int, help="phantom: test cases (default: 3)")
+    p.add_argument("--unseen", type=int, help="phantom: cases without a label (default: 1)")
+    p.add_argument("--seed", type=_seed, help="phantom, and splits drawn at random (default: 0)")
 
 
 def _prepare(a: argparse.Namespace) -> int:
@@ -214,18 +231,28 @@ def _prepare(a: argparse.Namespace) -> int:
 
 # --- check, models, demo, doctor --------------------------------------------------------------------------------------
 def _add_check(p: argparse.ArgumentParser) -> None:
-    p.add_argument("path", help="prepared folder, or raw data with --kind")
-    p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw data")
+    p.add_argument("path", help="prepared folder of volumes, raw volumes (say --kind), or a data set of boxes or masks")
+    p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw volumes")
     p.add_argument(
         "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
     )
+    p.add_argument(
+        "--format", choices=("coco", "yolo", "voc", "masks"), help="boxes: if it is not recognised by itself"
+    )
+    p.add_argument("--html", metavar="FILE", help="boxes: write a page with pictures of the findings")
     p.add_argument("--json", metavar="FILE", help="write the findings there as well")
 
 
 def _check(a: argparse.Namespace) -> int:
-    from densekit.datasets.check import check
+    path = Path(a.path)
+    volumes = not path.exists() or any((path / name).exists() for name in ("dataset.json", "cases"))
+    if a.kind or a.encoding or volumes or next(path.rglob("*.nii*"), None):
+        from densekit.datasets.check import check
 
-    return check(a.path, kind=a.kind, encoding=a.encoding, json_path=a.json)
+        return check(path, kind=a.kind, encoding=a.encoding, json_path=a.json)
+    from densekit.datasets.detection import check_detection
+
+    return check_detection(path, html=a.html, json_path=a.json, format=a.format)[1]
 
 
 def _add_models(p: argparse.ArgumentParser) -> None:
@@ -240,7 +267,7 @@ def _models(a: argparse.Namespace) -> int:
 
 def _add_demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", default="runs/demo", help="where to write")
-    p.add_argument("--seed", type=int, default=0, help="of the phantoms and of the training")
+    p.add_argument("--seed", type=_seed, default=0, help="of the phantoms and of the training")
     p.add_argument("--epochs", type=int, help="train shorter or longer than the demo's config says")
 
 

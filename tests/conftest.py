@@ -1,17 +1,18 @@
 """What holds for every test."""
 
+# ruff: noqa: I001, E402  the order of these lines matters
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and for its reason; torch is not loaded yet
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and for its reason; before torch is loaded
+
+import densekit  # noqa: F401  before mmengine, mmcv and mmdet, as in every program that uses its operators
 
 import pytest
 from mmengine.registry import DefaultScope
 
-import densekit  # noqa: F401  before mmcv and mmdet, as in every program that uses its operators
-
 
 @pytest.fixture(autouse=True)
 def default_scope_of_its_own():
-    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may rely on another's."""
+    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may depend on another's."""
     yield
     DefaultScope._instance_dict.clear()

@@ -141,12 +141,14 @@ FRAME = """<!DOCTYPE html>
 <h1>{{ title }}</h1>
 {% block lead %}{% endblock %}
 <p class="faint">Written {{ written }} by densekit {{ version }}</p>
-<p class="notice">For research use only, not a medical device.</p>
+{% block notice %}<p class="notice">For research use only, not a medical device.</p>{% endblock %}
 </header>
 <main>
 {% block content %}{% endblock %}
 </main>
-<footer>For research use only, not a medical device. Volumes are label voxels times voxel size.</footer>
+<footer>{% block footer %}
+For research use only, not a medical device. Volumes are label voxels times voxel size.
+{% endblock %}</footer>
 <script>{{ script }}</script>
 </body>
 </html>

@@ -1,0 +1,312 @@
+"""COCO JSON: COCO's own folders, one export beside its images, or a file in each split's folder (Roboflow)."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densekit.datasets.detection.dataset import Annotations
+from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
+from densekit.datasets.detection.files import ImageIndex, subfolders
+from densekit.datasets.detection.findings import Findings
+from densekit.datasets.detection.splits import split_of
+from densekit.datasets.finding import Example
+from densekit.datasets.prepare.files import few, load_json
+from densekit.errors import DataError
+
+_OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
+_KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
+_HEAD = 1 << 20
+
+
+def find(root: Path) -> DetectionSource | None:
+    """Look for COCO JSON files in ``root``, in its ``annotations`` and in its folders called like splits.
+
+    Raises:
+        DataError: if two files are for the same split.
+    """
+    folders = [root, root / "annotations", *(f for f in subfolders(root) if split_of(f.name))]
+    files = [file for folder in folders for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
+    official = [file for file in files if file.name.startswith("instances_")]
+    files = official or [file for file in files if not file.name.startswith(_OTHER_TASKS)]
+    return _source(root, files) if files else None
+
+
+def find_file(path: Path) -> DetectionSource | None:
+    """Take one JSON file, with the files of the other splits beside it that are called alike."""
+    if not _looks_like_coco(path):
+        return None
+    root = path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
+    alike = [path]
+    if split_of(path.stem):
+        pattern = _without_split(path.stem)
+        siblings = (file for file in sorted(path.parent.glob("*.json")) if file != path and split_of(file.stem))
+        alike += [file for file in siblings if _without_split(file.stem) == pattern and _looks_like_coco(file)]
+    elif split_of(path.parent.name):
+        root = path.parent.parent
+        others = (f / path.name for f in subfolders(root) if split_of(f.name) and f != path.parent)
+        alike += [file for file in others if file.is_file()]
+    return _source(root, alike)
+
+
+def _without_split(stem: str) -> str:
+    return "".join(word for word in re.findall("[a-z]+|[^a-z]+", stem.lower()) if not split_of(word))
+
+
+def _source(root: Path, files: Sequence[Path]) -> DetectionSource:
+    parts = [Part(split_of(f.stem) or (split_of(f.parent.name) if f.parent != root else None), f) for f in files]
+    notes = []
+    named = [part for part in parts if part.split]
+    if named and len(named) < len(parts):
+        left = few(part.path.relative_to(root) for part in parts if not part.split)
+        notes.append(f"left aside, since the names of other files say their split and these do not: {left}")
+        parts = named
+    for split, count in Counter(part.split for part in parts).items():
+        if count > 1:
+            names = few(part.path.relative_to(root) for part in parts if part.split == split)
+            what = f"for {split}" if split else "whose names do not say which split they are for"
+            raise DataError(
+                f"{root}: {count} COCO files {what} ({names}); give the path of the one you mean, "
+                f"or move the others elsewhere"
+            )
+    words = few(f"{part.path.relative_to(root).as_posix()} ({part.split or 'all images'})" for part in parts)
+    return DetectionSource("coco", root, f"COCO JSON: {words}", tuple(parts), read, notes=tuple(notes))
+
+
+def _looks_like_coco(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _KEYS.search(head) is not None
+
+
+def read(source: DetectionSource) -> Draft:
+    """Read the COCO files of a source. Categories are matched by name; their ids may be anything.
+
+    Raises:
+        DataError: if a file is not COCO JSON.
+    """
+    findings = Findings()
+    index = ImageIndex(source.root)
+    images: list[DraftImage] = []
+    columns: list[Annotations] = []
+    names: dict[str, int] = {}
+    orders: list[tuple[str, list[tuple[Any, str]]]] = []
+    for part in source.parts:
+        data = _load(part.path)
+        where = source.relative(part.path)
+        labels, order = _read_categories(data, where, names, findings)
+        orders.append((where, order))
+        first = len(images)
+        found, number = _read_images(data["images"], part, source, index, findings)
+        images += found
+        columns.append(_Reader(data["annotations"], where, findings).read(number, labels, first))
+    _compare_orders(orders, findings)
+    draft = Draft(images, list(names), _concatenate(columns), findings, "annotation")
+    _drop_parents(draft, [order for _, order in orders])
+    return draft
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Let a large JSON be built without the garbage collector going over it again and again (twice as fast)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with _without_collector():
+        data = load_json(path)
+    wanted = ("images", "annotations", "categories")
+    lacking = [key for key in wanted if not isinstance(data, dict) or not isinstance(data.get(key), list)]
+    if lacking:
+        raise DataError(f"{path}: has no list {' and no list '.join(map(repr, lacking))}; expected COCO's three lists")
+    for key in wanted:
+        wrong = next((item for item in data[key] if not isinstance(item, dict)), None)
+        if wrong is not None:
+            raise DataError(f"{path}: {key!r} holds {str(wrong)[:40]!r}, which is no object; export the file again")
+    return data
+
+
+def _read_categories(
+    data: Mapping, where: str, names: dict[str, int], findings: Findings
+) -> tuple[dict[Any, int], list[tuple[Any, str, Any]]]:
+    """Return the label of each category id (new names go to the end of ``names``), and the categories by id."""
+    labels: dict[Any, int] = {}
+    order = []
+    by_id = sorted(
+        data["categories"], key=lambda c: (0, c["id"]) if type(c.get("id")) is int else (1, str(c.get("id")))
+    )
+    for category in by_id:
+        if "id" not in category or not isinstance(category.get("name"), str):
+            raise DataError(f"{where}: category {str(category)[:60]} has no id or no name; complete it")
+        name = category["name"].strip()
+        if name != category["name"]:
+            findings.add("name-spaces", f"{where}: {category['name']!r}")
+        known = [n for i, n, _ in order if n == name]
+        if known:
+            findings.add("category-merged", f"{where}: {name!r} has another id, {category['id']}")
+        label = names.setdefault(name, len(names))
+        if labels.setdefault(category["id"], label) != label:
+            first = next(n for i, n, _ in order if i == category["id"])
+            findings.add("category-id-twice", f"{where}: id {category['id']} is {first!r} and {name!r}")
+        order.append((category["id"], name, category.get("supercategory")))
+    return labels, order
+
+
+def _compare_orders(orders: Sequence[tuple[str, list]], findings: Findings) -> None:
+    (first_file, first), *others = orders
+    ids = {name: i for i, name, _ in first}
+    for file, order in others:
+        differ = [(name, i) for i, name, _ in order if ids.get(name, i) != i]
+        if differ:
+            words = few((f"{name} is {ids[name]} there, {i} here" for name, i in differ), 3)
+            findings.add("category-order", f"{file}, against {first_file}: {words}", count=len(differ))
+
+
+def _drop_parents(draft: Draft, orders: Sequence[list]) -> None:
+    """Leave out categories that exist only to be the supercategory of others (Roboflow writes one as id 0)."""
+    used = set(draft.annotations.label.tolist())
+    parents = {parent for order in orders for _, name, parent in order if parent and parent != name}
+    out = [label for label, name in enumerate(draft.classes) if name in parents and label not in used]
+    if not out:
+        return
+    draft.findings.add("category-parent", *(repr(draft.classes[label]) for label in out))
+    kept = [label for label in range(len(draft.classes)) if label not in out]
+    new = np.full(len(draft.classes), -1, dtype=np.int64)
+    new[kept] = np.arange(len(kept))
+    draft.annotations.label = new[draft.annotations.label]
+    draft.classes = [draft.classes[label] for label in kept]
+
+
+def _read_images(
+    records: list[dict], part: Part, source: DetectionSource, index: ImageIndex, findings: Findings
+) -> tuple[list[DraftImage], dict[Any, int]]:
+    """Return the images of one file, and the place of each image id among them."""
+    where = source.relative(part.path)
+    nameless = next((r for r in records if not isinstance(r.get("file_name"), str) or "id" not in r), None)
+    if nameless is not None:
+        raise DataError(f"{part.path}: image {str(nameless)[:80]} has no file_name or no id; export the file again")
+    beside = source.relative(part.path.parent)
+    files = index.locate([r["file_name"] for r in records], beside="" if beside == "." else beside, split=part.split)
+    images, number = [], {}
+    for record, file in zip(records, files, strict=True):
+        place = number.setdefault(record["id"], len(images))
+        if place != len(images) and images[place].file != (file or record["file_name"]):
+            findings.add(
+                "image-id-twice", f"{where}: id {record['id']} is {images[place].file} and {record['file_name']}"
+            )
+        sides = (record.get("width"), record.get("height"))
+        width, height = sides if all(isinstance(s, (int, float)) and s > 0 for s in sides) else (0, 0)
+        name = file or record["file_name"]
+        images.append(DraftImage(name, part.split, round(width), round(height), record["id"], where, file is not None))
+    return images, number
+
+
+def _concatenate(columns: Sequence[Annotations]) -> Annotations:
+    if len(columns) == 1:
+        return columns[0]
+    arrays = ("image", "label", "bbox", "crowd", "ignore", "area")
+    lists = ("segmentation", "origin")
+    joined = {name: np.concatenate([getattr(c, name) for c in columns]) for name in arrays}
+    return Annotations(**joined, **{name: [v for c in columns for v in getattr(c, name)] for name in lists})
+
+
+class _Reader:
+    """Turns the list of annotations of one file into columns. A list comprehension for each: files have a million."""
+
+    def __init__(self, records: list[dict], where: str, findings: Findings) -> None:
+        self.records = records
+        self.where = where
+        self.findings = findings
+
+    def read(self, number: Mapping[Any, int], labels: Mapping[Any, int], first: int) -> Annotations:
+        records = self.records
+        origin = [r.get("id") for r in records]
+        self._check_ids(origin)
+        image, label = self._look_up("image_id", number), self._look_up("category_id", labels)
+        outline = [r.get("segmentation") or None for r in records]
+        bbox, malformed = self._boxes(outline)
+        a = Annotations(
+            image=image + first,
+            label=label,
+            bbox=bbox,
+            crowd=self._flags("iscrowd"),
+            ignore=self._flags("ignore"),
+            area=self._areas(),
+            segmentation=outline,
+            origin=origin,
+        )
+        self._lacking("crowd-missing", "iscrowd")
+        say = self._say
+        self.findings.rows("annotation-without-image", np.flatnonzero(image < 0), lambda r: say(r, "image_id"))
+        unknown = Counter(records[r].get("category_id") for r in np.flatnonzero(label < 0))
+        for category, count in unknown.items():
+            self.findings.add(
+                "category-unknown", Example(f"{self.where}: category_id {category}, {count} times"), count=count
+            )
+        self.findings.rows("box-malformed", np.flatnonzero(malformed), lambda r: say(r, "bbox"))
+        return a.take((image >= 0) & (label >= 0) & ~malformed)
+
+    def _say(self, row: int, key: str) -> str:
+        record = self.records[row]
+        return f"{self.where}: annotation {record.get('id')} has {key} {str(record.get(key))[:60]}"
+
+    def _check_ids(self, ids: list) -> None:
+        zero = sum(1 for i in ids if i == 0)
+        self.findings.add("annotation-id-zero", self.where, count=min(zero, 1))
+        if len(set(map(str, ids))) < len(ids):
+            again = [(i, n) for i, n in Counter(map(str, ids)).items() if n > 1]
+            places = (f"{self.where}: id {i}, {n} times" for i, n in again[:3])
+            self.findings.add("annotation-id-twice", *places, count=sum(n - 1 for _, n in again))
+
+    def _look_up(self, key: str, table: Mapping[Any, int]) -> np.ndarray:
+        found = [table.get(r.get(key), -1) for r in self.records]
+        if -1 in found:  # some tools write ids as text in one list and as numbers in the other
+            text = {str(k): v for k, v in table.items()}
+            found = [text.get(str(r.get(key)), -1) if f < 0 else f for f, r in zip(found, self.records, strict=True)]
+        return np.array(found, dtype=np.int64)
+
+    def _boxes(self, outlines: list) -> tuple[np.ndarray, np.ndarray]:
+        """Return the boxes, NaN where there is an outline to take one from, and where they cannot be read."""
+        values = [r.get("bbox") for r in self.records]
+        malformed = np.zeros(len(values), dtype=bool)
+        try:
+            bbox = np.array(values, dtype=np.float64).reshape(len(values), 4)
+        except (TypeError, ValueError):
+            bbox = np.full((len(values), 4), np.nan)
+            for row, value in enumerate(values):
+                try:
+                    bbox[row] = np.array(value, dtype=np.float64).reshape(4)
+                except (TypeError, ValueError):
+                    malformed[row] = value not in (None, []) or outlines[row] is None
+        malformed |= ~np.isfinite(bbox).all(axis=1) & np.array([o is None for o in outlines], dtype=bool)
+        return bbox, malformed
+
+    def _flags(self, key: str) -> np.ndarray:
+        return np.array([r.get(key) in (1, True, "1") for r in self.records], dtype=bool)
+
+    def _areas(self) -> np.ndarray:
+        values = [r.get("area") for r in self.records]
+        area = np.array([v if isinstance(v, (int, float)) and v > 0 else np.nan for v in values], dtype=np.float64)
+        self.findings.rows("area-missing", np.flatnonzero(np.isnan(area)), lambda r: self._say(r, "area"))
+        return area
+
+    def _lacking(self, code: str, key: str) -> None:
+        self.findings.rows(
+            code, [n for n, r in enumerate(self.records) if r.get(key) is None], lambda r: self._say(r, key)
+        )

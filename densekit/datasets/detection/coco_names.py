@@ -1,0 +1,28 @@
+"""The 80 classes of COCO, and other names that people write for them."""
+
+_NAMES = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, "
+    "skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, "
+    "sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, "
+    "dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, "
+    "refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush"
+)
+COCO_NAMES = tuple(_NAMES.split(", "))
+
+OTHER_NAMES = {
+    "aeroplane": "airplane",
+    "plane": "airplane",
+    "motorbike": "motorcycle",
+    "bike": "bicycle",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+    "television": "tv",
+    "cellphone": "cell phone",
+    "mobilephone": "cell phone",
+    "fridge": "refrigerator",
+    "pedestrian": "person",
+    "people": "person",
+}
+"""By the plain form (lower case, letters only) of the name."""

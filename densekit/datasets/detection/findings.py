@@ -1,0 +1,316 @@
+"""The checks of ``densekit check`` for detection data, each with its severity and remedy, and what collects them.
+
+A finding is an *error* if training or scoring would fail or be wrong in a way that nothing can put right, a *warning*
+if it was put right (repairs say what was done) or is worth a look, and a *note* if it is only good to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from densekit.datasets.finding import Example, Finding
+
+EXAMPLES = 3
+"""So many places are shown of each finding; all are counted."""
+
+
+class Kind(NamedTuple):
+    """One check: how serious, what it says, and what to do about it."""
+
+    severity: str
+    message: str
+    remedy: str
+
+
+# The order is the order of the report: what stops first, then repairs, then what to look at, then what to know.
+KINDS: dict[str, Kind] = {
+    # --- errors: the annotations do not fit the files, or one another ---------------------------------------------
+    "image-missing": Kind(
+        "error",
+        "image files named by the annotations are not there",
+        "put the files where the annotations say, or correct the names in the annotations",
+    ),
+    "image-unreadable": Kind(
+        "error",
+        "image files cannot be opened",
+        "replace them, or remove them and their annotations",
+    ),
+    "image-size": Kind(
+        "error",
+        "width and height in the annotations are not those of the picture (as it is shown, after EXIF rotation)",
+        "the boxes would lie in the wrong places: export the annotations again for these very files "
+        "(rotated photographs: save them upright first)",
+    ),
+    "image-id-twice": Kind(
+        "error",
+        "image ids stand for two different files, so nobody knows whose the boxes are",
+        "give each image an id of its own and export again",
+    ),
+    "category-id-twice": Kind(
+        "error",
+        "category ids stand for two different names",
+        "give each category an id of its own and export again",
+    ),
+    "category-unknown": Kind(
+        "error",
+        "annotations have a class that the class list does not have",
+        "complete the class list (COCO: categories, YOLO: names in data.yaml), or correct the annotations",
+    ),
+    "class-typo": Kind(
+        "error",
+        "class names differ by a typo between the splits: they would never be scored",
+        "write the name the same way in all annotation files",
+    ),
+    "annotation-missing": Kind(
+        "error",
+        "images of a split list have no annotation file",
+        "add the file (one without objects for a background image), or remove the image from the list",
+    ),
+    "row-malformed": Kind(
+        "error",
+        "annotations cannot be read",
+        "correct the lines; YOLO: class and four numbers, or class and at least three points, all from 0 to 1",
+    ),
+    "box-malformed": Kind(
+        "error",
+        "boxes are not four finite numbers",
+        "export again; COCO: [x, y, width, height] in pixels",
+    ),
+    "box-format": Kind(
+        "error",
+        "boxes are in another format than their layout's",
+        "COCO: [x, y, width, height] in pixels, not corners and not fractions; convert them and try again",
+    ),
+    "mask-size": Kind(
+        "error",
+        "masks do not have the size of their image",
+        "make each mask with the width and height of its image",
+    ),
+    "mask-values": Kind(
+        "error",
+        "mask files hold more than one object (more values than 0 and one other)",
+        "write one PNG per object, 0 outside and 255 inside",
+    ),
+    "no-training-images": Kind(
+        "error",
+        "there is no image to train on",
+        "check the names of the splits and where the images lie",
+    ),
+    "no-objects": Kind(
+        "error",
+        "the training images have no object at all",
+        "check that the annotations belong to these images",
+    ),
+    # --- warnings: put right -------------------------------------------------------------------------------------
+    "box-inverted": Kind("warning", "boxes with exchanged corners, put in order", "nothing to do"),
+    "box-from-outline": Kind(
+        "warning", "boxes that were missing or without extent, taken from the outline", "nothing to do"
+    ),
+    "box-without-extent": Kind(
+        "warning", "boxes of zero or negative width or height, left out", "draw them again, or delete them"
+    ),
+    "box-outside": Kind("warning", "boxes wholly outside their image, left out", "draw them again, or delete them"),
+    "box-over-border": Kind("warning", "boxes over the border of their image, clipped to it", "nothing to do"),
+    "box-duplicate": Kind(
+        "warning", "boxes that are there twice (same image, class and place), one of each left out", "nothing to do"
+    ),
+    "outline-short": Kind(
+        "warning", "outlines of fewer than three points or an odd number of values, left out", "draw them again"
+    ),
+    "outline-missing": Kind(
+        "warning",
+        "objects without an outline, though others have one",
+        "boxes train as they are; for masks (Mask R-CNN) outline every object",
+    ),
+    "mask-empty": Kind("warning", "mask files without an object, left out", "delete them"),
+    "image-twice": Kind("warning", "images listed twice in a split, made one with all boxes", "nothing to do"),
+    "annotation-without-image": Kind(
+        "warning",
+        "annotations without an image of theirs, left out",
+        "nothing to do if images were removed on purpose; else add the images",
+    ),
+    "image-without-annotation": Kind(
+        "warning",
+        "images that no annotation file mentions, left out",
+        "annotate them, or list them as images without objects",
+    ),
+    "image-without-label": Kind(
+        "warning",
+        "images without a label file, kept as background",
+        "add label files if there are objects in them",
+    ),
+    "annotation-id-zero": Kind(
+        "warning",
+        "annotation id 0, numbered anew from 1",
+        "nothing to do here; pycocotools on the original file takes a hit of id 0 for a miss, and AP comes out too low",
+    ),
+    "annotation-id-twice": Kind("warning", "annotation ids used more than once, numbered anew", "nothing to do"),
+    "category-order": Kind(
+        "warning",
+        "classes have another order or other ids in another split, matched by name",
+        "nothing to do here; tools that go by position would train and score on exchanged classes",
+    ),
+    "category-merged": Kind("warning", "categories of the same name under several ids, made one", "nothing to do"),
+    "category-parent": Kind(
+        "warning", "categories that are only the supercategory of others and have no box, left out", "nothing to do"
+    ),
+    "name-spaces": Kind("warning", "class names with spaces around them, removed", "nothing to do"),
+    "area-missing": Kind("warning", "annotations without an area, computed from the outline or box", "nothing to do"),
+    "crowd-missing": Kind("warning", "annotations without iscrowd, taken as single objects", "nothing to do"),
+    "size-missing": Kind("warning", "images without width and height, taken from the file", "nothing to do"),
+    # --- warnings: worth a look -----------------------------------------------------------------------------------
+    "split-overlap": Kind(
+        "warning",
+        "images that are in two splits, byte for byte: the score would be of pictures the network was trained on",
+        "keep each image in one split",
+    ),
+    "split-similar": Kind(
+        "warning",
+        "images that look the same in two splits: the score may be too good",
+        "keep frames of one scene, and copies of one picture, in one split",
+    ),
+    "image-duplicate": Kind("warning", "image files with the same content in one split", "keep one"),
+    "image-truncated": Kind(
+        "warning",
+        "image files that end before their picture does: the rest is read as grey",
+        "fetch the files again",
+    ),
+    "image-exif": Kind(
+        "warning",
+        "pictures that EXIF turns or mirrors; boxes are taken to be drawn on the upright picture",
+        "look at the thumbnails: if boxes are off, save the pictures upright and annotate them again",
+    ),
+    "image-modes": Kind(
+        "warning",
+        "pictures of different kinds (grey, colour, palette, alpha); all are read as RGB",
+        "nothing to do if that is meant",
+    ),
+    "image-16bit": Kind(
+        "warning",
+        "pictures of 16 bit or floating point; a detector's loader reads 8 bit and loses contrast",
+        "map the intensities you need to 8 bit first",
+    ),
+    "class-alike": Kind(
+        "warning",
+        "class names that look like two spellings of one class",
+        "make them one in the annotations, if they are one",
+    ),
+    "class-unused": Kind(
+        "warning", "classes without a single object", "leave them out of the class list, or check that none is lost"
+    ),
+    "class-not-in-train": Kind(
+        "warning", "classes that no training image shows: they cannot be learned", "move images of them to train"
+    ),
+    "class-rare": Kind(
+        "warning", "classes with fewer than 10 objects to train on", "annotate more, or merge them with others"
+    ),
+    "class-not-in-val": Kind(
+        "warning", "classes that no validation image shows: they get no score", "move images of them to val"
+    ),
+    "class-unlabelled": Kind(
+        "warning",
+        "classes that are frequent elsewhere but absent from a whole folder or split: labelled there?",
+        "look at the pictures: objects that are not labelled are trained as background",
+    ),
+    "coco-names": Kind(
+        "warning",
+        "class names close to names of COCO, but not the same: a COCO checkpoint's row would not be reused",
+        "write COCO's name if the same class is meant",
+    ),
+    "box-thin": Kind(
+        "warning",
+        "boxes thinner than one pixel; training leaves them out, scores count them",
+        "draw them again, or delete them",
+    ),
+    "box-near-duplicate": Kind(
+        "warning", "boxes of one class that nearly coincide (IoU above 0.9)", "delete one of each pair"
+    ),
+    "box-odd-shape": Kind("warning", "boxes more than 20 times as long as wide", "look at the pictures"),
+    "box-odd-size": Kind("warning", "boxes far out of line with their class in size", "look at the pictures"),
+    "box-outline-differ": Kind(
+        "warning", "boxes that do not fit their outline", "compute the box from the outline, or draw it again"
+    ),
+    "outline-crosses": Kind(
+        "warning",
+        "outlines that cross themselves, so that their mask is another shape",
+        "draw them again; parts of one object that lie apart need a polygon each",
+    ),
+    "objects-small": Kind(
+        "warning",
+        "boxes smaller than 8 pixels after the picture is resized",
+        "train and predict on tiles, or with a larger input size",
+    ),
+    "objects-many": Kind(
+        "warning",
+        "images with more than 100 objects, where detectors and COCO's AP stop by default",
+        "raise model.test_cfg.max_per_img (two-stage: test_cfg.rcnn.max_per_img) and the metric's proposal_nums",
+    ),
+    "objects-memory": Kind(
+        "warning",
+        "images with more than 500 objects: matching them to anchors takes memory as objects times anchors",
+        "train on tiles, or set gpu_assign_thr of the assigner",
+    ),
+    # --- notes ----------------------------------------------------------------------------------------------------
+    "layout": Kind("note", "", ""),
+    "split-drawn": Kind("note", "", "give the splits yourself if images of one scene or patient could be parted"),
+    "background": Kind("note", "images without an object, kept as background", ""),
+    "crowd": Kind("note", "crowds and difficult objects, neither rewarded nor punished in training and scores", ""),
+}
+
+_SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass
+class _Tally:
+    message: str
+    count: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+
+class Findings:
+    """Collects findings of the known kinds while data are read and checked: all are counted, a few places kept."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+
+    @classmethod
+    def of(cls, listed: Iterable[Finding]) -> Findings:
+        """Go on collecting where another collector stopped."""
+        findings = cls()
+        for f in listed:
+            findings._tallies[f.code, f.message] = _Tally(f.message, f.count, list(f.examples))
+        return findings
+
+    def add(self, code: str, *examples: Example | str, count: int | None = None, message: str = "") -> None:
+        """Count one finding per example, or ``count``.
+
+        Args:
+            code: Key of :data:`KINDS`.
+            examples: Places; text alone is a place without a picture.
+            count: How many there are, if not all are given as examples. 0 adds nothing.
+            message: Replaces the kind's message, with figures of this data set in it.
+        """
+        count = len(examples) if count is None else count
+        if count == 0:
+            return
+        message = message or KINDS[code].message
+        tally = self._tallies.setdefault((code, message), _Tally(message))
+        tally.count += count
+        for example in examples[: EXAMPLES - len(tally.examples)]:
+            tally.examples.append(Example(example) if isinstance(example, str) else example)
+
+    def rows(self, code: str, rows: Sequence[int], place: Callable[[int], Example | str], message: str = "") -> None:
+        """Count one finding per row; ``place`` makes the examples, for the first rows only."""
+        rows = list(rows)
+        self.add(code, *(place(row) for row in rows[:EXAMPLES]), count=len(rows), message=message)
+
+    def listed(self) -> tuple[Finding, ...]:
+        """Return all findings, the serious ones first."""
+        order = {code: place for place, code in enumerate(KINDS)}
+        found = [
+            Finding(KINDS[code].severity, "", t.message, code, t.count, KINDS[code].remedy, tuple(t.examples))
+            for (code, _), t in self._tallies.items()
+        ]
+        return tuple(sorted(found, key=lambda f: (_SEVERITIES.index(f.severity), order[f.code])))

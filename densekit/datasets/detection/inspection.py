@@ -1,0 +1,339 @@
+"""A data set looked at as a whole: what it holds, what was found, some pictures to show; kept until a file changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densekit.datasets.detection.dataset import DetectionDataset, read_description
+from densekit.datasets.detection.draft import DetectionSource
+from densekit.datasets.detection.findings import Findings
+from densekit.datasets.detection.quality import check_quality, seen_sides
+from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
+from densekit.datasets.detection.recognize import recognize
+from densekit.datasets.finding import Example, Finding
+from densekit.errors import DataError
+from densekit.io.atomic import write_json_atomic
+
+AUTO = "auto"
+GALLERY = 12
+SIDES = (8, 16, 32, 64, 128, 256, 512)
+"""Limits, in pixels, between the bars of the histogram of object sizes."""
+
+_INSPECTION = "check.json"
+_VERSION = 1
+_SHOWN_OBJECTS = 300
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What ``densekit check`` knows of a detection data set.
+
+    Attributes:
+        path: What was checked.
+        summary: Plain JSON types: name, format, layout, root, splits, classes, sizes, pictures to show.
+        findings: Errors first, then warnings, then notes.
+    """
+
+    path: str
+    summary: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 sound (warnings allowed), 2 errors."""
+        return 2 if any(finding.severity == "error" for finding in self.findings) else 0
+
+    def count(self, severity: str) -> int:
+        """Return how many findings have a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def require_sound(self) -> None:
+        """Refuse a data set with errors.
+
+        Raises:
+            DataError: with the first error and how to see the others.
+        """
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        if errors:
+            first = errors[0]
+            place = f", e.g. {first.examples[0].where}" if first.examples else ""
+            more = f" ({len(errors) - 1} more kinds of error)" if len(errors) > 1 else ""
+            raise DataError(
+                f"{self.path}: {first.message}: {first.count}{place}; {first.remedy}{more}; "
+                f"`densekit check {self.path}` shows all"
+            )
+
+
+@dataclass(frozen=True)
+class PreparedDetection:
+    """A sound data set as training reads it.
+
+    Attributes:
+        name: Name of the data set.
+        format: ``"coco"``, ``"yolo"``, ``"voc"`` or ``"masks"``.
+        layout: What was recognised, in a sentence.
+        root: Folder that ``file_name`` is relative to (``data_prefix=dict(img=root)``).
+        classes: Class names, the place is the label (``metainfo=dict(classes=classes)``).
+        annotations: COCO JSON of each split. Category ids are 1 to the number of classes, in this order.
+        counts: Of each split the number of ``images``, ``background`` images and ``objects``.
+        has_masks: Whether every object has an outline.
+        fingerprint: Hash of the source files and settings, to be kept with what is trained.
+        findings: Warnings and notes.
+    """
+
+    name: str
+    format: str
+    layout: str
+    root: Path
+    classes: tuple[str, ...]
+    annotations: Mapping[str, Path]
+    counts: Mapping[str, Mapping[str, int]]
+    has_masks: bool
+    fingerprint: str
+    findings: tuple[Finding, ...]
+
+
+def inspect_detection(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    input_size: tuple[int, int] = (1333, 800),
+    cache: str | Path | None = AUTO,
+) -> Inspection:
+    """Recognise, read and check a detection data set.
+
+    Args:
+        path: Folder, COCO JSON or data.yaml.
+        format: ``"coco"``, ``"yolo"``, ``"voc"`` or ``"masks"``; None finds out.
+        classes: Names to keep, in the order of their labels; None: all.
+        seed: Seed of the draw if the data have no validation split.
+        input_size: Longer and shorter side that pictures are resized to in training: sizes are judged as seen then.
+        cache: Folder to keep the result in until a file changes; ``"auto"``: ``$XDG_CACHE_HOME/densekit`` or
+            ``~/.cache/densekit``; None: nothing is kept.
+
+    Raises:
+        DataError: if there is no data set, or its files cannot be read at all.
+        ConfigError: if ``classes`` or ``format`` cannot be right.
+        OutputError: if the result cannot be kept.
+    """
+    return _Job(path, format, classes, seed, input_size, cache).inspect()
+
+
+def prepare_detection(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    input_size: tuple[int, int] = (1333, 800),
+    cache: str | Path = AUTO,
+) -> PreparedDetection:
+    """Check a data set and write one clean COCO JSON per split; a second run finds both in the cache.
+
+    Arguments as :func:`inspect_detection`.
+
+    Raises:
+        DataError: if the data set has errors (warnings pass), or none is there.
+        ConfigError: if ``classes`` or ``format`` cannot be right.
+        OutputError: if the files cannot be written.
+    """
+    job = _Job(path, format, classes, seed, input_size, cache)
+    inspection = job.inspect()
+    inspection.require_sound()
+    return job.prepare(inspection)
+
+
+class _Job:
+    def __init__(
+        self,
+        path: str | Path,
+        format: str | None,
+        classes: Sequence[str] | None,
+        seed: int,
+        input_size: tuple[int, int],
+        cache: str | Path | None,
+    ) -> None:
+        check_class_list(classes)
+        self.path = path
+        self.classes = classes
+        self.seed = seed
+        self.input_size = input_size
+        self.source = recognize(path, format=format)
+        self.folder = None if cache is None else _cache_folder(cache, self.source, classes, seed)
+        self.dataset: DetectionDataset | None = None
+
+    def inspect(self) -> Inspection:
+        kept = self._kept()
+        if kept is not None:
+            return kept
+        dataset = self._read()
+        findings = Findings.of(dataset.findings)
+        check_quality(dataset, findings, input_size=self.input_size)
+        inspection = Inspection(str(self.path), summarize(dataset, self.input_size), findings.listed())
+        if self.folder is not None:
+            written = {
+                "version": _VERSION,
+                "input_size": list(self.input_size),
+                "fingerprint": dataset.fingerprint,
+                "watched": [str(folder) for folder in dataset.watched],
+                "summary": inspection.summary,
+                "findings": [asdict(finding) for finding in inspection.findings],
+            }
+            write_json_atomic(self.folder / _INSPECTION, written, indent=None)
+        return inspection
+
+    def prepare(self, inspection: Inspection) -> PreparedDetection:
+        description = read_description(self.folder)
+        if not self._is_current(description) or not all(
+            self._file(split).is_file() for split in description.get("splits", {})
+        ):
+            dataset = self._read()
+            dataset.write_coco(self.folder)
+            description = dataset.describe()
+        return PreparedDetection(
+            name=description["name"],
+            format=description["format"],
+            layout=description["layout"],
+            root=Path(description["root"]),
+            classes=tuple(description["classes"]),
+            annotations={split: self._file(split) for split in description["splits"]},
+            counts=description["splits"],
+            has_masks=description["has_masks"],
+            fingerprint=description["fingerprint"],
+            findings=inspection.findings,
+        )
+
+    def _file(self, split: str) -> Path:
+        return self.folder / f"{split}.json"
+
+    def _read(self) -> DetectionDataset:
+        if self.dataset is None:
+            self.dataset = read(self.source, classes=self.classes, seed=self.seed)
+        return self.dataset
+
+    def _kept(self) -> Inspection | None:
+        """Return the inspection in the cache if no file has changed since."""
+        if self.folder is None:
+            return None
+        try:
+            found = json.loads((self.folder / _INSPECTION).read_text(encoding="utf-8"))
+            current = (found["version"], found["input_size"]) == (_VERSION, list(self.input_size))
+            findings = tuple(_finding(item) for item in found["findings"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # there is none, or it was written by another version
+        if not current or not self._is_current(found):
+            return None
+        return Inspection(str(self.path), found["summary"], findings)
+
+    def _is_current(self, kept: Mapping[str, Any]) -> bool:
+        if "watched" not in kept:
+            return False
+        watched = [Path(folder) for folder in kept["watched"]]
+        if self.dataset is not None:
+            return kept["fingerprint"] == self.dataset.fingerprint
+        return kept["fingerprint"] == combined_fingerprint(watched, self.source, self.classes, self.seed)
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    """Build a finding from JSON, where tuples have become lists."""
+    examples = []
+    for example in item["examples"]:
+        boxes, outlines = (tuple(tuple(values) for values in example[key]) for key in ("boxes", "outlines"))
+        examples.append(Example(example["where"], example["image"], boxes, outlines))
+    return Finding(**{**item, "examples": tuple(examples)})
+
+
+def _cache_folder(cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int) -> Path:
+    if cache == AUTO:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(base) / "densekit" / "detection"
+    parts = [(part.split, str(part.path)) for part in source.parts]
+    key = f"{source.root} {source.format} {parts} {classes and list(classes)} {seed}"
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    return Path(cache) / f"{source.root.name}-{digest}"
+
+
+def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 800)) -> dict[str, Any]:
+    """Return what the table and the page show of a data set, in plain JSON types.
+
+    Args:
+        dataset: The data set.
+        input_size: Longer and shorter side that pictures are resized to in training.
+    """
+    a = dataset.annotations
+    place = {name: number for number, name in enumerate(dataset.splits)}
+    split = np.array([place[image.split] for image in dataset.images], dtype=np.int64)
+    counts = np.zeros((len(dataset.splits), len(dataset.classes)), dtype=np.int64)
+    np.add.at(counts, (split[a.image], a.label), 1)
+    side = np.sqrt(a.bbox[:, 2] * a.bbox[:, 3])
+    order = np.argsort(a.label, kind="stable")
+    groups = np.split(side[order], np.cumsum(np.bincount(a.label, minlength=len(dataset.classes)))[:-1])
+    sizes = Counter((image.width, image.height) for image in dataset.images)
+    per_image = dataset.objects_per_image()
+    return {
+        "name": dataset.name,
+        "format": dataset.format,
+        "layout": dataset.layout,
+        "root": str(dataset.root),
+        "outlines": int(sum(outline is not None for outline in a.segmentation)),
+        "splits": {name: dataset.counts(name) for name in dataset.splits},
+        "classes": [
+            {
+                "name": name,
+                "objects": dict(zip(dataset.splits, counts[:, label].tolist(), strict=True)),
+                "median_side": float(np.median(groups[label])) if len(groups[label]) else None,
+            }
+            for label, name in enumerate(dataset.classes)
+        ],
+        "sizes": [[w, h, n] for (w, h), n in sizes.most_common(5)],
+        "different_sizes": len(sizes),
+        "objects_per_image": [float(np.median(per_image)), int(per_image.max())] if len(per_image) else [0.0, 0],
+        "input_size": list(input_size),
+        "seen_sides": np.histogram(seen_sides(dataset, input_size), bins=(0, *SIDES, np.inf))[0].tolist(),
+        "gallery": [_picture(dataset, index) for index in _choose(dataset)],
+    }
+
+
+def _choose(dataset: DetectionDataset) -> list[int]:
+    """Choose pictures to show: for each class from the rarest on one that has it, then any; always the same ones."""
+    there = np.array([header is not None and not header.problem for header in dataset.headers], dtype=bool)
+    mixed = np.random.default_rng(0).permutation(np.flatnonzero(there))
+    place = np.full(len(dataset.images), -1, dtype=np.int64)
+    place[mixed] = np.arange(len(mixed))
+    a = dataset.annotations
+    rows = np.flatnonzero(place[a.image] >= 0)
+    rows = rows[np.argsort(place[a.image[rows]], kind="stable")]
+    chosen: list[int] = []
+    for label in np.argsort(np.bincount(a.label, minlength=len(dataset.classes)), kind="stable"):
+        having = a.image[rows[a.label[rows] == label]]
+        new = [int(image) for image in having if image not in chosen]
+        if new and len(chosen) < GALLERY and not set(having.tolist()) & set(chosen):
+            chosen.append(new[0])
+    rest = (int(image) for image in mixed if image not in chosen)
+    return chosen + [image for image, _ in zip(rest, range(GALLERY - len(chosen)), strict=False)]
+
+
+def _picture(dataset: DetectionDataset, index: int) -> dict[str, Any]:
+    a, image = dataset.annotations, dataset.images[index]
+    rows = np.flatnonzero(a.image == index)
+    shown = rows[:_SHOWN_OBJECTS]
+    return {
+        "file": str(dataset.path(index)),
+        "name": image.file,
+        "split": image.split,
+        "boxes": a.xyxy[shown].tolist(),
+        "labels": a.label[shown].tolist(),
+        "outlines": [a.segmentation[row] for row in shown],
+        "objects": len(rows),
+    }

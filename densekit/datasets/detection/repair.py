@@ -1,0 +1,159 @@
+"""What can be put right without guessing is put right, and each time it is counted with a place to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from densekit.datasets.detection.dataset import Annotations
+from densekit.datasets.detection.draft import Draft, DraftImage, Places
+from densekit.datasets.detection.segmentation import extent, run_lengths
+from densekit.datasets.finding import Example
+
+BORDER = 0.5
+"""Pixels that a box may reach over the border before it is clipped: that much is rounding."""
+
+
+def repair(draft: Draft, root: Path) -> Annotations:
+    """Return the annotations in pixels with usable boxes, outlines and areas; findings go to ``draft.findings``.
+
+    Boxes in exchanged corners are put in order, missing ones are taken from the outline; those without extent or
+    wholly outside are left out, those over the border are clipped; of identical annotations one is kept.
+    """
+    places = Places(draft, root)
+    a = draft.annotations
+    size = np.array([_extent(image) for image in draft.images], dtype=np.float64).reshape(-1, 2)[a.image]
+    if draft.fractions:
+        _scale(a, size)
+    a, size = _check_outlines(a, size, draft, places)
+    if _wrong_format(a, size, draft, places):
+        return _fill_area(a)
+    a, size = _give_extent(a, size, draft, places)
+    a, size = _keep_inside(a, size, draft, places)
+    a = _drop_duplicates(a, draft, places)
+    return _fill_area(a)
+
+
+def _extent(image: DraftImage) -> tuple[int, int]:
+    """Return width and height to judge boxes by: the larger ones, where annotation and file disagree (an error)."""
+    if image.header is None:
+        return image.width, image.height
+    return max(image.width, image.header.width), max(image.height, image.header.height)
+
+
+def _scale(a: Annotations, size: np.ndarray) -> None:
+    a.bbox *= np.tile(size, 2)
+    for row, polygons in enumerate(a.segmentation):
+        if polygons is not None:
+            a.segmentation[row] = [(np.reshape(p, (-1, 2)) * size[row]).ravel().tolist() for p in polygons]
+
+
+def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
+    """Leave polygons out that are none, and annotations whose run lengths are not those of their image."""
+    short: list[int] = []
+    wrong_size = np.zeros(len(a), dtype=bool)
+    for row, outline in enumerate(a.segmentation):
+        if isinstance(outline, list):
+            good = [p for p in outline if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0]
+            if len(good) < len(outline):
+                a.segmentation[row] = good or None
+                short.append(row)
+        elif isinstance(outline, dict):
+            problem = _run_length_problem(outline, size[row])
+            if problem:
+                wrong_size[row] = True
+                draft.findings.add("mask-size", places.annotation(a, row, problem))
+    draft.findings.rows("outline-short", short, lambda row: places.annotation(a, row))
+    return a.take(~wrong_size), size[~wrong_size]
+
+
+def _run_length_problem(outline: dict, size: np.ndarray) -> str:
+    try:
+        height, width = outline["size"]
+        run_lengths(outline)
+    except (KeyError, TypeError, ValueError) as error:
+        return f"the run lengths cannot be used ({error})"
+    return "" if (width, height) == tuple(size) else f"the mask is {width} x {height}, the image {_by(size)}"
+
+
+def _by(size: np.ndarray) -> str:
+    return f"{size[0]:.0f} x {size[1]:.0f}"
+
+
+def _wrong_format(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> bool:
+    """Find boxes that are consistently something else: corners where sizes should be, or fractions of the picture."""
+    boxes = a.bbox[np.isfinite(a.bbox).all(axis=1)]
+    size = size[np.isfinite(a.bbox).all(axis=1)]
+    if len(boxes) < 3 or draft.fractions:
+        return False
+    if boxes.max() <= 1.01 and boxes.max() > 0 and size.min() > 2:
+        words = "every coordinate is at most 1: they are fractions of the picture, not pixels"
+    else:
+        over = (boxes[:, :2] + boxes[:, 2:] > size + 1).any(axis=1)
+        corners = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= size + 1).all(axis=1)
+        if over.mean() <= 0.2 or over.sum() < 3 or not corners.all():
+            return False
+        words = f"{over.mean():.0%} reach over the border as [x, y, width, height], none does as [x1, y1, x2, y2]"
+    shown = [places.annotation(a, row) for row in range(3)]
+    draft.findings.add("box-format", *shown, count=len(boxes), message=f"boxes are in another format: {words}")
+    return True
+
+
+def _give_extent(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
+    keep = (a.bbox[:, 2:] > 0).all(axis=1)  # NaN counts as without extent
+    given = []
+    for row in np.flatnonzero(~keep):
+        around = extent(a.segmentation[row]) if a.segmentation[row] is not None else None
+        if around is not None and (around[0][2:] > 0).all():
+            a.bbox[row] = around[0]
+            keep[row] = True
+            given.append(row)
+    draft.findings.rows("box-from-outline", given, lambda row: places.annotation(a, row))
+    draft.findings.rows("box-without-extent", np.flatnonzero(~keep), lambda row: places.annotation(a, row))
+    return a.take(keep), size[keep]
+
+
+def _keep_inside(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
+    corners = a.xyxy
+    clipped = np.clip(corners, 0, np.tile(size, 2))
+    excess = np.abs(corners - clipped).max(axis=1, initial=0)
+    outside = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
+    over = (excess > BORDER) & ~outside
+
+    def picture(row: int, words: str = "") -> Example:
+        return places.annotation(a, row, f"{words}picture {_by(size[row])}")
+
+    draft.findings.rows("box-outside", np.flatnonzero(outside), picture)
+    worst_first = np.flatnonzero(over)[np.argsort(-excess[over], kind="stable")]
+    draft.findings.rows("box-over-border", worst_first, lambda row: picture(row, f"{excess[row]:.3g} px over; "))
+    a.bbox[over] = np.concatenate([clipped[over, :2], clipped[over, 2:] - clipped[over, :2]], axis=1)
+    a.area[over & ~_outlined(a)] = np.nan  # the area was that of the box before
+    return a.take(~outside), size[~outside]
+
+
+def _outlined(a: Annotations) -> np.ndarray:
+    return np.array([outline is not None for outline in a.segmentation], dtype=bool)
+
+
+def _drop_duplicates(a: Annotations, draft: Draft, places: Places) -> Annotations:
+    order = np.lexsort((*a.bbox.T, a.crowd, a.label, a.image))  # equal rows become neighbours, the first stays first
+    before, after = order[:-1], order[1:]
+    same = (a.image[before] == a.image[after]) & (a.label[before] == a.label[after])
+    same &= (a.crowd[before] == a.crowd[after]) & (a.bbox[before] == a.bbox[after]).all(axis=1)
+    pairs = zip(before[same], after[same], strict=True)
+    again = sorted(other for one, other in pairs if a.segmentation[one] == a.segmentation[other])
+    draft.findings.rows("box-duplicate", again, lambda row: places.annotation(a, row))
+    keep = np.ones(len(a), dtype=bool)
+    keep[again] = False
+    return a.take(keep)
+
+
+def _fill_area(a: Annotations) -> Annotations:
+    lacking = ~(a.area > 0)
+    boxes = lacking & ~_outlined(a)
+    a.area[boxes] = a.bbox[boxes, 2] * a.bbox[boxes, 3]
+    for row in np.flatnonzero(lacking & ~boxes):
+        around = extent(a.segmentation[row])
+        a.area[row] = around[1] if around is not None and around[1] > 0 else a.bbox[row, 2] * a.bbox[row, 3]
+    return a

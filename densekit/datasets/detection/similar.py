@@ -1,0 +1,110 @@
+"""The same picture twice: byte for byte over any number of files, and by its looks where there are not too many."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from densekit.datasets.detection.dataset import DetectionDataset
+
+SIDE = 32
+ALIKE = 0.98
+PIXELS = 2_000_000_000
+"""Pixels of all pictures together up to which they are compared by their looks (about 6,500 of 640 x 480)."""
+
+
+def same_files(dataset: DetectionDataset) -> Iterator[list[int]]:
+    """Return groups of images whose files have the same content, as indices.
+
+    Files of the same size with the same last 4096 bytes are read in full and compared by their hash.
+    """
+    candidates: dict[tuple, list[int]] = defaultdict(list)
+    for index, header in enumerate(dataset.headers):
+        if header is not None and not header.problem:
+            candidates[header.size, header.tail].append(index)
+    for group in candidates.values():
+        if len(group) < 2:
+            continue
+        same: dict[bytes, list[int]] = defaultdict(list)
+        digests: dict[str, bytes] = {}  # one file may be in two splits
+        for index in group:
+            path = str(dataset.path(index))
+            if path not in digests:
+                digests[path] = _hash(path)
+            same[digests[path]].append(index)
+        yield from (indices for digest, indices in same.items() if len(indices) > 1 and digest)
+
+
+def _hash(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return hashlib.blake2b(file.read(), digest_size=16).digest()
+    except OSError:
+        return b""  # gone or locked since its header was read
+
+
+def similar_pairs(dataset: DetectionDataset, skip: set[int]) -> Iterator[tuple[int, int, float]] | None:
+    """Return pairs of images in two splits that look the same, with the correlation of their thumbnails.
+
+    Thumbnails are 32 x 32 grey values; their correlation does not change with size, brightness, contrast or
+    compression.
+
+    Args:
+        dataset: The data set.
+        skip: Images that are known to be there twice already.
+
+    Returns:
+        Pairs of indices; None if there are more pixels than :data:`PIXELS` and nothing was compared.
+    """
+    usable = [i for i, h in enumerate(dataset.headers) if h is not None and not h.problem and i not in skip]
+    if sum(dataset.headers[i].width * dataset.headers[i].height for i in usable) > PIXELS:
+        return None
+    splits = {split: [i for i in usable if dataset.images[i].split == split] for split in dataset.splits}
+    if sum(bool(members) for members in splits.values()) < 2:
+        return iter(())
+    with ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        thumbnails = dict(zip(usable, pool.map(_thumbnail, (str(dataset.path(i)) for i in usable)), strict=True))
+    return _pairs(splits, thumbnails)
+
+
+def _pairs(splits: dict[str, list[int]], thumbnails: dict[int, np.ndarray | None]) -> Iterator[tuple[int, int, float]]:
+    names = list(splits)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            rows = [i for i in splits[one] if thumbnails[i] is not None]
+            columns = [i for i in splits[other] if thumbnails[i] is not None]
+            yield from _correlated(rows, columns, thumbnails)
+
+
+def _correlated(
+    rows: Sequence[int], columns: Sequence[int], thumbnails: dict[int, np.ndarray | None]
+) -> Iterator[tuple[int, int, float]]:
+    if not rows or not columns:
+        return
+    right = np.stack([thumbnails[i] for i in columns])
+    for start in range(0, len(rows), 512):
+        chunk = rows[start : start + 512]
+        correlation = np.stack([thumbnails[i] for i in chunk]) @ right.T
+        for r, c in zip(*np.nonzero(correlation > ALIKE), strict=True):
+            yield chunk[r], columns[c], float(correlation[r, c])
+
+
+def _thumbnail(path: str) -> np.ndarray | None:
+    """Return the normalised thumbnail, None for a picture of one grey value or one that cannot be decoded."""
+    try:
+        with Image.open(path) as image:
+            image.draft("L", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at an eighth of its size
+            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2)
+            values = np.asarray(small, dtype=np.float32).ravel()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    values = values - values.mean()
+    length = float(np.linalg.norm(values))
+    return values / length if length > SIDE else None  # a spread of one grey value is noise

@@ -1,0 +1,323 @@
+"""YOLO text labels: a data.yaml as Ultralytics and Roboflow write it, or images and labels folders without one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from densekit.datasets.detection.dataset import Annotations
+from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
+from densekit.datasets.detection.files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
+from densekit.datasets.detection.findings import Findings
+from densekit.datasets.detection.splits import split_of
+from densekit.datasets.prepare.files import few
+from densekit.errors import DataError
+
+_KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels", "notes.json")
+_NOT_LABELS = frozenset({*_NAME_FILES, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "license.txt"})
+_SLACK = 0.01  # labels rounded to a few digits may lie this much outside 0 to 1
+
+
+def find(root: Path) -> DetectionSource | None:
+    """Look for a data.yaml in ``root``; without one, for images and labels folders in the usual arrangements.
+
+    Raises:
+        DataError: if there are several such YAML files, or one that cannot be followed.
+    """
+    files = sorted(f for f in root.iterdir() if f.suffix.lower() in (".yaml", ".yml") and f.is_file())
+    described = [file for file in files if _is_data_yaml(file)]
+    preferred = [file for file in described if file.stem == "data"] or described
+    if len(preferred) > 1:
+        raise DataError(f"{root}: {few(f.name for f in preferred)} could each describe it; give the path of one")
+    return find_file(preferred[0]) if preferred else _find_folders(root)
+
+
+def find_file(path: Path) -> DetectionSource | None:
+    """Follow a data.yaml.
+
+    Raises:
+        DataError: if a folder that it names is not there, or its class names cannot be understood.
+    """
+    content = _load_yaml(path)
+    if not isinstance(content, dict) or "names" not in content:
+        return None
+    names = _names(path, content)
+    entries = {key: content[key] for key in _KEYS if content.get(key)}
+    if not entries:
+        return _find_folders(path.parent, names=names, names_from=path)
+    base, notes = _base(path, content, entries)
+    parts = []
+    for key, value in entries.items():
+        for entry in value if isinstance(value, list) else [value]:
+            target = _resolve(base, str(entry))
+            if target is None and _KEYS[key] == "test":
+                notes.append(f"{path.name} has {key}: {entry}, which is not there; left out")
+                continue
+            if target is None:
+                raise DataError(f"{path}: {key}: {entry} is neither a folder nor a file (looked in {base}); correct it")
+            parts.append(Part(_KEYS[key], target))
+    root = path.parent if all(part.path.is_relative_to(path.parent) for part in parts) else base
+    words = few(f"{_short(part.path, root)} ({part.split})" for part in parts)
+    pose = bool(content.get("kpt_shape"))
+    layout = f"YOLO, {path.name}: {words}"
+    return DetectionSource("yolo", root, layout, tuple(parts), read, names, path, pose, tuple(notes))
+
+
+def _short(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _is_data_yaml(path: Path) -> bool:
+    try:
+        content = _load_yaml(path)
+    except DataError:
+        return path.stem == "data"  # then reading it says what is wrong with it
+    return isinstance(content, dict) and "names" in content and bool({"path", "nc", *_KEYS} & content.keys())
+
+
+def _load_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read as YAML ({reason}); correct the file") from error
+
+
+def _names(path: Path, content: Mapping) -> dict[int, str]:
+    names = content["names"]
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or not all(str(key).isdigit() for key in names):
+        raise DataError(f"{path}: names: {str(names)[:60]!r}; expected a list of names, or numbers with names")
+    names = {int(key): str(name).strip() for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
+    if isinstance(content.get("nc"), int) and content["nc"] != len(names):
+        raise DataError(f"{path}: nc: {content['nc']}, but there are {len(names)} names; correct nc or complete names")
+    _refuse_twins(path, names)
+    return names
+
+
+def _refuse_twins(path: Path, names: Mapping[int, str]) -> None:
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: {twice[0]!r} is the name of two numbers; give each class its own name")
+
+
+def _base(path: Path, content: Mapping, entries: Mapping) -> tuple[Path, list[str]]:
+    """Return the folder that the entries are relative to: what ``path:`` says, if it is there."""
+    said = content.get("path")
+    if not said:
+        return path.parent, []
+    for base in (Path(str(said)).expanduser(), path.parent / str(said)):
+        if base.is_absolute() and base.is_dir():
+            return base.resolve(), []
+    return path.parent, [f"{path.name} has path: {said}, which is not there; its own folder is used"]
+
+
+def _resolve(base: Path, entry: str) -> Path | None:
+    """Find a folder or list; Roboflow writes ``../train/images`` for what lies in ``train/images``."""
+    for candidate in (entry, entry.removeprefix("../"), entry.removeprefix("./")):
+        if (base / candidate).exists():
+            return (base / candidate).resolve()
+    return None
+
+
+def _find_folders(
+    root: Path, names: Mapping[int, str] | None = None, names_from: Path | None = None
+) -> DetectionSource | None:
+    parts = [
+        *_pairs(root / "images", root / "labels"),
+        *(
+            p
+            for f in subfolders(root)
+            if split_of(f.name)
+            for p in _pairs(f / "images", f / "labels", split_of(f.name))
+        ),
+    ]
+    where = [root, root / "labels"]
+    if names is None:
+        names, names_from = _names_beside(where)
+    if not parts and names is not None:
+        flat = [(split_of(f.name), f) for f in subfolders(root) if split_of(f.name)] or [(None, root)]
+        parts = [Part(split, folder) for split, folder in flat if _has_pairs(folder)]
+    if not parts:
+        return None
+    words = few(f"{part.path.relative_to(root).as_posix()} ({part.split or 'all images'})" for part in parts)
+    layout = f"YOLO: {words}; names from {names_from.name if names_from else 'nowhere'}"
+    return DetectionSource("yolo", root, layout, tuple(parts), read, names, names_from)
+
+
+def _pairs(images: Path, labels: Path, split: str | None = None) -> Iterator[Part]:
+    if not (images.is_dir() and labels.is_dir()):
+        return
+    by_split = [f for f in subfolders(images) if split_of(f.name) and (labels / f.name).is_dir()]
+    for folder in by_split:
+        yield Part(split_of(folder.name), folder)
+    if not by_split and next(labels.rglob("*.txt"), None) is not None:
+        yield Part(split, images)
+
+
+def _has_pairs(folder: Path) -> bool:
+    return any(
+        f.suffix.lower() in IMAGE_SUFFIXES and f.with_suffix(".txt").is_file() for f in folder.iterdir() if f.is_file()
+    )
+
+
+def _names_beside(folders: Sequence[Path]) -> tuple[dict[int, str] | None, Path | None]:
+    file = next((folder / name for folder in folders for name in _NAME_FILES if (folder / name).is_file()), None)
+    if file is None:
+        return None, None
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".json":  # Label Studio's notes.json
+            lines = [str(c["name"]) for c in sorted(json.loads(text)["categories"], key=lambda c: c["id"])]
+        else:
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: the class names cannot be read ({error}); write one name per line") from error
+    names = dict(enumerate(lines))
+    _refuse_twins(file, names)
+    return names, file
+
+
+def read(source: DetectionSource) -> Draft:
+    """Read the labels of all images. A missing or empty label file is a background image.
+
+    Raises:
+        DataError: if no file says what the classes are called, or a list of images cannot be read.
+    """
+    if source.class_names is None:
+        raise DataError(
+            f"{source.root}: no file names the classes (looked for data.yaml, {', '.join(_NAME_FILES)}); write "
+            f"data.yaml with a line names: [first, second, ...] in the order of the class numbers"
+        )
+    findings = Findings()
+    images: list[DraftImage] = []
+    rows: list[tuple] = []
+    place = {number: label for label, number in enumerate(source.class_names)}
+    reader = _Labels(place, source, findings)
+    without = []
+    for part in source.parts:
+        files = list(_images(part, source))
+        for image, label in files:
+            images.append(DraftImage(source.relative(image), part.split, source=source.relative(label)))
+            found = reader.read(label, len(images) - 1)
+            rows += found or ()
+            if found is None:
+                without.append(images[-1].file)
+        _orphans(part, [label for _, label in files], source, findings)
+    if len(without) < len(images):
+        findings.rows("image-without-label", range(len(without)), lambda n: without[n])
+    elif images:
+        raise DataError(
+            f"{source.root}: none of the {len(images)} images has a label file; expected {images[0].source}"
+        )
+    if any(row[3] is not None for row in rows):  # boxes of a set with outlines are outlines that were not drawn
+        findings.add("layout", count=1, message="rows with points are outlines; their boxes are taken around them")
+    return Draft(images, list(source.class_names.values()), Annotations.of(rows), findings, "line", fractions=True)
+
+
+def _images(part: Part, source: DetectionSource) -> Iterator[tuple[Path, Path]]:
+    """Return the images of a part with their label files."""
+    if part.path.is_dir():
+        names = sorted(n for n in list_tree(part.path) if is_image(n))
+        files = (part.path / name for name in names)
+    else:
+        try:
+            lines = part.path.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{part.path}: cannot be read as a list of images ({error})") from error
+        names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+        bases = (part.path.parent, source.root)
+        files = (_listed(bases, name) for name in names)
+    for file in files:
+        yield file, _label_file(file)
+
+
+def _listed(bases: Sequence[Path], name: str) -> Path:
+    candidates = [base / name.removeprefix("./") for base in bases]
+    return next((c for c in candidates if c.is_file()), candidates[-1])
+
+
+def _label_file(image: Path) -> Path:
+    """Return the label file: the same path with the last ``images`` replaced by ``labels``, if there is one."""
+    parts = list(image.parts)
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        parts[last] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def _orphans(part: Part, labels: Sequence[Path], source: DetectionSource, findings: Findings) -> None:
+    """Count label files without an image."""
+    known = {str(label) for label in labels}
+    folders = {label.parent for label in labels} if part.path.is_dir() else set()
+    found = (f for folder in sorted(folders) if folder.is_dir() for f in sorted(folder.glob("*.txt")))
+    left = [f for f in found if str(f) not in known and f.name.lower() not in _NOT_LABELS]
+    findings.rows("annotation-without-image", range(len(left)), lambda n: source.relative(left[n]))
+
+
+class _Row(NamedTuple):
+    label: int
+    box: tuple[float, float, float, float]
+    polygons: list[list[float]] | None
+
+
+class _Labels:
+    """Reads label files, row by row."""
+
+    def __init__(self, place: Mapping[int, int], source: DetectionSource, findings: Findings) -> None:
+        self.place = place
+        self.source = source
+        self.findings = findings
+
+    def read(self, file: Path, image: int) -> list[tuple] | None:
+        """Return the annotations of an image in fractions of it; None if there is no label file."""
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            self.findings.add("row-malformed", f"{self.source.relative(file)}: {error}")
+            return []
+        rows = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            words = line.split()
+            if not words:
+                continue
+            try:
+                row = self._parse(words)
+            except (ValueError, KeyError) as error:
+                where = f"{self.source.relative(file)}, line {number}"
+                code = "category-unknown" if isinstance(error, KeyError) else "row-malformed"
+                self.findings.add(code, f"{where}: {error.args[0]}")
+                continue
+            rows.append((image, row.label, row.box, row.polygons, number))
+        return rows
+
+    def _parse(self, words: list[str]) -> _Row:
+        try:
+            numbers = [float(word) for word in words]
+        except ValueError:
+            raise ValueError(f"{' '.join(words)[:60]!r} is not a row of numbers") from None
+        first, *values = numbers
+        if self.source.pose:
+            values = values[:4]
+        if not first.is_integer() or (len(values) != 4 and (len(values) < 6 or len(values) % 2)):
+            raise ValueError(f"{len(numbers)} numbers ({' '.join(words)[:60]})")
+        if int(first) not in self.place:
+            last = max(self.place)
+            raise KeyError(f"class {int(first)}, but {self.source.names_from.name} names the classes 0 to {last}")
+        if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
+            raise ValueError(f"values outside 0 to 1 ({' '.join(words)[:60]})")
+        if len(values) == 4:
+            x, y, w, h = values
+            return _Row(self.place[int(first)], (x - w / 2, y - h / 2, w, h), None)
+        xs, ys = values[::2], values[1::2]
+        box = (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+        return _Row(self.place[int(first)], box, [values])

@@ -1,0 +1,82 @@
+"""Who validates: names, a CSV, or a draw that is the same each time and hardly moves when images are added."""
+
+import pytest
+
+from densekit.datasets.detection.splits import draw, split_of
+from densekit.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("instances_train2017", "train"),
+        ("valid", "val"),
+        ("VAL", "val"),
+        ("stage1_test", "test"),
+        ("held_out", "test"),
+        ("trainval", "train"),
+        ("images/val/part3", "val"),
+        ("instances_default", None),
+        ("train_and_val", None),
+        ("trains", None),
+        ("latest", None),
+    ],
+)
+def test_split_of_names(name, split):
+    assert split_of(name) == split
+
+
+def test_a_draw_is_a_fifth_the_same_again_and_stable():
+    files = [f"{n}.jpg" for n in range(100)]
+    first = draw(files, seed=0)
+    assert len(first) == 20
+    assert draw(files[::-1], seed=0) == first
+    assert draw(files, seed=1) != first
+    grown = draw([*files, *(f"new{n}.jpg" for n in range(10))], seed=0)
+    assert len(grown & first) >= 16
+
+
+def test_copies_of_one_picture_stay_together():
+    files = [f"{n}_jpg.rf.{copy}.jpg" for n in range(10) for copy in "abc"]
+    chosen = draw(files, seed=0)
+    assert len(chosen) == 6
+    assert len({file.split(".rf.")[0] for file in chosen}) == 2
+
+
+def test_a_single_picture_is_trained_on():
+    assert draw(["only.jpg"], seed=0) == set()
+
+
+def flat(make, names):
+    for name in names:
+        make.picture(f"{name}.jpg")
+        make.xml(f"{name}.xml", [("cat", (2, 2, 12, 14))])
+
+
+@pytest.mark.parametrize("column", ["image", "image_id", "filename"])
+def test_a_csv_assigns_the_splits(make, load, column):
+    flat(make, "abcd")
+    make.text("splits_suggested.csv", f"{column},split\na,train\nb.jpg,validation\nc,held_out\n")
+    dataset, found = load(make.root)
+    assert [(image.file, image.split) for image in dataset.images] == [
+        ("a.jpg", "train"),
+        ("b.jpg", "val"),
+        ("c.jpg", "test"),
+    ]
+    assert found["image-without-annotation"].examples[0].where == "d.jpg: not in splits_suggested.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\nx,y\n", "line 1: the header is a, b; expected a column split"),
+        ("image,split\na,first\n", "line 2: split 'first'"),
+        ("image,split\na,train\na,val\n", "line 3: a is in two splits"),
+        ("image,split\nx,train\n", "names none of the images"),
+    ],
+)
+def test_a_csv_that_cannot_be_followed(make, load, text, words):
+    flat(make, "ab")
+    make.text("splits.csv", text)
+    with pytest.raises(DataError, match=words):
+        load(make.root)
