@@ -19,8 +19,8 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["densekit", "densekit.*"]),
     entry_points={"console_scripts": ["densekit=densekit.cli:main"]},
-    # Lower bounds are what the code uses, upper bounds what has been tried; the onedl-* distributions are the maintained
-    # continuation of OpenMMLab's packages under the same import names (never mix them with the originals).
+    # Lower bounds are what the code uses, upper bounds what has been tried; the onedl-* distributions are the
+    # maintained continuation of OpenMMLab's packages under the same import names (never mix them with the originals).
     install_requires=[
         "torch>=2.8,<2.15",
         "torchvision>=0.23,<0.30",
@@ -34,7 +34,9 @@ setup(
         "SimpleITK>=2.4,<3",
         "albumentations>=1.4.11,<2",
         "numpy>=1.26,<3",
+        "safetensors>=0.4.5",
         "scipy>=1.13,<2",
+        "einops>=0.8,<0.9",
         "h5py>=3.11,<4",
         "isal>=1.7,<2",
         "pillow>=10.3",

@@ -16,11 +16,17 @@ from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss
 from densekit.models.necks.dformer_decoder import DFormerDecoder
 
-# Units of 5x7x5 tokens fill the maps of 20x28x20, 10x14x10 and 5x7x5 tokens without padding.
+# Units of 2x7x5 tokens fill the maps of 20x28x20 and 10x14x10 tokens without padding.
 model = dict(
     type=VolumeSegmentor,
     backbone=dict(
-        type=DFormer, widths=(32, 64, 128), depths=(2, 2, 2), heads=(1, 2, 4), patch=(2, 2, 2), unit=(5, 7, 5)
+        type=DFormer,
+        widths=(32, 64, 128),
+        depths=(2, 2, 2),
+        heads=(1, 2, 4),
+        patch=(2, 2, 2),
+        unit=(2, 7, 5),
+        init="pytorch",
     ),
     neck=dict(
         type=DFormerDecoder,
@@ -28,14 +34,17 @@ model = dict(
         depths=(2, 2),
         heads=(1, 2),
         patch=(2, 2, 2),
-        unit=(5, 7, 5),
+        unit=(2, 7, 5),
+        init="pytorch",
     ),
     head=dict(
         type=PatchExpandingHead,
         in_channels=(32, 64),
         patch=(2, 2, 2),
         deep_supervision=2,
+        init="pytorch",
         loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),
     ),
 )
-max_epochs = 36
+optimizer = dict(type="AdamW", lr=2e-3, weight_decay=1e-2)
+max_epochs = 32

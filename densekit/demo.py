@@ -41,6 +41,8 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
         )
     started = time.perf_counter()
     raw, data, predictions = work_dir / "raw", work_dir / "data", work_dir / "predictions"
+    if (work_dir / "last.pth").exists() and not raw.is_dir():
+        raise ConfigError(f"{work_dir}: holds a run that is not the demo's; choose another folder with --work-dir")
 
     _step(1, "abdominal phantoms in the raw BTCV layout", f"densekit prepare phantom {raw} --seed {seed}")
     make_phantoms(raw, train=12, val=2, test=3, unseen=1, seed=seed)
@@ -55,7 +57,8 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     print(f"    {', '.join(f'{len(ids)} {split}' for split, ids in store.splits.items())} cases")
 
     _step(3, "train a tiny D-Former", f"densekit train {CONFIG.name} --data {data} --work-dir {work_dir} --seed {seed}")
-    options = [f"max_epochs={epochs}"] if epochs else []
+    options = [] if epochs is None else [f"max_epochs={epochs}"]
+    _remove_run(work_dir)
     train(CONFIG, data=data, work_dir=work_dir, seed=seed, options=options)
 
     best = work_dir / "best.pth"
@@ -75,6 +78,12 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     )
     print(f"open {report}   (checkpoint: {best}, label map: {predictions})")
     return result.exit_status
+
+
+def _remove_run(work_dir: Path) -> None:
+    """Remove what an earlier demo trained: its phantoms are the same, its pictures may be of later epochs."""
+    for path in (work_dir / "best.pth", work_dir / "last.pth", *(work_dir / "pictures").glob("epoch_*.png")):
+        path.unlink(missing_ok=True)
 
 
 def _step(number: int, text: str, command: str) -> None:

@@ -116,12 +116,15 @@ def check_torch_pair(torch: str | None, torchvision: str | None) -> list[Finding
 
 def describe_device() -> tuple[list[str], list[Finding]]:
     """The device that predict and train will use, and why it is not a GPU if there is one that cannot be used."""
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a library that torch brings or expects is missing
+        reason = str(error).splitlines()[0]
+        return [], [Finding(f"torch cannot be loaded: {reason}", f"{PIP} --force-reinstall torch torchvision")]
     findings = []
     try:
         import_module("torchvision.ops")
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         remedy = (
             f"{PIP} --force-reinstall torch=={torch.__version__.split('+')[0]} torchvision=={_version('torchvision')}"

@@ -32,6 +32,18 @@ class OutputError(DensekitError):
     """A result that cannot be written: no permission, disk full, path in the way."""
 
 
+def message_of(error: DensekitError) -> str:
+    """The message of an error as it was raised.
+
+    torch hands an error of a data-loading process on with that process's whole traceback as its message, of which the
+    last line is the error's own.
+    """
+    text = str(error)
+    if not text.startswith("Caught "):
+        return text
+    return text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
+
+
 def close_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the known names closest to ``name``, or ``""`` if none is close."""
     known = list(known)

@@ -8,7 +8,7 @@ the close ones.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -24,8 +24,8 @@ def check_config(cfg: Any, registry: _Registry) -> None:
     Raises:
         ConfigError: naming the close names, or the argument and the close arguments.
     """
-    if "type" not in cfg:
-        raise ConfigError(f"a {registry.name} config needs a type, this one has only {sorted(cfg)}")
+    if not isinstance(cfg, Mapping) or cfg.get("type") is None:
+        raise ConfigError(f"the config of a {registry.name} needs a type: expected dict(type=...), not {cfg!r}")
     part = cfg["type"]
     if isinstance(part, str):
         found = registry.get(part)
@@ -33,6 +33,8 @@ def check_config(cfg: Any, registry: _Registry) -> None:
             known = [name for r in (registry, registry.parent) if r is not None for name in r.module_dict]
             raise ConfigError(f"type={part!r} is not a registered {registry.name}{close_names(part, known)}")
         part = found
+    if not callable(part):
+        raise ConfigError(f"type={part!r} is not a {registry.name}: expected a class or the name of one")
     parameters = inspect.signature(part).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return

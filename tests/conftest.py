@@ -1,6 +1,6 @@
 """What holds for every test."""
 
-# ruff: noqa: I001, E402  the order of these lines matters
+# ruff: noqa: I001  the order of these lines matters
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and for its reason; before torch is loaded
@@ -13,6 +13,6 @@ from mmengine.registry import DefaultScope
 
 @pytest.fixture(autouse=True)
 def default_scope_of_its_own():
-    """MMEngine keeps the scope of the last Runner or detector for the whole process; no test may depend on another's."""
+    """MMEngine keeps the scope of the last Runner for the whole process; no test may depend on another's."""
     yield
     DefaultScope._instance_dict.clear()

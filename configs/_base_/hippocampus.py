@@ -18,3 +18,4 @@ ema = 0.005
 foreground_ratio = 0.5
 iterations_per_epoch = 100
 val_interval = 12
+inference = dict(overlap=0.5, batch=1, weights="gaussian", mirror_axes=("left-right",))

@@ -141,8 +141,9 @@ def _array_problems(store: Store, case_id: str) -> Iterator[str]:
         highest, classes = case.label.max(), len(store.labels)
         yield f"{case.folder / 'label.npy'} holds value {highest}, there are {classes} classes; {again}"
     elif len(case.foreground):
-        value, d, h, w = case.foreground.T
-        if not np.array_equal(case.label[d, h, w], value):
+        value, *voxel = case.foreground.T
+        outside = case.foreground[:, 1:].min() < 0 or (case.foreground[:, 1:] >= case.shape).any()
+        if outside or not np.array_equal(case.label[tuple(voxel)], value):
             yield f"{case.folder / 'foreground.npy'} does not belong to label.npy; {again}"
 
 

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.config.utils import ConfigParsingError
 
 from densekit.datasets.store import Store, open_store
+from densekit.engine.values import check_values
 from densekit.errors import ConfigError, DataError, close_names
+from densekit.evaluation.score import check_settings
+from densekit.ops.sliding_window import check_options
 from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
-
-OPTIONAL_KEYS = ("notes",)
-AMP = (None, "bf16", "fp16")
 
 
 def default_config_path() -> Path:
@@ -48,9 +48,9 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         for key, value in list(config.items()):  # what the file imports is looked up here
             if callable(value):  # a class or function, not a key
                 config.pop(key)
-    except (SyntaxError, ImportError, AttributeError, NameError, ConfigParsingError) as error:
+    except Exception as error:  # a config is a program: it can fail in any way
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}: {reason} (--debug shows where)") from error
     for option in options:
         apply_option(config, option)
     check_keys(config, path)
@@ -77,22 +77,37 @@ def apply_option(config: Config, option: str) -> None:
         else:
             known = list(node) if isinstance(node, Mapping) else []
             raise ConfigError(f"--cfg-options {option}: there is no {where!r} in the config{close_names(name, known)}")
+    value = ConfigDict(value) if isinstance(value, dict) else value
     if isinstance(node, list):
-        raise ConfigError(f"--cfg-options {option}: {'.'.join(parents)} is a list, name its item by number first")
-    if not isinstance(node, Mapping):
+        if not last.isdigit() or int(last) >= len(node):
+            raise ConfigError(
+                f"--cfg-options {option}: {'.'.join(parents)} is a list of {len(node)}, name its item by number from 0"
+            )
+        node[int(last)] = value
+    elif isinstance(node, Mapping):
+        node[last] = value
+    else:
         raise ConfigError(f"--cfg-options {option}: {'.'.join(parents)} is {node!r}, it has no {last!r}")
-    node[last] = ConfigDict(value) if isinstance(value, dict) else value
 
 
 def check_keys(config: Config, path: Path) -> None:
     """Refuse a key that nothing reads."""
-    known = [*Config.fromfile(default_config_path()), *OPTIONAL_KEYS]
+    if not default_config_path().is_file():
+        raise ConfigError(
+            f"{default_config_path()}: the list of all keys is missing; train and test from a clone of the project"
+        )
+    known = list(Config.fromfile(default_config_path()))
+    if "test_pipeline" in config and "patch_size" not in config:
+        raise ConfigError(
+            f"{path}: is a detector's config; this version trains volumes only, and gives a detector's network: "
+            f"densekit.models.assemble.model_config(config.model, num_classes), for MMDetection's own Runner"
+        )
     for key in config:
         if key not in known:
             raise ConfigError(
                 f"{path}: unknown key {key!r}{close_names(key, known)} (configs/_base_/volume.py lists all keys)"
             )
-    missing = [key for key in known if key not in config and key not in OPTIONAL_KEYS]
+    missing = [key for key in known if key not in config]
     if missing:
         raise ConfigError(
             f"{path}: missing {missing[0]!r}: start it with `with read_base(): from ._base_.volume import *`"
@@ -107,53 +122,65 @@ class VolumePlan:
         data: Prepared folder that replaces ``data_root``.
 
     Raises:
-        ConfigError: for values that cannot work together.
-        DataError: if the data set is missing or has no training cases.
+        ConfigError: for a value that cannot be.
+        DataError: if the data set is missing.
     """
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         self.config = config
+        check_values(config)
         root = data or config.data_root
         if root is None:
             raise ConfigError(f"{config.filename}: no data_root; give the prepared folder with --data PATH")
         self.root = Path(root).resolve()
         self.store: Store = open_store(self.root)
-        self._check()
 
-    def _check(self) -> None:
+    def check_training(self) -> None:
+        """Check everything that a training would find out late, some of it at the first validation only.
+
+        Raises:
+            ConfigError: for values that cannot work together, or a part that cannot be built.
+            DataError: if the data set has no training cases.
+        """
         c = self.config
-        if c.model is None:
-            raise ConfigError(f"{c.filename}: model is None; give dict(type=VolumeSegmentor, ...)")
-        if c.amp not in AMP:
-            raise ConfigError(f"{c.filename}: amp={c.amp!r}, expected one of {AMP}")
-        for key in ("patch_size",):
-            value = c[key]
-            if len(value) != 3 or any(not isinstance(n, int) or n < 1 for n in value):
-                raise ConfigError(f"{c.filename}: {key}={value!r}, expected three positive whole numbers (D, H, W)")
-        for key in (
-            "batch_size",
-            "iterations_per_epoch",
-            "max_epochs",
-            "val_interval",
-            "accumulate",
-            "log_interval",
-            "checkpoint_interval",
-        ):
-            if not isinstance(c[key], int) or c[key] < 1:
-                raise ConfigError(f"{c.filename}: {key}={c[key]!r}, expected a positive whole number")
         if not self.cases(c.train_split):
+            sizes = ", ".join(f"{name}: {len(ids)}" for name, ids in self.store.splits.items())
             raise DataError(
-                f"{self.root}: split {c.train_split!r} has no cases; the data set has {self._split_sizes()}"
+                f"{self.root}: split {c.train_split!r} has no cases (it has {sizes}); set train_split to one that has"
             )
-        check_config(c.optimizer, OPTIMIZERS)
-        for schedule in c.schedule:
-            check_config(schedule, PARAM_SCHEDULERS)
+        self.cases(c.val_split)
+        check_settings(self.store.labels, self.store.scored, self.convention, 1.0)
+        if c.iterations_per_epoch % c.accumulate:
+            raise ConfigError(
+                f"{c.filename}: iterations_per_epoch={c.iterations_per_epoch} is not a multiple of accumulate="
+                f"{c.accumulate}, so gradients would be under way when an epoch's checkpoint is written; make it one"
+            )
+        self.inference()
+        self._try_optimizer()
         for hook in c.custom_hooks:
             check_config(hook, HOOKS)
 
+    def _try_optimizer(self) -> None:
+        """Build optimizer and schedules for one parameter and step: they refuse now what they would refuse later."""
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.zeros(1)
+        part, config = "optimizer", _plain(self.config.optimizer)
+        try:
+            check_config(config, OPTIMIZERS)
+            optimizer = OPTIMIZERS.build({**config, "params": [parameter]})
+            for number, given in enumerate(self.config.schedule):
+                part, config = f"schedule.{number}", _plain(given)
+                check_config(config, PARAM_SCHEDULERS)
+                schedule = PARAM_SCHEDULERS.build({**self._with_end(config), "optimizer": optimizer})
+                optimizer.step()  # it warns of a schedule that steps before its optimizer
+                schedule.step()
+        except (TypeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{self.config.filename}: {part}={config} cannot be used: {reason}") from error
+
     def cases(self, split: str | None) -> list[str]:
-        """Case ids of a split, or of several joined by ``+``; none for None."""
-        return [] if split is None else self.store.ids(split)
+        """Case ids of a split, or of several joined by ``+``, each once; none for None."""
+        return [] if split is None else list(dict.fromkeys(self.store.ids(split)))
 
     @property
     def validates(self) -> bool:
@@ -175,14 +202,26 @@ class VolumePlan:
         labels.
         """
         from densekit.datasets.transforms.mirror import ANATOMICAL_AXES, AnatomicalMirror
+        from densekit.models.assemblies.volume_segmentor import INFERENCE
 
         settings = {"window": list(self.patch_size), **_plain(self.config.inference)}
+        for key in settings:
+            if key not in INFERENCE:
+                raise ConfigError(f"{self.config.filename}: inference has no {key!r}{close_names(key, INFERENCE)}")
         axes = settings.get("mirror_axes", ())
+        if not isinstance(axes, (list, tuple)):
+            raise ConfigError(
+                f"{self.config.filename}: inference.mirror_axes={axes!r}, expected a list of axes, e.g. ('left-right',)"
+            )
         pairs = [list(pair) for pair in self.store.mirror_pairs]
         AnatomicalMirror(axes, swap=pairs, labels=self.store.labels)  # refuses an unknown axis or an unpaired side
         settings["mirror_axes"] = [ANATOMICAL_AXES[axis] for axis in axes]
         if "left-right" in axes:
             settings["mirror_swaps"] = [[self.store.labels.index(name) for name in pair] for pair in pairs]
+        try:
+            check_options(**settings)
+        except TypeError as error:
+            raise ConfigError(f"{self.config.filename}: inference={settings} cannot be used: {error}") from error
         return settings
 
     def model(self) -> dict[str, Any]:
@@ -194,7 +233,7 @@ class VolumePlan:
         model = _plain(self.config.model)
         classes, channels = len(self.store.labels), len(self.store.channels)
         head, backbone = model.get("head"), model.get("backbone")
-        if not isinstance(head, dict) or not isinstance(backbone, dict):
+        if not all(isinstance(part, dict) and "type" in part for part in (head, backbone)):
             raise ConfigError(f"{self.config.filename}: model needs a backbone and a head, each a dict with a type")
         counts = [(backbone, "in_channels", channels, "image channels"), (head, "num_classes", classes, "classes")]
         # A whole network as backbone (MonaiNetwork) ends in classes as well.
@@ -232,21 +271,21 @@ class VolumePlan:
 
     def schedule(self) -> list[dict[str, Any]]:
         """Learning-rate schedules; one that states no end of its own runs to the end of the training."""
-        iterations = self.config.max_epochs * self.config.iterations_per_epoch
-        schedules = []
-        for given in self.config.schedule:
-            s = {"by_epoch": True, **_plain(given)}
-            total = self.config.max_epochs if s["by_epoch"] else iterations
-            if s["type"] == "CosineAnnealingLR":
-                s.setdefault("T_max", total - s.get("begin", 0))
-            if s["type"] == "PolyLR":
-                # MMEngine reaches eta_min in the last epoch, which would train nothing; nnU-Net's rule is
-                # lr * (1 - epoch / max_epochs)^power with epochs from 0.
-                s.setdefault("end", total + 1)
-            elif s["type"] not in ("MultiStepLR", "StepLR", "ExponentialLR"):
-                s.setdefault("end", total)
-            schedules.append(s)
-        return schedules
+        return [self._with_end(_plain(given)) for given in self.config.schedule]
+
+    def _with_end(self, given: dict[str, Any]) -> dict[str, Any]:
+        s = {"by_epoch": True, **given}
+        kind = s["type"] if isinstance(s["type"], str) else s["type"].__name__
+        total = self.config.max_epochs * (1 if s["by_epoch"] else self.config.iterations_per_epoch)
+        if kind.startswith("CosineAnnealing"):
+            s.setdefault("T_max", total - s.get("begin", 0))
+        if kind.startswith("Poly"):
+            # MMEngine reaches eta_min in the last epoch, which would train nothing; nnU-Net's rule is
+            # lr * (1 - epoch / max_epochs)^power with epochs from 0.
+            s.setdefault("end", total + 1)
+        elif not kind.startswith(("MultiStep", "Step", "Exponential")):
+            s.setdefault("end", total)
+        return s
 
 
 def _takes(part: type | str, argument: str) -> bool:

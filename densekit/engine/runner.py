@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
@@ -22,11 +21,14 @@ from mmengine.runner.utils import set_random_seed
 from densekit import __version__
 from densekit.engine.config import VolumePlan
 from densekit.errors import CheckpointError, ConfigError
-from densekit.package import load_checkpoint, load_weights, write_checkpoint
+from densekit.package import load_checkpoint, load_weights, read_weights, write_checkpoint
 from densekit.registry import MODELS, RUNNERS
 
 LONGEST_MESSAGE = 25
 """Lines; a log message with more is kept off the screen."""
+
+FP16_PATIENCE = 10
+"""Losses in a row that may be no number with fp16, which skips such a step and lowers its loss scale."""
 
 
 class Bf16OptimWrapper(OptimWrapper):
@@ -59,12 +61,12 @@ class VolumeRunner(_Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(lambda record: record.getMessage().count("\n") < LONGEST_MESSAGE)
+                handler.addFilter(_belongs_on_screen)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Move the model to its device; with several processes, average gradients over them (GPUs or CPUs alike)."""
-        model = model.to(get_device())
+        model = model.to(_device())
         return MMDistributedDataParallel(module=model, broadcast_buffers=False) if self.distributed else model
 
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
@@ -92,9 +94,9 @@ class VolumeRunner(_Runner):
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
     ) -> dict:
         """Start from the weights of a checkpoint (``load_from``): they must fit the network exactly."""
-        checkpoint = load_checkpoint(filename)
-        load_weights(self._bare_model(), checkpoint.state_dict, Path(filename))
-        self.call_hook("after_load_checkpoint", checkpoint={"state_dict": checkpoint.state_dict})
+        weights = read_weights(filename)
+        load_weights(self._bare_model(), weights, Path(filename))
+        self.call_hook("after_load_checkpoint", checkpoint={"state_dict": weights})
         self._has_loaded = True
         self.logger.info(f"weights from {filename}")
         return {}
@@ -105,7 +107,7 @@ class VolumeRunner(_Runner):
         Raises:
             CheckpointError: if the checkpoint holds no training state, or belongs to another architecture or optimizer.
         """
-        checkpoint = load_checkpoint(filename, map_location=get_device())
+        checkpoint = load_checkpoint(filename, map_location=_device())
         state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
         if "optimizer" not in state:
             raise CheckpointError(
@@ -120,11 +122,19 @@ class VolumeRunner(_Runner):
         load_weights(self._bare_model(), state["state_dict"], Path(filename))
         self.train_loop._epoch = state["epoch"]
         self.train_loop._iter = state["iter"]
-        self.optim_wrapper.load_state_dict(state["optimizer"])
-        for scheduler, saved in zip(self.param_schedulers or [], state["param_schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
+        try:
+            self.optim_wrapper.load_state_dict(state["optimizer"])
+            for scheduler, saved in zip(self.param_schedulers or [], state["param_schedulers"], strict=True):
+                scheduler.load_state_dict(saved)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{filename}: its optimizer or schedule is not this config's ({error}); resume with the config the run "
+                f"was started with, or start a new run from its weights with --load-from"
+            ) from error
         self._has_loaded = True
         self.logger.info(f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}, iteration {self.iter}")
+        if self.epoch >= self.max_epochs:
+            self.logger.info("the run is finished, nothing is left to train")
 
     def load_or_resume(self) -> None:
         """Resume from ``last.pth`` of the work folder if asked to, else load ``load_from`` if given."""
@@ -153,17 +163,17 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         plan: The checked config with its data set.
         work_dir: Where checkpoints, logs and pictures go.
         resume: Continue from ``work_dir/last.pth`` if there is one.
-        launcher: ``"none"`` or ``"pytorch"`` (started by torchrun).
+        launcher: ``"none"``, or ``"pytorch"`` after :func:`join_processes`.
     """
     c, store = plan.config, plan.store
-    if launcher == "pytorch":
-        join_processes()
     model_config = plan.model()
+    if c.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no deterministic kernels
     set_random_seed(c.seed, deterministic=c.deterministic)  # the Runner would do it only after the weights are drawn
     model = MODELS.build({**model_config})
     if c.channels_last:
         model = model.to(memory_format=torch.channels_last_3d)
-    return VolumeRunner(
+    runner = VolumeRunner(
         described={
             "model_config": model_config,
             "preprocessing": store.preprocessing.to_dict(),
@@ -198,6 +208,21 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         experiment_name=Path(work_dir).name,
         cfg={"compile": True} if c.compile else {},
     )
+    if c.deterministic:
+        # Seeding made them an error; a GPU lacks deterministic kernels for some steps (trilinear upsampling, backward):
+        # torch then warns and goes on.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return runner
+
+
+def _device() -> torch.device:
+    """The device that is trained on; ``densekit doctor`` says the same."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _belongs_on_screen(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return message.count("\n") < LONGEST_MESSAGE and not message.startswith("Exp name:")
 
 
 def join_processes() -> None:
@@ -288,6 +313,7 @@ def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
     c = plan.config
     hooks: list[dict[str, Any] | Hook] = [
         {"type": "StatelessSeedHook", "seed": c.seed},
+        {"type": "FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
         {"type": "CsvLogHook", "names": list(plan.store.labels), "interval": c.log_interval},
     ]
     if c.pictures and plan.validates:

@@ -11,6 +11,7 @@ from densekit.engine.config import VolumePlan, load_config
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation import ScoreTable, score_case
 from densekit.evaluation.score import check_settings
+from densekit.inference.export import staging_folder
 from densekit.inference.predictor import VolumePredictor
 
 logger = logging.getLogger("densekit")
@@ -67,6 +68,9 @@ def test(
         raise DataError(f"{plan.root}: split {split!r} has no cases; choose another with --split")
     convention = convention or plan.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
+    folder = Path(out) if out else Path(checkpoint).parent
+    with staging_folder(folder):
+        pass  # the folder can be written to: known before the long work as well
     scores, failures = [], {}
     for done, case_id in enumerate(ids):
         if progress:
@@ -87,7 +91,6 @@ def test(
         except DensekitError as error:
             failures[case_id] = str(error)
     table = ScoreTable(scores, failures=failures)
-    folder = Path(out) if out else Path(checkpoint).parent
     table.to_csv(folder / "scores.csv")
     table.to_json(folder / "scores.json")
     return table

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import torch
 from mmengine.dist import is_main_process
 
 from densekit.engine.config import VolumePlan, load_config
-from densekit.engine.runner import VolumeRunner, build_runner
-from densekit.errors import ConfigError, OutputError
-from densekit.io.atomic import write_json_atomic
+from densekit.engine.folder import check_continued, choose_folder
+from densekit.engine.runner import VolumeRunner, build_runner, join_processes
+from densekit.errors import ConfigError
+from densekit.io import output_error, write_json_atomic
 from densekit.package import plain_config
 
 
@@ -51,6 +54,8 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
+    if resume and load_from is not None:
+        raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
     cfg = load_config(config, options)
     for key, value in (
         ("load_from", load_from and str(load_from)),
@@ -61,31 +66,45 @@ def train(
         if value is not None:
             cfg[key] = value
     plan = VolumePlan(cfg, data)
-    folder = _work_dir(Path(config).stem, work_dir, resume)
-    if resume and work_dir is not None and not (folder / "last.pth").exists():
-        raise ConfigError(f"--resume: there is no last.pth in {folder}; leave --resume out to start a new run")
-    if cfg.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: the work folder cannot be made ({error.strerror}); choose another with --work-dir"
-        ) from error
-    runner = build_runner(plan, folder, resume=resume, launcher=launcher)
-    if is_main_process():
-        write_json_atomic(folder / "config.json", resolved(plan))
-        for note in describe(plan):
-            runner.logger.info(note)
-    started = time.perf_counter()
-    runner.train()
+    plan.check_training()
+    if launcher == "pytorch":
+        join_processes()
+    folder = choose_folder(Path(config).stem, work_dir, resume)
+    changes = check_continued(folder, resolved(plan)) if resume else []
+    with _one_line_errors(folder):
+        runner = build_runner(plan, folder, resume=resume, launcher=launcher)
+        if is_main_process():
+            write_json_atomic(folder / "config.json", resolved(plan))
+            for line in describe(plan):
+                runner.logger.info(line)
+            for line in cautions(plan) + changes:
+                runner.logger.warning(line)
+        started = time.perf_counter()
+        runner.train()
     if is_main_process():
         minutes = (time.perf_counter() - started) / 60
         runner.logger.info(
-            f"trained {runner.epoch} epochs in {minutes:.1f} minutes: {folder / 'best.pth'}, "
+            f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}, "
             f"curves in {folder / 'curves.png'}"
         )
     return runner
+
+
+@contextmanager
+def _one_line_errors(folder: Path) -> Iterator[None]:
+    """What a full disk, a read-only folder or a small GPU does to a run, as an error with its remedy."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"the GPU's memory is too small for this run ({str(error).partition('.')[0]}); lower batch_size "
+            f"(accumulate makes up for it) or patch_size, or set --amp bf16"
+        ) from error
+    except OSError as error:
+        inside = error.filename and Path(error.filename).resolve().is_relative_to(folder.resolve())
+        if not inside and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise
+        raise output_error(error.filename or folder, error) from error
 
 
 def resolved(plan: VolumePlan) -> dict[str, Any]:
@@ -131,13 +150,13 @@ def describe(plan: VolumePlan) -> list[str]:
     return lines
 
 
-def _work_dir(name: str, given: str | Path | None, resume: bool) -> Path:
-    if given is not None:
-        return Path(given)
-    base = Path("runs") / name
-    if resume:
-        runs = sorted(p.parent for p in base.glob("*/last.pth"))
-        if not runs:
-            raise ConfigError(f"--resume: no run with a last.pth under {base}; give its folder with --work-dir")
-        return runs[-1]
-    return base / time.strftime("%Y%m%d_%H%M%S")
+def cautions(plan: VolumePlan) -> list[str]:
+    """What is allowed and yet may not be meant."""
+    train_split, val_split = plan.config.train_split, plan.config.val_split
+    shared = set(plan.cases(train_split)) & set(plan.cases(val_split))
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is chosen by "
+        f"cases it was trained on (val_split=None does without a choice)"
+    ]

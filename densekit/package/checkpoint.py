@@ -106,12 +106,62 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
         CheckpointError: if the file is missing, is no checkpoint, holds Python objects, or was not written by densekit.
     """
     path = Path(path)
+    content = _read(path, map_location)
+    described = content.get("densekit") if isinstance(content, dict) else None
+    if not isinstance(described, dict):
+        raise CheckpointError(
+            f"{path}: these are weights without their preprocessing and labels (not written by `densekit train`); "
+            f"start a training from them with --load-from, then predict with what it writes"
+        )
+    try:
+        if described["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path}: written by densekit {described['version']} in format {described['format']}, this is densekit "
+                f"{__version__} which reads up to format {FORMAT}; update densekit"
+            )
+        return Checkpoint(
+            path=path,
+            model_config=described["model"],
+            preprocessing=described["preprocessing"],
+            labels=list(described["labels"]),
+            inference=described["inference"],
+            state_dict=content["state_dict"],
+            meta=described["meta"],
+            training=content["training"],
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}, use a checkpoint written by `densekit train`") from error
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read the weights alone: of a checkpoint of densekit or of another program, or of a safetensors file.
+
+    Raises:
+        CheckpointError: if the file is missing, cannot be read as data, or holds no weights.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: cannot be read as safetensors, is it cut short? ({error})") from error
+    content = _read(path, "cpu")
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+        raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors, alone or under 'state_dict')")
+    return weights
+
+
+def _read(path: Path, map_location: str | torch.device) -> Any:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
         )
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: it is not plain tensors and values (loading it could run code that came with it); "
@@ -120,27 +170,6 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: cannot be read as a checkpoint, is it cut short? ({reason})") from error
-    described = content.get("densekit") if isinstance(content, dict) else None
-    if not isinstance(described, dict):
-        raise CheckpointError(
-            f"{path}: these are weights without their preprocessing and labels (not written by `densekit train`); "
-            f"start a training from them with --load-from, then predict with what it writes"
-        )
-    if described["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path}: written by densekit {described['version']} in format {described['format']}, this is densekit "
-            f"{__version__} which reads up to format {FORMAT}; update densekit"
-        )
-    return Checkpoint(
-        path=path,
-        model_config=described["model"],
-        preprocessing=described["preprocessing"],
-        labels=list(described["labels"]),
-        inference=described["inference"],
-        state_dict=content["state_dict"],
-        meta=described["meta"],
-        training=content["training"],
-    )
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path: Path) -> None:

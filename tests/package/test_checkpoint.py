@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, OutputError
-from densekit.package import load_checkpoint, plain_config, write_checkpoint
+from densekit.package import load_checkpoint, plain_config, read_weights, write_checkpoint
 from densekit.registry import MODELS
 
 
@@ -133,3 +133,27 @@ def test_a_class_becomes_its_registered_name():
         plain_config({"type": nn.Linear})
     with pytest.raises(ConfigError, match="plain values only"):
         plain_config({"weights": torch.zeros(1)})
+
+
+def test_weights_of_other_programs_are_read_as_data(tmp_path):
+    from safetensors.torch import save_file
+
+    weights = TwoLayerNetwork().state_dict()
+    torch.save(weights, tmp_path / "bare.pth")
+    torch.save({"state_dict": weights, "epoch": 3}, tmp_path / "other.pth")
+    save_file(weights, tmp_path / "w.safetensors")
+    save(tmp_path / "best.pth", state_dict=weights)
+    for name in ("bare.pth", "other.pth", "w.safetensors", "best.pth"):
+        read = read_weights(tmp_path / name)
+        assert all(torch.equal(read[key], value) for key, value in weights.items())
+
+
+def test_files_without_weights_are_refused(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "x.pth")
+    (tmp_path / "x.safetensors").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        read_weights(tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="cut short"):
+        read_weights(tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        read_weights(tmp_path / "y.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,14 +11,16 @@ from pathlib import Path
 from densekit.errors import ConfigError
 
 # Which options a kind takes; giving another one is an error rather than a silent no-op.
+STORE = ("spacing", "native", "workers")
 OPTIONS = {
-    "synapse": ("encoding", "classes", "val_cases"),
-    "acdc": (),
-    "msd": ("splits", "seed"),
-    "nnunet": ("splits", "seed"),
-    "folder": ("splits", "labels", "channels", "seed"),
+    "synapse": ("encoding", "classes", "val_cases", *STORE),
+    "acdc": STORE,
+    "msd": ("splits", "fold", "seed", *STORE),
+    "nnunet": ("splits", "fold", "seed", *STORE),
+    "folder": ("splits", "fold", "labels", "channels", "seed", *STORE),
+    "phantom": ("train", "val", "test", "unseen", "seed"),
 }
-OWN = ("encoding", "classes", "val_cases", "splits", "labels", "channels")
+PHANTOMS = {"train": 10, "val": 2, "test": 3, "unseen": 1, "seed": 0}
 
 
 def prepare(arguments: argparse.Namespace) -> int:
@@ -27,6 +30,7 @@ def prepare(arguments: argparse.Namespace) -> int:
         ConfigError: for options that do not belong together.
         DataError, OutputError: what the readers and the store raise.
     """
+    _check_options(arguments)
     if arguments.kind == "phantom":
         return _phantom(arguments)
     from densekit.datasets.prepare import read_source
@@ -38,12 +42,10 @@ def prepare(arguments: argparse.Namespace) -> int:
         )
     if arguments.native and arguments.spacing:
         raise ConfigError("--native and --spacing contradict each other: native means no resampling")
-    for name in OWN:
-        if getattr(arguments, name) is not None and name not in OPTIONS[arguments.kind]:
-            takers = " and ".join(k for k, names in OPTIONS.items() if name in names)
-            raise ConfigError(f"--{name.replace('_', '-')} is an option of {takers}, not of {arguments.kind}")
     options = {
-        name: getattr(arguments, name) for name in OPTIONS[arguments.kind] if getattr(arguments, name) is not None
+        name: getattr(arguments, name)
+        for name in OPTIONS[arguments.kind]
+        if name not in STORE and getattr(arguments, name) is not None
     }
     out = Path(arguments.out)
     source = read_source(arguments.kind, Path(arguments.raw), work=out, **options)
@@ -58,7 +60,8 @@ def prepare(arguments: argparse.Namespace) -> int:
         left = (time.perf_counter() - started) / max(done, 1) * (total - done)
         print(f"[{done}/{total}] {case_id} {seconds:.1f} s, {left:.0f} s left", file=sys.stderr)
 
-    store = write_store(source, out, workers=arguments.workers, progress=progress, **spacing)
+    workers = min(4, os.cpu_count() or 1) if arguments.workers is None else arguments.workers
+    store = write_store(source, out, workers=workers, progress=progress, **spacing)
     sizes = ", ".join(f"{len(ids)} {name}" for name, ids in store.splits.items())
     print(
         f"prepared {store.name}: {sizes} cases, {len(store.labels) - 1} classes, "
@@ -67,23 +70,27 @@ def prepare(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    kind = arguments.kind
+    for name in sorted({name for names in OPTIONS.values() for name in names} - set(OPTIONS[kind])):
+        given = getattr(arguments, name)
+        if given is not None and given is not False:
+            takers = [other for other, names in OPTIONS.items() if name in names]
+            raise ConfigError(f"--{name.replace('_', '-')} is an option of {' and '.join(takers)}, not of {kind}")
+
+
 def _phantom(a: argparse.Namespace) -> int:
     from densekit.datasets.prepare.phantom import make_phantoms
 
-    given = [name for name in OWN if getattr(a, name) is not None]
-    if given or a.out is not None:
-        what = f"--{given[0].replace('_', '-')}" if given else "a second folder"
+    if a.out is not None:
         raise ConfigError(
-            f"phantom takes no {what}: densekit prepare phantom FOLDER makes raw data, then densekit prepare synapse "
-            f"prepares them"
+            f"phantom takes one folder, not {a.out} as well: densekit prepare phantom FOLDER makes raw data, then "
+            f"densekit prepare synapse prepares them"
         )
+    numbers = {name: default if getattr(a, name) is None else getattr(a, name) for name, default in PHANTOMS.items()}
     paths = make_phantoms(
         Path(a.raw),
-        train=a.train,
-        val=a.val,
-        test=a.test,
-        unseen=a.unseen,
-        seed=a.seed,
+        **numbers,
         progress=lambda case, done, total: print(f"[{done}/{total}] {case}", file=sys.stderr),
     )
     print(f"{len(paths)} phantoms in {a.raw}/RawData; next: densekit prepare synapse {a.raw}/RawData data/phantom")

@@ -47,7 +47,7 @@ class BestAndLastHook(Hook):
 
     def after_train(self, runner) -> None:
         if self.best is None:
-            runner.logger.info("no validation score: best.pth is the last epoch")
+            runner.logger.info("no validation score to choose by: best.pth is the last epoch")
             self._write(runner, "best.pth", runner.epoch)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -56,6 +56,11 @@ class BestAndLastHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner.resuming:
             self.best = checkpoint.get("best_score")
+            if self.best is not None and not (Path(runner.work_dir) / "best.pth").is_file():
+                runner.logger.warning(
+                    f"best.pth is gone ({self.metric} {self.best:.4f}): the best of the epochs from here on is kept"
+                )
+                self.best = None
 
     @staticmethod
     def _validates_after(runner, epoch: int) -> bool:

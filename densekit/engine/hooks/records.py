@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 
+from densekit.io import write_text_atomic
 from densekit.registry import HOOKS
 from densekit.visualization.curves import write_curves
 from densekit.visualization.montage import ValidationCase, validation_picture
@@ -41,11 +43,11 @@ class CsvLogHook(Hook):
         kept = []
         if runner.resuming and self.path.exists():
             with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= runner.iter]
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
+                # the last row of a killed run may be cut short
+                kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= runner.iter)])
+        write_text_atomic(self.path, text.getvalue())
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         for name, value in (outputs or {}).items():

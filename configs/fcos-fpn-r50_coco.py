@@ -1,0 +1,19 @@
+"""FCOS with FPN on COCO, 1x: 38.7 AP in MMDetection, there from Caffe's weights, here torchvision's."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.one_stage import *
+
+from mmdet.models import FCOSHead, FPN
+
+model = dict(
+    backbone="resnet50",
+    neck=dict(type=FPN),
+    head=dict(type=FCOSHead),
+)
+paramwise = dict(bias_lr_mult=2.0, bias_decay_mult=0.0)
+schedule = [
+    dict(type="LinearLR", start_factor=1 / 3, end=500, by_epoch=False),
+    dict(type="MultiStepLR", milestones=[8, 11], gamma=0.1),
+]

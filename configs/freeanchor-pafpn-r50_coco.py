@@ -1,0 +1,15 @@
+"""FreeAnchor with PAFPN on COCO, 1x."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.one_stage import *
+
+from mmdet.models import FreeAnchorRetinaHead, PAFPN
+
+model = dict(
+    backbone="resnet50",
+    neck=dict(type=PAFPN),
+    head=dict(type=FreeAnchorRetinaHead),
+)
+clip_grad = 35.0

@@ -1,0 +1,134 @@
+"""The work folder of a run: a new one for a new run, and for ``--resume`` the one of the run to go on with."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+from densekit.errors import ConfigError, DensekitError, OutputError
+
+RESTORED = ("optimizer", "schedule", "ema", "seed")
+"""Keys whose state comes out of last.pth: another value would be ignored, or would not fit that state."""
+
+NOT_RESULTS = ("data_root", "num_workers", "log_interval", "checkpoint_interval", "pictures", "load_from")
+"""Keys that may change in a resumed run without changing what it learns."""
+
+
+def choose_folder(name: str, given: str | Path | None, resume: bool) -> Path:
+    """Choose the work folder and make it; all processes of a run get the same.
+
+    Args:
+        name: Of the config; a new run without a folder of its own goes to ``runs/<name>/<time>``.
+        given: ``--work-dir``.
+        resume: Whether a run is continued; without ``given`` the one whose ``last.pth`` is the newest.
+
+    Raises:
+        ConfigError: if there is no run to continue, or a new run would overwrite one.
+        OutputError: if the folder cannot be made.
+    """
+    chosen: list[Path | DensekitError | None] = [None]
+    if is_main_process():
+        try:
+            chosen[0] = _run_to_continue(name, given) if resume else _new_folder(name, given)
+        except DensekitError as error:
+            chosen[0] = error
+    broadcast_object_list(chosen)
+    if isinstance(chosen[0], DensekitError):
+        raise chosen[0]
+    return chosen[0]
+
+
+def _run_to_continue(name: str, given: str | Path | None) -> Path:
+    if given is not None:
+        if not (Path(given) / "last.pth").exists():
+            raise ConfigError(f"--resume: there is no last.pth in {given}; leave --resume out to start a new run")
+        return Path(given)
+    base = Path("runs") / name
+    runs = sorted(base.glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise ConfigError(f"--resume: no run with a last.pth under {base}; give its folder with --work-dir")
+    return runs[-1].parent
+
+
+def _new_folder(name: str, given: str | Path | None) -> Path:
+    try:
+        if given is None:
+            return _folder_of_its_own(Path("runs") / name)
+        folder = Path(given)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = given or Path("runs") / name
+        raise OutputError(
+            f"{where}: the work folder cannot be made ({error.strerror}); choose another with --work-dir"
+        ) from error
+    for file in ("last.pth", "best.pth"):
+        if (folder / file).exists():
+            raise ConfigError(
+                f"{folder}: holds a run already ({file}), which a new run would overwrite; give --resume to go on with "
+                f"it, another --work-dir, or remove the folder"
+            )
+    return folder
+
+
+def _folder_of_its_own(base: Path) -> Path:
+    """``base/<time>``, numbered if another run was started in the same second."""
+    now, number = time.strftime("%Y%m%d_%H%M%S"), 1
+    while True:
+        folder = base / (now if number == 1 else f"{now}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Compare the config of a run that is continued with the one it was started with (``config.json``).
+
+    Args:
+        folder: The run's folder.
+        config: All keys as they are now, plain values.
+
+    Returns:
+        Lines for the log: what has changed.
+
+    Raises:
+        ConfigError: if a key has changed whose state comes out of ``last.pth``.
+    """
+    try:
+        before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [f"{folder / 'config.json'} is gone or unreadable: whether the config has changed is not known"]
+    now = json.loads(json.dumps(config))
+    changed = {}
+    for key in sorted(now.keys() & before.keys() - set(NOT_RESULTS)):
+        old, new = _flat(before[key], key), _flat(now[key], key)
+        changed |= {
+            name: f"{name}={new.get(name)!r} (was {old.get(name)!r})"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        }
+    refused = [change for name, change in changed.items() if name.partition(".")[0] in RESTORED]
+    if refused:
+        # with the number of epochs the end of the schedule changes: the cause says more than its effect
+        shown = changed.get("max_epochs", ", ".join(refused))
+        raise ConfigError(
+            f"--resume: {shown}, but a run goes on with the {', '.join(RESTORED)} it was started with; leave it as it "
+            f"was, or start a new run from these weights with --load-from {folder / 'last.pth'}"
+        )
+    return [f"changed since the run was started: {change}" for change in changed.values()]
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    """Nested dicts and lists of dicts as one dict with dotted names."""
+    if isinstance(value, Mapping):
+        return {k: v for key, child in value.items() for k, v in _flat(child, f"{name}.{key}").items()}
+    if isinstance(value, list) and any(isinstance(child, Mapping) for child in value):
+        return {k: v for i, child in enumerate(value) for k, v in _flat(child, f"{name}.{i}").items()}
+    return {name: value}

@@ -1,0 +1,92 @@
+"""What the value of each key of a volume config may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from densekit.errors import ConfigError
+
+AMP = (None, "bf16", "fp16")
+LARGEST_SEED = 2**32 - 1
+"""What numpy takes."""
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _list_of(kind: type | tuple[type, ...]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (list, tuple)) and all(isinstance(item, kind) for item in value)
+
+
+def _maybe(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+_POSITIVE: Check = (_whole(1), "a positive whole number")
+_SWITCH: Check = (_is(bool), "True or False")
+
+CHECKS: dict[str, Check] = {
+    "data_root": (_maybe(_is(str, Path)), "a prepared folder or None"),
+    "train_split": (_is(str), "the name of a split, or several joined by +"),
+    "val_split": (_maybe(_is(str)), "the name of a split, several joined by +, or None"),
+    "patch_size": (
+        lambda value: _list_of(int)(value) and len(value) == 3 and min(value) > 0,
+        "three positive whole numbers (D, H, W)",
+    ),
+    "batch_size": _POSITIVE,
+    "iterations_per_epoch": _POSITIVE,
+    "foreground_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a share from 0 to 1"),
+    "num_workers": (_whole(0), "a whole number from 0 on"),
+    "train_pipeline": (_maybe(_is(str, list, tuple)), "'nnunet', None or a list of transforms"),
+    "mirror_axes": (_maybe(_list_of(str)), "a list of axes, e.g. ('left-right',), () for none"),
+    "mirror_relabel": _SWITCH,
+    "model": (_is(Mapping), "dict(type=VolumeSegmentor, ...)"),
+    "max_epochs": _POSITIVE,
+    "optimizer": (_is(Mapping), "a dict, e.g. dict(type='AdamW', lr=1e-3)"),
+    "clip_grad": (_maybe(lambda value: _number(value) and value > 0), "a positive number, or None for no clipping"),
+    "accumulate": _POSITIVE,
+    "schedule": (_list_of(Mapping), "a list of dicts, [] for a constant learning rate"),
+    "amp": (lambda value: value in AMP, f"one of {AMP}"),
+    "ema": (_maybe(lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1, or None"),
+    "compile": _SWITCH,
+    "channels_last": _SWITCH,
+    "load_from": (_maybe(_is(str, Path)), "a checkpoint file or None"),
+    "val_interval": _POSITIVE,
+    "inference": (_is(Mapping), "a dict, e.g. dict(overlap=0.5)"),
+    "convention": (_maybe(_is(str)), "'transunet', 'nnformer', 'strict' or None"),
+    "surface_metrics": _SWITCH,
+    "seed": (_whole(0, LARGEST_SEED), f"a whole number from 0 to {LARGEST_SEED}"),
+    "deterministic": _SWITCH,
+    "log_interval": _POSITIVE,
+    "checkpoint_interval": _POSITIVE,
+    "pictures": (_whole(0), "a whole number from 0 on"),
+    "custom_hooks": (_list_of(Mapping), "a list of dicts"),
+}
+"""Key -> what holds for its value, and that in words."""
+
+
+def check_values(config: Config) -> None:
+    """Check each value of a config by itself.
+
+    Raises:
+        ConfigError: naming the key, its value and what is expected.
+    """
+    for key, (holds, expected) in CHECKS.items():
+        if not holds(config[key]):
+            raise ConfigError(f"{config.filename}: {key}={config[key]!r}, expected {expected}")
