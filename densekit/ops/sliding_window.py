@@ -272,9 +272,9 @@ def sliding_window(
         activation: What is averaged: ``"logits"`` (as MONAI does), ``"softmax"`` (as nnU-Net v1 and nnFormer do), or
             None: logits without mirroring, softmax with, since logits of separate passes have no common scale.
         prepare: Applied to every window (C, d, h, w) on ``device``: normalisation of integer data.
-        fill: What a volume smaller than the window is padded with, a value per channel in the volume's own units (so before
-            ``prepare``). It must be what training patches were padded with: for densekit's data sets :func:`minimum`.
-            None: 0 after ``prepare``, as MONAI does.
+        fill: What a volume smaller than the window is padded with, a value per channel in the volume's own units (so
+            before ``prepare``). It must be what training patches were padded with: for densekit's data sets
+            :func:`minimum`. None: 0 after ``prepare``, as MONAI does.
         device: Where windows are predicted (default: where the volume is).
         accumulate_on: Where sums and result are held (default: ``device``); "cpu" if they do not fit the accelerator.
         progress: Called with (windows done, windows in all) after each batch.
