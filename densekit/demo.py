@@ -56,13 +56,21 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     store = write_store(source, data, spacing=(6.0, 4.0, 4.0), workers=2)
     print(f"    {', '.join(f'{len(ids)} {split}' for split, ids in store.splits.items())} cases")
 
-    _step(3, "train a tiny D-Former", f"densekit train configs/{CONFIG.name} --data {data} --work-dir {work_dir} --seed {seed}")
+    _step(
+        3,
+        "train a tiny D-Former",
+        f"densekit train configs/{CONFIG.name} --data {data} --work-dir {work_dir} --seed {seed}",
+    )
     options = [] if epochs is None else [f"max_epochs={epochs}"]
     _remove_run(work_dir)
     train(CONFIG, data=data, work_dir=work_dir, seed=seed, options=options)
 
     best = work_dir / "best.pth"
-    _step(4, "score it on cases it never saw, on their own grids", f"densekit test configs/{CONFIG.name} {best} --data {data}")
+    _step(
+        4,
+        "score it on cases it never saw, on their own grids",
+        f"densekit test configs/{CONFIG.name} {best} --data {data}",
+    )
     table = test(CONFIG, best, data=data, out=work_dir)
     print(table.render())
 
@@ -73,7 +81,7 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     _step(6, "write the report", "")
     report = _report(work_dir, store, table, result)
     print(
-        f"\nmean Dice {table.mean_dice:.3f} on {len(store.splits['test'])} unseen cases, "
+        f"\nmean Dice {table.overall().dice.value:.3f} on {len(store.splits['test'])} unseen cases, "
         f"{time.perf_counter() - started:.0f} s in all"
     )
     print(f"open {report}   (checkpoint: {best}, label map: {predictions})")

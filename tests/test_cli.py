@@ -1,6 +1,7 @@
 """The command line: quick help, one-line errors, exit statuses, the tools/ scripts."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,50 @@ def test_an_unknown_option_is_exit_status_2(capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["predict", "best.pth", "x.nii", "--outt", "y"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("text", ["-1", "one", "1.5"])
+def test_a_seed_is_a_whole_number_from_0_on(text, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["demo", "--seed", text])
+    assert stopped.value.code == 2
+    assert f"argument --seed: '{text}', expected a whole number from 0 on" in capsys.readouterr().err
+
+
+def test_help_tells_a_default_once_and_only_where_there_is_one(capsys):
+    for verb in ("prepare", "train", "predict"):
+        with pytest.raises(SystemExit):
+            cli.main([verb, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert "default: None" not in text
+        assert "default: False" not in text
+        assert ") (default" not in text
+
+
+def test_a_reader_who_has_gone_is_no_error():
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # the output is written at the very end
+    process = subprocess.Popen(
+        [sys.executable, "-m", "densekit.cli", "models"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 0
+
+
+def test_an_error_out_of_a_data_process_is_its_last_line(failing, capsys):
+    message = "scan.nii.gz: truncated; copy it again"
+    failing(
+        DataError(
+            f"Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+            f'  File "x.py", line 1\ndensekit.errors.DataError: {message}\n'
+        )
+    )
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == f"densekit doctor: {message}\n"
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """doctor names each mismatch and the exact pip line."""
 
+import sys
+
 import pytest
 
 from densekit import doctor
@@ -38,6 +40,20 @@ def test_torch_and_torchvision_must_be_a_pair(torch, torchvision, problem, remed
 )
 def test_pairs_that_fit(pair):
     assert doctor.check_torch_pair(*pair) == []
+
+
+def test_a_torch_that_cannot_be_loaded_is_a_finding(monkeypatch):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "torch":
+                raise OSError("libcudart.so.13: cannot open shared object file")
+
+    for name in [n for n in sys.modules if n.partition(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    _, (finding,) = doctor.describe_device()
+    assert "torch cannot be loaded: libcudart.so.13" in finding.problem
+    assert "--force-reinstall torch" in finding.remedy
 
 
 def test_missing_old_and_doubled_distributions(monkeypatch, capsys):

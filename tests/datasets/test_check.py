@@ -60,6 +60,15 @@ def test_the_same_scan_in_two_splits_is_an_error(raw, tmp_path, capsys):
     assert "the same scan is there as c0, c1, in different splits" in output.out
 
 
+def test_a_foreground_index_beyond_the_volume_is_found(prepared, capsys):
+    index = np.load(prepared / "cases" / "c6" / "foreground.npy")
+    np.save(prepared / "cases" / "c6" / "foreground.npy", index + 100)
+    status, output = run(capsys, prepared)
+    assert status == 2
+    assert "error: c6: " in output.out
+    assert "does not belong to label.npy" in output.out
+
+
 def test_damaged_arrays_are_found(prepared, capsys):
     label = np.load(prepared / "cases" / "c2" / "label.npy")
     np.save(prepared / "cases" / "c2" / "label.npy", label + 5)

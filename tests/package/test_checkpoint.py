@@ -112,6 +112,16 @@ def test_only_registered_names_are_built(tmp_path, name):
         load_checkpoint(tmp_path / "best.pth").build_model()
 
 
+@pytest.mark.parametrize(("part", "key"), [("densekit", "format"), ("densekit", "model"), (None, "training")])
+def test_a_checkpoint_that_lacks_a_part_says_which(tmp_path, part, key):
+    save(tmp_path / "best.pth")
+    content = torch.load(tmp_path / "best.pth", weights_only=True)
+    del (content[part] if part else content)[key]
+    torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(CheckpointError, match=rf"best\.pth: lacks '{key}'"):
+        load_checkpoint(tmp_path / "best.pth")
+
+
 def test_a_newer_format_asks_for_an_update(tmp_path):
     save(tmp_path / "best.pth")
     content = torch.load(tmp_path / "best.pth", weights_only=True)
