@@ -41,6 +41,8 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
         )
     started = time.perf_counter()
     raw, data, predictions = work_dir / "raw", work_dir / "data", work_dir / "predictions"
+    if epochs is not None and epochs < 1:
+        raise ConfigError(f"--epochs {epochs}: expected a whole number from 1 on")
     if (work_dir / "last.pth").exists() and not raw.is_dir():
         raise ConfigError(f"{work_dir}: holds a run that is not the demo's; choose another folder with --work-dir")
 

@@ -13,3 +13,16 @@ def test_the_demo_ends_with_a_report(tmp_path, capsys):
     report = (tmp_path / "report.html").read_text()
     assert "img0061" in report
     assert "gallbladder" in report
+
+
+def test_the_run_of_somebody_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "last.pth").write_text("weeks of training")
+    assert main(["demo", "--work-dir", str(tmp_path)]) == 2
+    assert "holds a run that is not the demo's" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_no_epochs_are_refused(tmp_path, capsys):
+    assert main(["demo", "--work-dir", str(tmp_path / "demo"), "--epochs", "0"]) == 2
+    assert "--epochs 0: expected a whole number from 1 on" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()

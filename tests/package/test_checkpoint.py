@@ -79,6 +79,20 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path):
         load_checkpoint(tmp_path / "best.pth")
 
 
+def test_a_checkpoint_with_damaged_bytes_is_read_or_refused(tmp_path):
+    save(tmp_path / "best.pth")
+    whole = (tmp_path / "best.pth").read_bytes()
+    names = whole.index(b"densekit")  # the part that is not numbers
+    refused = 0
+    for position in range(names - 60, names + 600, 7):
+        (tmp_path / "best.pth").write_bytes(whole[:position] + b"\x00" + whole[position + 1 :])
+        try:
+            load_checkpoint(tmp_path / "best.pth")
+        except CheckpointError:
+            refused += 1
+    assert refused > 10
+
+
 def test_bare_weights_are_refused_with_the_way_to_use_them(tmp_path):
     torch.save(TwoLayerNetwork().state_dict(), tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match="--load-from"):
