@@ -27,11 +27,11 @@ model = None  # dict(type=VolumeSegmentor, backbone=..., neck=..., head=...); cl
 max_epochs = 1000
 optimizer = dict(type="SGD", lr=0.01, momentum=0.99, nesterov=True, weight_decay=3e-5)
 clip_grad = 12.0  # L2 norm; None: off
-accumulate = 1  # optimizer steps once per so many iterations
+accumulate = 1  # optimizer steps once per so many iterations, which must divide iterations_per_epoch
 schedule = [dict(type="PolyLR", power=0.9, eta_min=0.0)]  # ends at max_epochs; by epoch unless by_epoch=False
 amp = None  # None, "bf16" (CPU or GPU) or "fp16" (GPU)
 ema = None  # momentum of a moving average of the weights, e.g. 0.001
-compile = False  # torch.compile
+compile = False  # torch.compile of backbone and neck
 channels_last = False  # channels_last_3d memory format
 load_from = None  # checkpoint whose weights to start from
 

@@ -173,6 +173,8 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
     model = MODELS.build({**model_config})
     if c.channels_last:
         model = model.to(memory_format=torch.channels_last_3d)
+    if c.compile:
+        _compile(model)
     runner = VolumeRunner(
         described={
             "model_config": model_config,
@@ -206,13 +208,23 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         default_scope="densekit",
         randomness={"seed": c.seed, "deterministic": c.deterministic},
         experiment_name=Path(work_dir).name,
-        cfg={"compile": True} if c.compile else {},
     )
     if c.deterministic:
         # Seeding made them an error; a GPU lacks deterministic kernels for some steps (trilinear upsampling, backward):
         # torch then warns and goes on.
         torch.use_deterministic_algorithms(True, warn_only=True)
     return runner
+
+
+def _compile(model: torch.nn.Module) -> None:
+    """Compile what takes the time, in place.
+
+    MMEngine's own switch compiles the whole training step, in which the learning rate is a constant: it would compile
+    again in every epoch.
+    """
+    for part in (model.backbone, getattr(model, "neck", None)):
+        if part is not None:
+            part.compile()
 
 
 def _device() -> torch.device:

@@ -46,6 +46,16 @@ def test_overrides_reach_what_is_derived_from_them(config, prepared):
     assert p.config.clip_grad is None
 
 
+def test_the_mirror_of_the_training_follows_the_config(config, prepared):
+    def mirror(*options):
+        return next((t for t in plan(config(), prepared, *options).pipeline() if t["type"] == "AnatomicalMirror"), None)
+
+    assert mirror()["labels"] == ["background", "near", "far"]
+    assert mirror('mirror_axes=("superior-inferior",)')["axes"] == ["superior-inferior"]
+    assert mirror("mirror_axes=()") is None
+    assert mirror("mirror_relabel=False")["relabel"] is False
+
+
 def test_schedules_by_iteration_end_with_the_training(config, prepared):
     more = 'schedule = [dict(type="LinearLR", end=3, by_epoch=False), dict(type="CosineAnnealingLR", by_epoch=False)]'
     warmup, cosine = plan(config(more=more), prepared).schedule()

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from densekit.cli import main
+from densekit.engine.config import VolumePlan, load_config
 from densekit.engine.hooks import CsvLogHook, FiniteLossHook
-from densekit.engine.runner import VolumeRunner
+from densekit.engine.runner import VolumeRunner, build_runner
 from densekit.engine.test import test as score
 from densekit.engine.train import train
 from densekit.errors import CheckpointError, ConfigError, OutputError
@@ -166,7 +167,7 @@ def test_two_processes_learn_what_one_learns(config, prepared, tmp_path):
     one = ["max_epochs=2", "batch_size=2", "pictures=0"]
     two = ["max_epochs=2", "batch_size=1", "pictures=0"]
     train(path, data=prepared, work_dir=tmp_path / "one", options=one)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29711"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     arguments = command(path, prepared, tmp_path / "two", "--launcher", "pytorch", "--cfg-options", *two)[1:]
     done = subprocess.run(
         [*torchrun, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
@@ -466,13 +467,25 @@ def test_ctrl_c_leaves_whole_files_and_status_130(config, prepared, tmp_path):
     assert not list(tmp_path.rglob(".densekit-*"))
 
 
-def test_compile_compiles_the_training_step(config, prepared, tmp_path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(function.__name__) or function)
-    train(config(), data=prepared, work_dir=tmp_path / "on", options=["max_epochs=1", "val_split=None", "compile=True"])
-    assert compiled == ["train_step"]
-    train(config(), data=prepared, work_dir=tmp_path / "off", options=["max_epochs=1", "val_split=None"])
-    assert compiled == ["train_step"]
+def test_compile_compiles_backbone_and_neck_once(config, prepared, tmp_path, monkeypatch):
+    ran = []
+
+    def eager(function, **options):
+        """Stands for torch.compile, which takes minutes: counts the calls of what was compiled."""
+
+        def call(*arguments, **keywords):
+            ran.append(type(function.__self__).__name__)
+            return function(*arguments, **keywords)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", eager)
+    options = ["max_epochs=1", "iterations_per_epoch=3", "val_split=None"]
+    train(config(), data=prepared, work_dir=tmp_path / "off", options=options)
+    assert not ran
+    train(config(), data=prepared, work_dir=tmp_path / "on", options=[*options, "compile=True"])
+    assert ran == ["DFormer", "DFormerDecoder"] * 3
+    assert_bit_equal(weights(tmp_path / "on"), weights(tmp_path / "off"))
 
 
 def test_intervals_and_hooks_of_ones_own(config, prepared, tmp_path):
@@ -491,6 +504,23 @@ def test_intervals_and_hooks_of_ones_own(config, prepared, tmp_path):
     assert any(type(hook).__name__ == "EmptyCacheHook" for hook in runner.hooks)
     steps = [line.split(",")[0] for line in (tmp_path / "scalars.csv").read_text().splitlines() if ",loss," in line]
     assert steps == ["4", "8", "12"]
+
+
+def test_sampling_and_scoring_follow_the_config(config, prepared, tmp_path):
+    options = [
+        "foreground_ratio=1",
+        "train_split=train+test",
+        "val_split=test",
+        "convention=transunet",
+        "num_workers=0",
+    ]
+    plan = VolumePlan(load_config(config(), options), prepared)
+    runner = build_runner(plan, tmp_path)
+    samples = runner.build_dataloader(runner._train_dataloader).dataset
+    assert (samples.foreground_per_batch, len(samples.cases), len(samples)) == (2, 6, 8)
+    assert [case.id for case in runner.val_dataloader.dataset.cases] == ["case6", "case7"]
+    assert runner.val_evaluator.metrics[0].convention == "transunet"
+    assert runner.described["meta"]["convention"] == "transunet"
 
 
 def test_pictures_show_so_many_cases(config, prepared, tmp_path):
