@@ -10,13 +10,16 @@ from mmdet.datasets.transforms import RandomFlip, Resize
 
 # --- data -------------------------------------------------------------------------------------------------------------
 data_root = "data/coco"  # COCO's own layout; or one's own data, of any layout that is recognised: `--data PATH`
+data_format = None  # "coco", "yolo", "voc" or "masks"; None: recognised
+classes = None  # names to train on, in the order of their labels; None: all the data have
 train_split = "train"
-val_split = "val"  # None: no validation, the last epoch is the result
+val_split = "val"  # None: no validation, the last epoch is the result; drawn from train if the data have none
 train_pipeline = [  # transforms between the loading of image and annotations and their packing
     dict(type=Resize, scale=(1333, 800), keep_ratio=True),  # longest and shortest side in pixels
     dict(type=RandomFlip, prob=0.5),
 ]
 test_pipeline = [dict(type=Resize, scale=(1333, 800), keep_ratio=True)]
+augment = None  # "light" or "strong": Albumentations presets after train_pipeline
 repeat = 1  # times the training images are gone through in one epoch
 batch_size = 2  # images per GPU
 num_workers = 2  # per GPU
@@ -25,10 +28,13 @@ num_workers = 2  # per GPU
 model = (
     None  # arguments of densekit.models.assemble (backbone, neck, head), or an ordinary MMEngine config with its type
 )
+pretrained = (
+    True  # True: the backbone's own weights; False: from scratch; or a weights file, a torchvision or timm name
+)
 
 # --- optimisation -----------------------------------------------------------------------------------------------------
 max_epochs = 12
-lr_batch = 16  # the learning rate below is for so many images a step; it is scaled in proportion
+lr_batch = 16  # the learning rate below is for so many images a step; scaled in proportion to the run's; None: not
 optimizer = dict(type="SGD", lr=0.02, momentum=0.9, weight_decay=1e-4)
 paramwise = None  # MMEngine's paramwise_cfg, e.g. dict(bias_lr_mult=2.0)
 clip_grad = None  # L2 norm; None: off
@@ -43,6 +49,7 @@ load_from = None  # checkpoint whose weights to start from
 
 # --- validation -------------------------------------------------------------------------------------------------------
 val_interval = 1  # epochs
+score_threshold = 0.3  # what pictures and predictions show; AP counts all detections
 
 # --- run --------------------------------------------------------------------------------------------------------------
 seed = 0

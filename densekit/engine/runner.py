@@ -1,58 +1,49 @@
-"""MMEngine's Runner with checkpoints that are data, and the building of one from a volume config."""
+"""MMEngine's Runner with checkpoints that are data, and the building of one from a plan."""
 
 from __future__ import annotations
 
 import logging
 import os
 import platform
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner as _Runner
-from mmengine.runner.utils import set_random_seed
 
 from densekit import __version__
-from densekit.engine.config import VolumePlan
+from densekit.engine.plan import Plan
 from densekit.errors import CheckpointError, ConfigError
-from densekit.package import load_checkpoint, load_weights, read_weights, write_checkpoint
-from densekit.registry import MODELS, RUNNERS
+from densekit.package import load_checkpoint, load_weights, write_checkpoint
+from densekit.registry import RUNNERS
 
 LONGEST_MESSAGE = 25
 """Lines; a log message with more is kept off the screen."""
 
-FP16_PATIENCE = 10
-"""Losses in a row that may be no number with fp16, which skips such a step and lowers its loss scale."""
-
-
-class Bf16OptimWrapper(OptimWrapper):
-    """Forward pass under bfloat16 autocast, on the CPU as well as on a GPU; bfloat16 needs no loss scaling."""
-
-    @contextmanager
-    def optim_context(self, model: torch.nn.Module):
-        device = next(model.parameters()).device.type
-        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
-            yield
-
 
 @RUNNERS.register_module()
-class VolumeRunner(_Runner):
+class Runner(_Runner):
     """A Runner whose checkpoints hold tensors and plain values, and carry what prediction needs.
 
     Args:
-        described: The parts of a checkpoint that do not change during the run: ``model_config``, ``preprocessing``,
-            ``labels``, ``inference`` and ``meta`` (see :func:`densekit.package.write_checkpoint`).
+        described: The parts of a checkpoint that do not change during the run: ``task``, ``model_config``,
+            ``preprocessing``, ``labels``, ``inference`` and ``meta`` (see :func:`densekit.package.write_checkpoint`).
+        start_from: Loads the weights of a file into the network (:meth:`densekit.engine.plan.Plan.load_weights`).
         **runner: Arguments of MMEngine's Runner.
     """
 
-    def __init__(self, *, described: dict[str, Any], **runner: Any) -> None:
+    def __init__(
+        self,
+        *,
+        described: dict[str, Any],
+        start_from: Callable[[torch.nn.Module, str], list[str]],
+        **runner: Any,
+    ) -> None:
         self.described = described
+        self.start_from = start_from
         self.resuming = False
         super().__init__(**runner)
 
@@ -93,12 +84,13 @@ class VolumeRunner(_Runner):
     def load_checkpoint(
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
     ) -> dict:
-        """Start from the weights of a checkpoint (``load_from``): they must fit the network exactly."""
-        weights = read_weights(filename)
-        load_weights(self._bare_model(), weights, Path(filename))
+        """Start from the weights of a checkpoint (``load_from``)."""
+        lines = self.start_from(self._bare_model(), filename)
+        weights = {k: v.clone() for k, v in self._bare_model().state_dict().items()}
         self.call_hook("after_load_checkpoint", checkpoint={"state_dict": weights})
         self._has_loaded = True
-        self.logger.info(f"weights from {filename}")
+        for line in lines:
+            self.logger.info(line)
         return {}
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -149,6 +141,9 @@ class VolumeRunner(_Runner):
         if self._resume and not last.exists():
             self.logger.info(f"--resume: no last.pth in {self.work_dir} yet, starting at epoch 1")
 
+    def _init_model_weights(self) -> None:
+        """The plan has drawn the weights, or loaded them: drawing them again would lose those that were loaded."""
+
     def dump_config(self) -> None:
         """:func:`build_runner`'s caller writes the config, resolved; MMEngine's own dump is not wanted beside it."""
 
@@ -156,8 +151,8 @@ class VolumeRunner(_Runner):
         return getattr(self.model, "module", self.model)
 
 
-def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, launcher: str = "none") -> VolumeRunner:
-    """Build the Runner of a volume config.
+def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: str = "none") -> Runner:
+    """Build the Runner of a plan.
 
     Args:
         plan: The checked config with its data set.
@@ -165,47 +160,36 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         resume: Continue from ``work_dir/last.pth`` if there is one.
         launcher: ``"none"``, or ``"pytorch"`` after :func:`join_processes`.
     """
-    c, store = plan.config, plan.store
-    model_config = plan.model()
+    c = plan.config
     if c.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no deterministic kernels
-    set_random_seed(c.seed, deterministic=c.deterministic)  # the Runner would do it only after the weights are drawn
-    model = MODELS.build({**model_config})
-    if c.channels_last:
-        model = model.to(memory_format=torch.channels_last_3d)
-    if c.compile:
-        _compile(model)
-    runner = VolumeRunner(
-        described={
-            "model_config": model_config,
-            "preprocessing": store.preprocessing.to_dict(),
-            "labels": list(store.labels),
-            "inference": plan.inference(),
-            "meta": {
-                "dataset": store.name,
-                "scored": list(store.scored),
-                "convention": plan.convention,
-                "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
-                "config": str(c.filename and Path(c.filename).name),
-            },
-        },
-        model=model,
+    continued = resume and (work_dir / "last.pth").exists()
+    runner = Runner(
+        described=plan.described(),
+        start_from=plan.load_weights,
+        # built here: the Runner would set the seed only after the weights are drawn
+        model=plan.network(fresh=not continued and c.load_from is None),
         work_dir=str(work_dir),
-        train_dataloader=_train_loader(plan),
+        train_dataloader=plan.train_loader(),
         train_cfg={"by_epoch": True, "max_epochs": c.max_epochs, "val_interval": c.val_interval},
-        optim_wrapper=_optim_wrapper(plan),
+        optim_wrapper=plan.optim_wrapper(),
         param_scheduler=plan.schedule() or None,
-        **(_validation(plan, work_dir) if plan.validates else {}),
+        **(plan.validation(work_dir) if plan.validates else {}),
         default_hooks={
             "logger": {"type": "LoggerHook", "interval": c.log_interval},
-            "checkpoint": {"type": "BestAndLastHook", "interval": c.checkpoint_interval},
+            "checkpoint": {
+                "type": "densekit.BestAndLastHook",
+                "interval": c.checkpoint_interval,
+                "metric": plan.score,
+                "beside": list(plan.beside),
+            },
         },
-        custom_hooks=_hooks(plan),
+        custom_hooks=plan.hooks(),
         load_from=c.load_from,
         resume=resume,
         launcher=launcher,
         visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
-        default_scope="densekit",
+        default_scope=plan.scope,
         randomness={"seed": c.seed, "deterministic": c.deterministic},
         experiment_name=Path(work_dir).name,
     )
@@ -214,17 +198,6 @@ def build_runner(plan: VolumePlan, work_dir: Path, *, resume: bool = False, laun
         # torch then warns and goes on.
         torch.use_deterministic_algorithms(True, warn_only=True)
     return runner
-
-
-def _compile(model: torch.nn.Module) -> None:
-    """Compile what takes the time, in place.
-
-    MMEngine's own switch compiles the whole training step, in which the learning rate is a constant: it would compile
-    again in every epoch.
-    """
-    for part in (model.backbone, getattr(model, "neck", None)):
-        if part is not None:
-            part.compile()
 
 
 def _device() -> torch.device:
@@ -255,81 +228,3 @@ def join_processes() -> None:
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         torch.distributed.init_process_group(backend, timeout=timedelta(minutes=5))
-
-
-def _train_loader(plan: VolumePlan) -> dict[str, Any]:
-    c = plan.config
-    length = c.iterations_per_epoch * c.batch_size * get_world_size()
-    return {
-        "batch_size": c.batch_size,
-        "num_workers": c.num_workers,
-        "persistent_workers": c.num_workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-        "drop_last": True,
-        "sampler": {"type": "VolumePatchSampler"},
-        "collate_fn": {"type": "default_collate"},
-        "dataset": {
-            "type": "VolumePatchDataset",
-            "root": str(plan.root),
-            "split": c.train_split,
-            "patch_size": plan.patch_size,
-            "pipeline": plan.pipeline(),
-            "foreground_ratio": c.foreground_ratio,
-            "batch_size": c.batch_size * get_world_size(),  # the foreground share is counted over all processes
-            "seed": c.seed,
-            "length": length,
-        },
-    }
-
-
-def _validation(plan: VolumePlan, work_dir: Path) -> dict[str, Any]:
-    c, store = plan.config, plan.store
-    return {
-        "val_dataloader": {
-            "batch_size": 1,
-            "num_workers": min(1, c.num_workers),
-            "sampler": {"type": "DefaultSampler", "shuffle": False},
-            "collate_fn": {"type": "default_collate"},
-            "dataset": {"type": "VolumeDataset", "root": str(plan.root), "split": c.val_split},
-        },
-        "val_cfg": {},
-        "val_evaluator": [
-            {
-                "type": "VolumeMetric",
-                "labels": list(store.labels),
-                "scored": list(store.scored),
-                "convention": plan.convention,
-                "surface": c.surface_metrics,
-                "collect_dir": str(work_dir / ".collect"),
-            }
-        ],
-    }
-
-
-def _optim_wrapper(plan: VolumePlan) -> dict[str, Any]:
-    c = plan.config
-    if c.amp == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"{c.filename}: amp='fp16' needs a GPU (none is usable, `densekit doctor` says why); use amp='bf16' or None"
-        )
-    kinds = {None: OptimWrapper, "bf16": Bf16OptimWrapper, "fp16": "AmpOptimWrapper"}
-    return {
-        "type": kinds[c.amp],
-        "optimizer": dict(c.optimizer),
-        "accumulative_counts": c.accumulate,
-        "clip_grad": None if c.clip_grad is None else {"max_norm": c.clip_grad},
-    }
-
-
-def _hooks(plan: VolumePlan) -> list[dict[str, Any] | Hook]:
-    c = plan.config
-    hooks: list[dict[str, Any] | Hook] = [
-        {"type": "StatelessSeedHook", "seed": c.seed},
-        {"type": "FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
-        {"type": "CsvLogHook", "names": list(plan.store.labels), "interval": c.log_interval},
-    ]
-    if c.pictures and plan.validates:
-        hooks.append({"type": "ValidationPictureHook", "names": list(plan.store.labels), "cases": c.pictures})
-    if c.ema is not None:
-        hooks.append({"type": "EMAHook", "momentum": c.ema})
-    return hooks + list(c.custom_hooks)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from densekit.datasets.store import open_store
-from densekit.engine.config import VolumePlan, load_config
+from densekit.engine.config import load_config
+from densekit.engine.volume import VolumePlan
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation import ScoreTable, score_case
 from densekit.evaluation.score import check_settings

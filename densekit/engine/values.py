@@ -1,4 +1,4 @@
-"""What the value of each key of a volume config may be."""
+"""What the value of each key of a config may be."""
 
 from __future__ import annotations
 
@@ -41,22 +41,11 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 _POSITIVE: Check = (_whole(1), "a positive whole number")
 _SWITCH: Check = (_is(bool), "True or False")
 
-CHECKS: dict[str, Check] = {
-    "data_root": (_maybe(_is(str, Path)), "a prepared folder or None"),
+_COMMON: dict[str, Check] = {
     "train_split": (_is(str), "the name of a split, or several joined by +"),
     "val_split": (_maybe(_is(str)), "the name of a split, several joined by +, or None"),
-    "patch_size": (
-        lambda value: _list_of(int)(value) and len(value) == 3 and min(value) > 0,
-        "three positive whole numbers (D, H, W)",
-    ),
     "batch_size": _POSITIVE,
-    "iterations_per_epoch": _POSITIVE,
-    "foreground_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a share from 0 to 1"),
     "num_workers": (_whole(0), "a whole number from 0 on"),
-    "train_pipeline": (_maybe(_is(str, list, tuple)), "'nnunet', None or a list of transforms"),
-    "mirror_axes": (_maybe(_list_of(str)), "a list of axes, e.g. ('left-right',), () for none"),
-    "mirror_relabel": _SWITCH,
-    "model": (_is(Mapping), "dict(type=VolumeSegmentor, ...)"),
     "max_epochs": _POSITIVE,
     "optimizer": (_is(Mapping), "a dict, e.g. dict(type='AdamW', lr=1e-3)"),
     "clip_grad": (_maybe(lambda value: _number(value) and value > 0), "a positive number, or None for no clipping"),
@@ -64,13 +53,8 @@ CHECKS: dict[str, Check] = {
     "schedule": (_list_of(Mapping), "a list of dicts, [] for a constant learning rate"),
     "amp": (lambda value: value in AMP, f"one of {AMP}"),
     "ema": (_maybe(lambda value: _number(value) and 0 < value < 1), "a number between 0 and 1, or None"),
-    "compile": _SWITCH,
-    "channels_last": _SWITCH,
     "load_from": (_maybe(_is(str, Path)), "a checkpoint file or None"),
     "val_interval": _POSITIVE,
-    "inference": (_is(Mapping), "a dict, e.g. dict(overlap=0.5)"),
-    "convention": (_maybe(_is(str)), "'transunet', 'nnformer', 'strict' or None"),
-    "surface_metrics": _SWITCH,
     "seed": (_whole(0, LARGEST_SEED), f"a whole number from 0 to {LARGEST_SEED}"),
     "deterministic": _SWITCH,
     "log_interval": _POSITIVE,
@@ -78,15 +62,60 @@ CHECKS: dict[str, Check] = {
     "pictures": (_whole(0), "a whole number from 0 on"),
     "custom_hooks": (_list_of(Mapping), "a list of dicts"),
 }
-"""Key -> what holds for its value, and that in words."""
+
+VOLUME: dict[str, Check] = {
+    **_COMMON,
+    "data_root": (_maybe(_is(str, Path)), "a prepared folder or None"),
+    "patch_size": (
+        lambda value: _list_of(int)(value) and len(value) == 3 and min(value) > 0,
+        "three positive whole numbers (D, H, W)",
+    ),
+    "iterations_per_epoch": _POSITIVE,
+    "foreground_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a share from 0 to 1"),
+    "train_pipeline": (_maybe(_is(str, list, tuple)), "'nnunet', None or a list of transforms"),
+    "mirror_axes": (_maybe(_list_of(str)), "a list of axes, e.g. ('left-right',), () for none"),
+    "mirror_relabel": _SWITCH,
+    "model": (_is(Mapping), "dict(type=VolumeSegmentor, ...)"),
+    "compile": _SWITCH,
+    "channels_last": _SWITCH,
+    "inference": (_is(Mapping), "a dict, e.g. dict(overlap=0.5)"),
+    "convention": (_maybe(_is(str)), "'transunet', 'nnformer', 'strict' or None"),
+    "surface_metrics": _SWITCH,
+}
+"""Key of a volume config -> what holds for its value, and that in words."""
+
+FORMATS = ("coco", "yolo", "voc", "masks")
+AUGMENT = (None, "light", "strong")
+
+DETECTION: dict[str, Check] = {
+    **_COMMON,
+    "train_split": (_is(str), "the name of a split"),
+    "val_split": (_maybe(_is(str)), "the name of a split, or None"),
+    "data_root": (_maybe(_is(str, Path)), "a folder, a COCO JSON, a data.yaml, or None"),
+    "data_format": (lambda value: value is None or value in FORMATS, f"None to find out, or one of {FORMATS}"),
+    "classes": (
+        _maybe(lambda value: _list_of(str)(value) and len(value) > 0),
+        "None for all, or a list of names; with one name it needs its comma: ('dog',)",
+    ),
+    "train_pipeline": (_list_of(Mapping), "a list of transforms"),
+    "test_pipeline": (_list_of(Mapping), "a list of transforms"),
+    "augment": (lambda value: value in AUGMENT, f"one of {AUGMENT}"),
+    "repeat": _POSITIVE,
+    "model": (_is(Mapping), "dict(backbone=..., neck=..., head=...), or a model config with its type"),
+    "pretrained": (_is(bool, str, Path), "True (the backbone's own weights), False (from scratch), or a file or name"),
+    "lr_batch": (_maybe(_whole(1)), "a positive whole number, or None for no scaling"),
+    "paramwise": (_maybe(_is(Mapping)), "a dict, e.g. dict(bias_lr_mult=2.0), or None"),
+    "score_threshold": (lambda value: _number(value) and 0 <= value <= 1, "a score from 0 to 1"),
+}
+"""As :data:`VOLUME`, of a detection config."""
 
 
-def check_values(config: Config) -> None:
+def check_values(config: Config, checks: Mapping[str, Check]) -> None:
     """Check each value of a config by itself.
 
     Raises:
         ConfigError: naming the key, its value and what is expected.
     """
-    for key, (holds, expected) in CHECKS.items():
+    for key, (holds, expected) in checks.items():
         if not holds(config[key]):
             raise ConfigError(f"{config.filename}: {key}={config[key]!r}, expected {expected}")

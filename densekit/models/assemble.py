@@ -32,6 +32,7 @@ def assemble(
     test_cfg: Mapping[str, Any] | None = None,
     data_preprocessor: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
+    pretrained: bool = True,
 ) -> ConfigDict:
     """Make the config of a model out of its parts.
 
@@ -55,6 +56,8 @@ def assemble(
         test_cfg: As ``train_cfg``.
         data_preprocessor: Of a detector, put over normalisation by the mean and SD the backbone was trained with.
         inference: For volumes, see :class:`densekit.models.assemblies.VolumeSegmentor`.
+        pretrained: Of a detector with a ResNet or a backbone of timm. False: it starts from random weights, so that
+            none of its stages is frozen and its batch norms learn. In a config file this key stands beside ``model``.
 
     Returns:
         An ordinary MMEngine config in plain values. The parts of a detector are named as ``type="mmdet.RetinaNet"``, so
@@ -65,7 +68,7 @@ def assemble(
             argument.
     """
     necks = [] if neck is None else [neck] if isinstance(neck, (str, type, Mapping)) else list(neck)
-    first, last = _backbone(backbone), split(head, "head")
+    first, last = _backbone(backbone, pretrained), split(head, "head")
     between = [split(part, "neck") for part in necks]
     dims = check_dimensions(
         [("backbones", first.part), *(("necks", neck.part) for neck in between), ("heads", last.part)]
@@ -90,27 +93,31 @@ def _refuse(argument: str, value: Any, head: Wired, reason: str) -> None:
         raise ConfigError(f"{argument}: a model with {head.name} does not take it, {reason}; leave it out")
 
 
-def model_config(model: Mapping[str, Any], num_classes: int) -> ConfigDict:
+def model_config(model: Mapping[str, Any], num_classes: int, *, pretrained: bool = True) -> ConfigDict:
     """The model config that the ``model`` of a config file stands for.
 
     Args:
         model: The arguments of :func:`assemble`, or an ordinary MMEngine config with its ``type``, in which every
             ``num_classes`` is set to the number given here.
         num_classes: See :func:`assemble`.
+        pretrained: See :func:`assemble`.
 
     Raises:
         ConfigError: see :func:`assemble`, or for an argument it does not have.
     """
     if "type" in model:
-        return ConfigDict(_with_classes(plain(model), num_classes))
-    known = [name for name in inspect.signature(assemble).parameters if name != "num_classes"]
+        whole = _with_classes(plain(model), num_classes)
+        if not pretrained and isinstance(whole.get("backbone"), dict):
+            whole["backbone"]["init_cfg"] = None
+        return ConfigDict(whole)
+    known = [name for name in inspect.signature(assemble).parameters if name not in ("num_classes", "pretrained")]
     for key in model:
         if key not in known:
             raise ConfigError(f"model: assemble() takes no argument {key!r}{close_names(key, known)}")
     for key in ("backbone", "head"):
         if key not in model:
             raise ConfigError(f"model: it has no {key}; give one, or a whole MMEngine config with its type")
-    return assemble(**model, num_classes=num_classes)
+    return assemble(**model, num_classes=num_classes, pretrained=pretrained)
 
 
 def _with_classes(config: Any, num_classes: int) -> Any:
@@ -122,15 +129,18 @@ def _with_classes(config: Any, num_classes: int) -> Any:
     return [_with_classes(item, num_classes) for item in config] if isinstance(config, list) else config
 
 
-def _backbone(given: Part) -> Wired:
+def _backbone(given: Part, pretrained: bool) -> Wired:
     """The backbone; a ResNet with its published settings."""
     if isinstance(given, str):
         depth = re.fullmatch(r"resnet(18|34|50|101|152)", given)
         if depth:
             given = {"type": "mmdet.ResNet", "depth": int(depth[1])}
         elif not _is_registered(given) and _is_timm(given):
-            given = {"type": "TimmBackbone", "name": given, "pretrained": True}
+            given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
     wired = split(given, "backbone")
+    if not pretrained:
+        scratch = {"pretrained": False} if wired.part.__name__ == "TimmBackbone" else {"init_cfg": None}
+        wired = Wired(wired.part, {**wired.arguments, **scratch})
     if wired.part.__module__ == "mmdet.models.backbones.resnet" and "depth" in wired.arguments:
         scratch = wired.arguments.get("init_cfg", True) is None
         settings = published.resnet(wired.arguments["depth"], scratch=scratch)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from densekit import __version__
@@ -25,7 +26,9 @@ from densekit.io.atomic import atomic_path
 from densekit.registry import MODELS
 
 FORMAT = 1
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"((densekit|mmdet)\.)?[A-Za-z_][A-Za-z0-9_]*")
+"""A registered name, with or without the scope of its registry. Nothing else may stand under ``type``: MMEngine takes
+any other dotted name for a path, and imports it."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,13 @@ class Checkpoint:
 
     Attributes:
         path: Where it was read from.
-        model_config: Architecture: a plain dict whose ``type`` values are names of the MODELS registry.
-        preprocessing: ``Preprocessing.to_dict()`` of the data set it was trained on.
-        labels: Class names by label value.
-        inference: Sliding-window settings (window, overlap, batch, weights, mirror_axes).
+        task: ``"volume"`` or ``"detection"``.
+        model_config: Architecture: a plain dict whose ``type`` values are names of registries.
+        preprocessing: Of a volume model ``Preprocessing.to_dict()`` of the data set it was trained on. Of a detector
+            ``pipeline`` (the transforms between loading and packing), ``masks`` and the data set's ``fingerprint``.
+        labels: Class names by label value; those of a detector have no background among them.
+        inference: Sliding-window settings (window, overlap, batch, weights, mirror_axes); of a detector
+            ``score_threshold``.
         state_dict: Weights (those of the moving average, if one was kept).
         meta: Plain facts: data set, epoch, iteration, seed, score, versions, scored classes.
         training: What ``--resume`` needs; empty in a checkpoint exported for prediction.
@@ -51,6 +57,7 @@ class Checkpoint:
     state_dict: dict[str, torch.Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    task: str = "volume"
 
     def build_model(self) -> nn.Module:
         """Build the network, load its weights and put it in evaluation mode.
@@ -58,10 +65,14 @@ class Checkpoint:
         Raises:
             CheckpointError: if the architecture names a part that is not registered, or the weights do not fit it.
         """
-        _check_names(self.model_config, self.path)
+        detects = self.task == "detection"
+        _check_names(self.model_config, self.path, registered=not detects)
+        if detects:
+            MODELS.import_all()
         try:
-            model = MODELS.build(dict(self.model_config))
-        except (ConfigError, TypeError, ValueError) as error:
+            with DefaultScope.overwrite_default_scope("mmdet" if detects else "densekit"):
+                model = MODELS.build(without_init(self.model_config))
+        except (ConfigError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{self.path}: its architecture cannot be built here: {error}") from error
         load_weights(model, self.state_dict, self.path)
         return model.eval()
@@ -77,6 +88,7 @@ def write_checkpoint(
     state_dict: Mapping[str, torch.Tensor],
     meta: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
+    task: str = "volume",
 ) -> None:
     """Write a checkpoint atomically: a reader sees the old file or the new one, never half of one.
 
@@ -86,6 +98,7 @@ def write_checkpoint(
     described = {
         "format": FORMAT,
         "version": __version__,
+        "task": task,
         "model": plain_config(model_config),
         "preprocessing": dict(preprocessing),
         "labels": list(labels),
@@ -128,6 +141,7 @@ def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu
             state_dict=content["state_dict"],
             meta=described["meta"],
             training=content["training"],
+            task=described.get("task", "volume"),
         )
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}, use a checkpoint written by `densekit train`") from error
@@ -225,15 +239,30 @@ def plain_config(value: Any) -> Any:
     raise ConfigError(f"a model config holds plain values only, not {type(value).__name__} ({value!r})")
 
 
-def _check_names(config: Any, path: Path) -> None:
-    """Only names of the registry may stand under ``type``: a dotted path would import whatever it names."""
+def without_init(config: Any) -> Any:
+    """A model config without where its weights once started from: nothing is downloaded, they are in the checkpoint."""
+    if isinstance(config, Mapping):
+        kept = {key: without_init(value) for key, value in config.items() if key != "init_cfg"}
+        return {**kept, "init_cfg": None} if config.get("init_cfg", True) is None else kept
+    return [without_init(child) for child in config] if isinstance(config, (list, tuple)) else config
+
+
+def _check_names(config: Any, path: Path, *, registered: bool) -> None:
+    """Only names of registries may stand under ``type``: a dotted path would import whatever it names.
+
+    Args:
+        config: Config of a model.
+        path: Of the checkpoint.
+        registered: Whether each must be in MODELS. The parts of a detector have names of several registries.
+    """
     if isinstance(config, Mapping):
         kind = config.get("type")
-        if kind is not None and (not isinstance(kind, str) or not _NAME.fullmatch(kind) or MODELS.get(kind) is None):
+        sound = isinstance(kind, str) and _NAME.fullmatch(kind) and (not registered or MODELS.get(kind) is not None)
+        if kind is not None and not sound:
             known = close_names(str(kind), MODELS.module_dict)
             raise CheckpointError(f"{path}: names an unknown part type={kind!r}{known}")
         for child in config.values():
-            _check_names(child, path)
+            _check_names(child, path, registered=registered)
     elif isinstance(config, (list, tuple)):
         for child in config:
-            _check_names(child, path)
+            _check_names(child, path, registered=registered)

@@ -17,11 +17,12 @@ import torch
 from PIL import Image
 
 from densekit.cli import main
-from densekit.engine.config import VolumePlan, load_config
+from densekit.engine.config import load_config
 from densekit.engine.hooks import CsvLogHook, FiniteLossHook
-from densekit.engine.runner import VolumeRunner, build_runner
+from densekit.engine.runner import Runner, build_runner
 from densekit.engine.test import test as score
 from densekit.engine.train import train
+from densekit.engine.volume import VolumePlan
 from densekit.errors import CheckpointError, ConfigError, OutputError
 from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
 from densekit.package import load_checkpoint
@@ -322,7 +323,7 @@ def test_stopped_by_ctrl_c_and_resumed_is_bit_equal(config, prepared, tmp_path, 
     path = config()
     options = [*SHORT, "max_epochs=3", *options]
     train(path, data=prepared, work_dir=tmp_path / "whole", options=options)
-    write = VolumeRunner.write_checkpoint
+    write = Runner.write_checkpoint
 
     def write_and_stop(runner, file, *, epoch):
         write(runner, file, epoch=epoch)
@@ -330,7 +331,7 @@ def test_stopped_by_ctrl_c_and_resumed_is_bit_equal(config, prepared, tmp_path, 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(VolumeRunner, "write_checkpoint", write_and_stop)
+        patched.setattr(Runner, "write_checkpoint", write_and_stop)
         train(path, data=prepared, work_dir=tmp_path / "run", options=options)
     train(path, data=prepared, work_dir=tmp_path / "run", resume=True, options=options)
     for name in ("last.pth", "best.pth"):
@@ -493,12 +494,12 @@ def test_intervals_and_hooks_of_ones_own(config, prepared, tmp_path):
     options = ["max_epochs=3", "val_split=None", "checkpoint_interval=2", "log_interval=4"]
     written = []
 
-    class Recorder(VolumeRunner):
+    class Recorder(Runner):
         def write_checkpoint(self, path, *, epoch):
             written.append((path.name, epoch))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("densekit.engine.runner.VolumeRunner", Recorder)
+        patched.setattr("densekit.engine.runner.Runner", Recorder)
         runner = train(config(more=more), data=prepared, work_dir=tmp_path, options=options)
     assert written == [("last.pth", 2), ("last.pth", 3), ("best.pth", 3)]
     assert any(type(hook).__name__ == "EmptyCacheHook" for hook in runner.hooks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.dist import master_only
@@ -21,13 +22,15 @@ class BestAndLastHook(Hook):
     Args:
         interval: Epochs between two writings of ``last.pth``; the last epoch is always written.
         metric: Name of the validation score; higher is better.
+        beside: Files of the work folder that the validation wrote; those of the best epoch are kept as ``best_<name>``.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, interval: int = 1, metric: str = "dice") -> None:
+    def __init__(self, interval: int = 1, metric: str = "dice", beside: Sequence[str] = ()) -> None:
         self.interval = interval
         self.metric = metric
+        self.beside = tuple(beside)
         self.best: float | None = None
 
     def after_train_epoch(self, runner) -> None:
@@ -43,6 +46,7 @@ class BestAndLastHook(Hook):
             self.best = float(score)
             runner.logger.info(f"best {self.metric} so far: {score:.4f} (epoch {runner.epoch}), written to best.pth")
             self._write(runner, "best.pth", runner.epoch)
+            self._keep(Path(runner.work_dir))
         self._write(runner, "last.pth", runner.epoch)
 
     def after_train(self, runner) -> None:
@@ -70,3 +74,9 @@ class BestAndLastHook(Hook):
     @master_only
     def _write(self, runner, name: str, epoch: int) -> None:
         runner.write_checkpoint(Path(runner.work_dir) / name, epoch=epoch)
+
+    @master_only
+    def _keep(self, folder: Path) -> None:
+        for name in self.beside:
+            if (folder / name).is_file():
+                (folder / name).replace(folder / f"best_{name}")

@@ -1,0 +1,259 @@
+"""What all kinds of training share: what follows from the config alone, and what a Runner asks for."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner.utils import set_random_seed
+from torch import nn
+
+from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
+from densekit.engine.values import Check, check_values
+from densekit.errors import ConfigError
+from densekit.package import load_weights, plain_config, read_weights
+from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
+
+
+class Plan(ABC):
+    """A config together with the data set it is run on: everything that is derived, in one place.
+
+    Whatever depends on the data set or on other keys is derived here and nowhere else, after all overrides, so that no
+    override can be dead.
+
+    Args:
+        config: What :func:`densekit.engine.config.load_config` returned.
+
+    Raises:
+        ConfigError: for a value that cannot be.
+    """
+
+    task: ClassVar[str]
+    """``"volume"`` or ``"detection"``."""
+    scope: ClassVar[str]
+    """The registries in which MMEngine looks first for names without a scope."""
+    score: ClassVar[str] = "dice"
+    """The validation score that best.pth is chosen by; higher is better."""
+    checks: ClassVar[Mapping[str, Check]]
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Files of the work folder that belong to a validation; those of best.pth are kept as ``best_<name>``."""
+    smaller: ClassVar[str]
+    """What to lower, after batch_size, if the memory is too small."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        check_values(config, self.checks)
+
+    # --- what a kind of training says of itself -----------------------------------------------------------------------
+    @property
+    @abstractmethod
+    def validates(self) -> bool:
+        """Whether there is something to validate on."""
+
+    @property
+    @abstractmethod
+    def iterations_per_epoch(self) -> int:
+        """Batches of each process in an epoch."""
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """Names by label value, as curves and pictures show them."""
+
+    @abstractmethod
+    def model(self) -> dict[str, Any]:
+        """The network's config with everything filled in that follows from the data."""
+
+    @abstractmethod
+    def train_loader(self) -> dict[str, Any]:
+        """Config of the training DataLoader."""
+
+    @abstractmethod
+    def validation(self, work_dir: Path) -> dict[str, Any]:
+        """The Runner's arguments for validation."""
+
+    @abstractmethod
+    def described(self) -> dict[str, Any]:
+        """What a checkpoint says beside its weights, see :func:`densekit.package.write_checkpoint`."""
+
+    @abstractmethod
+    def resolved(self) -> dict[str, Any]:
+        """The whole run as plain values: every key as it was used, and what was derived from the data set."""
+
+    @abstractmethod
+    def describe(self) -> list[str]:
+        """What the run is about, in a few lines for the log."""
+
+    @abstractmethod
+    def cautions(self) -> list[str]:
+        """What is allowed and yet may not be meant."""
+
+    def picture_hooks(self) -> list[dict[str, Any]]:
+        """Hooks that draw."""
+        return []
+
+    def before_training(self, runner: Any) -> list[str]:
+        """Called in the main process when the Runner stands; returns lines for the log."""
+        del runner
+        return []
+
+    def after_training(self, runner: Any, minutes: float) -> list[str]:
+        """Called in the main process when the last epoch is done; returns lines for the log."""
+        del runner, minutes
+        return []
+
+    # --- what follows from the config alone ---------------------------------------------------------------------------
+    @property
+    def images_per_step(self) -> int:
+        """Samples between two steps of the optimizer, over all processes."""
+        return self.config.batch_size * self.config.accumulate * get_world_size()
+
+    def check_parts(self) -> None:
+        """Build what a training would build late, so that it is refused now.
+
+        Raises:
+            ConfigError: for an optimizer, schedule or hook that cannot be built, or values that contradict each other.
+        """
+        c = self.config
+        parameter = nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.zeros(1)
+        part, config = "optimizer", plain(c.optimizer)
+        try:
+            check_config(config, OPTIMIZERS)
+            optimizer = OPTIMIZERS.build({**config, "params": [parameter]})
+            for number, given in enumerate(c.schedule):
+                part, config = f"schedule.{number}", plain(given)
+                check_config(config, PARAM_SCHEDULERS)
+                schedule = PARAM_SCHEDULERS.build({**self._with_end(config), "optimizer": optimizer})
+                optimizer.step()  # it warns of a schedule that steps before its optimizer
+                schedule.step()
+        except (TypeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{c.filename}: {part}={config} cannot be used: {reason}") from error
+        for hook in c.custom_hooks:
+            check_config(hook, HOOKS)
+
+    def network(self, *, fresh: bool = True) -> nn.Module:
+        """Build the network, from the seed.
+
+        Args:
+            fresh: Its weights are what the training starts from, and not about to be replaced.
+        """
+        del fresh  # drawing weights that are about to be replaced costs little
+        set_random_seed(self.config.seed, deterministic=self.config.deterministic)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            model = MODELS.build({**self.model()})
+            with _quiet():
+                model.init_weights()
+        return model
+
+    def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
+        """Start from the weights of a file (``load_from``).
+
+        Returns:
+            Lines for the log.
+
+        Raises:
+            CheckpointError: if they do not fit.
+        """
+        load_weights(model, read_weights(path), Path(path))
+        return [f"weights from {path}"]
+
+    def optimizer(self) -> dict[str, Any]:
+        """The optimizer's config."""
+        return plain(self.config.optimizer)
+
+    def optim_wrapper(self) -> dict[str, Any]:
+        """Optimizer, precision, accumulation and clipping.
+
+        Raises:
+            ConfigError: for fp16 without a GPU.
+        """
+        c = self.config
+        if c.amp == "fp16" and not torch.cuda.is_available():
+            raise ConfigError(
+                f"{c.filename}: amp='fp16' needs a GPU (none is usable, `densekit doctor` says why); use amp='bf16' or "
+                f"None"
+            )
+        return {
+            "type": OPTIM_WRAPPERS[c.amp],
+            "optimizer": self.optimizer(),
+            "accumulative_counts": c.accumulate,
+            "clip_grad": None if c.clip_grad is None else {"max_norm": c.clip_grad},
+        }
+
+    def schedule(self) -> list[dict[str, Any]]:
+        """Learning-rate schedules; one that states no end of its own runs to the end of the training."""
+        return [self._with_end(plain(given)) for given in self.config.schedule]
+
+    def _with_end(self, given: dict[str, Any]) -> dict[str, Any]:
+        s = {"by_epoch": True, **given}
+        kind = s["type"] if isinstance(s["type"], str) else s["type"].__name__
+        total = self.config.max_epochs * (1 if s["by_epoch"] else self.iterations_per_epoch)
+        if kind.startswith("CosineAnnealing"):
+            s.setdefault("T_max", total - s.get("begin", 0))
+        if kind.startswith("Poly"):
+            # MMEngine reaches eta_min in the last epoch, which would train nothing; nnU-Net's rule is
+            # lr * (1 - epoch / max_epochs)^power with epochs from 0.
+            s.setdefault("end", total + 1)
+        elif not kind.startswith(("MultiStep", "Step", "Exponential")):
+            s.setdefault("end", total)
+        return s
+
+    def hooks(self) -> list[dict[str, Any] | Hook]:
+        """Hooks of every run, those that draw, the moving average, and the user's own."""
+        c = self.config
+        return [
+            {"type": "densekit.StatelessSeedHook", "seed": c.seed},
+            {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
+            {"type": "densekit.CsvLogHook", "names": self.class_names, "interval": c.log_interval},
+            *(self.picture_hooks() if c.pictures and self.validates else []),
+            *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
+            *c.custom_hooks,
+        ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MMEngine from listing how each parameter was drawn, four lines for every one."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def plain(value: Any) -> Any:
+    """Config containers as ordinary dicts, lists and tuples; classes and scalars as they are."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if isinstance(value, tuple):
+        return tuple(plain(v) for v in value)
+    return value
+
+
+def written(value: Any) -> Any:
+    """A config value as JSON; classes by their own name."""
+    return plain_config(_named(value))
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _named(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_named(v) for v in value]
+    return value.__name__ if isinstance(value, type) else value

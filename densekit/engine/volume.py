@@ -1,0 +1,300 @@
+"""Training on volumes: what follows from a config and a prepared folder."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from torch import nn
+
+from densekit.datasets.store import Store, open_store
+from densekit.engine.plan import Plan, plain, written
+from densekit.engine.values import VOLUME
+from densekit.errors import ConfigError, DataError, close_names
+from densekit.evaluation.score import check_settings
+from densekit.ops.sliding_window import check_options
+from densekit.package import plain_config
+from densekit.registry import MODELS
+
+
+class VolumePlan(Plan):
+    """A volume config with its prepared folder.
+
+    Args:
+        config: What :func:`load_config` returned.
+        data: Prepared folder that replaces ``data_root``.
+
+    Raises:
+        ConfigError: for a value that cannot be.
+        DataError: if the data set is missing.
+    """
+
+    task, scope, checks = "volume", "densekit", VOLUME
+    smaller = "patch_size"
+
+    def __init__(self, config: Config, data: str | Path | None = None) -> None:
+        super().__init__(config)
+        root = data or config.data_root
+        if root is None:
+            raise ConfigError(f"{config.filename}: no data_root; give the prepared folder with --data PATH")
+        self.root = Path(root).resolve()
+        self.store: Store = open_store(self.root)
+
+    def check_training(self) -> None:
+        """Check everything that a training would find out late, some of it at the first validation only.
+
+        Raises:
+            ConfigError: for values that cannot work together, or a part that cannot be built.
+            DataError: if the data set has no training cases.
+        """
+        c = self.config
+        if not self.cases(c.train_split):
+            sizes = ", ".join(f"{name}: {len(ids)}" for name, ids in self.store.splits.items())
+            raise DataError(
+                f"{self.root}: split {c.train_split!r} has no cases (it has {sizes}); set train_split to one that has"
+            )
+        self.cases(c.val_split)
+        check_settings(self.store.labels, self.store.scored, self.convention, 1.0)
+        if c.iterations_per_epoch % c.accumulate:
+            raise ConfigError(
+                f"{c.filename}: iterations_per_epoch={c.iterations_per_epoch} is not a multiple of accumulate="
+                f"{c.accumulate}, so gradients would be under way when an epoch's checkpoint is written; make it one"
+            )
+        self.inference()
+        self.check_parts()
+
+    def cases(self, split: str | None) -> list[str]:
+        """Case ids of a split, or of several joined by ``+``, each once; none for None."""
+        return [] if split is None else list(dict.fromkeys(self.store.ids(split)))
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation split with cases in it."""
+        return bool(self.cases(self.config.val_split))
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        return self.config.iterations_per_epoch
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.store.labels)
+
+    @property
+    def patch_size(self) -> tuple[int, int, int]:
+        return tuple(self.config.patch_size)
+
+    @property
+    def convention(self) -> str:
+        return self.config.convention or self.store.convention
+
+    def inference(self) -> dict[str, Any]:
+        """Sliding-window settings: the training patch as window unless another is given, mirror axes by number.
+
+        Test-time mirroring is named anatomically in a config, as in training; a left-right mirror swaps the paired
+        labels.
+        """
+        from densekit.datasets.transforms.mirror import ANATOMICAL_AXES, AnatomicalMirror
+        from densekit.models.assemblies.volume_segmentor import INFERENCE
+
+        settings = {"window": list(self.patch_size), **plain(self.config.inference)}
+        for key in settings:
+            if key not in INFERENCE:
+                raise ConfigError(f"{self.config.filename}: inference has no {key!r}{close_names(key, INFERENCE)}")
+        axes = settings.get("mirror_axes", ())
+        if not isinstance(axes, (list, tuple)):
+            raise ConfigError(
+                f"{self.config.filename}: inference.mirror_axes={axes!r}, expected a list of axes, e.g. ('left-right',)"
+            )
+        pairs = [list(pair) for pair in self.store.mirror_pairs]
+        AnatomicalMirror(axes, swap=pairs, labels=self.store.labels)  # refuses an unknown axis or an unpaired side
+        settings["mirror_axes"] = [ANATOMICAL_AXES[axis] for axis in axes]
+        if "left-right" in axes:
+            settings["mirror_swaps"] = [[self.store.labels.index(name) for name in pair] for pair in pairs]
+        try:
+            check_options(**settings)
+        except TypeError as error:
+            raise ConfigError(f"{self.config.filename}: inference={settings} cannot be used: {error}") from error
+        return settings
+
+    def model(self) -> dict[str, Any]:
+        """The network's config with class and channel counts of the data set filled in.
+
+        Raises:
+            ConfigError: if the config gives a count that is not the data set's.
+        """
+        model = plain(self.config.model)
+        classes, channels = len(self.store.labels), len(self.store.channels)
+        head, backbone = model.get("head"), model.get("backbone")
+        if not all(isinstance(part, dict) and "type" in part for part in (head, backbone)):
+            raise ConfigError(f"{self.config.filename}: model needs a backbone and a head, each a dict with a type")
+        counts = [(backbone, "in_channels", channels, "image channels"), (head, "num_classes", classes, "classes")]
+        # A whole network as backbone (MonaiNetwork) ends in classes as well.
+        if _takes(backbone["type"], "num_classes"):
+            counts.append((backbone, "num_classes", classes, "classes"))
+        for part, key, count, unit in counts:
+            if part.setdefault(key, count) != count:
+                raise ConfigError(
+                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the "
+                    f"background counts as one); leave the key out, it is read from the data set"
+                )
+        model["inference"] = self.inference()
+        return model
+
+    def pipeline(self) -> list[dict[str, Any]]:
+        """The training transforms, the named presets written out."""
+        from densekit.datasets.transforms import nnunet_augmentation
+
+        pipeline = self.config.train_pipeline
+        if pipeline is None:
+            return []
+        if isinstance(pipeline, str) and pipeline != "nnunet":
+            raise ConfigError(
+                f"{self.config.filename}: train_pipeline={pipeline!r}{close_names(pipeline, ['nnunet'])}, expected "
+                f"'nnunet', None or a list of transforms"
+            )
+        if pipeline != "nnunet":
+            return plain(pipeline)
+        return nnunet_augmentation(
+            self.patch_size,
+            mirror_axes=self.config.mirror_axes,
+            mirror_pairs=self.store.mirror_pairs if self.config.mirror_relabel else None,
+            labels=self.store.labels,
+        )
+
+    def network(self, *, fresh: bool = True) -> nn.Module:
+        model = super().network(fresh=fresh)
+        if self.config.channels_last:
+            model = model.to(memory_format=torch.channels_last_3d)
+        if self.config.compile:
+            _compile(model)
+        return model
+
+    def train_loader(self) -> dict[str, Any]:
+        c = self.config
+        length = c.iterations_per_epoch * c.batch_size * get_world_size()
+        return {
+            "batch_size": c.batch_size,
+            "num_workers": c.num_workers,
+            "persistent_workers": c.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "drop_last": True,
+            "sampler": {"type": "VolumePatchSampler"},
+            "collate_fn": {"type": "default_collate"},
+            "dataset": {
+                "type": "VolumePatchDataset",
+                "root": str(self.root),
+                "split": c.train_split,
+                "patch_size": self.patch_size,
+                "pipeline": self.pipeline(),
+                "foreground_ratio": c.foreground_ratio,
+                "batch_size": c.batch_size * get_world_size(),  # the foreground share is counted over all processes
+                "seed": c.seed,
+                "length": length,
+            },
+        }
+
+    def validation(self, work_dir: Path) -> dict[str, Any]:
+        c, store = self.config, self.store
+        return {
+            "val_dataloader": {
+                "batch_size": 1,
+                "num_workers": min(1, c.num_workers),
+                "sampler": {"type": "DefaultSampler", "shuffle": False},
+                "collate_fn": {"type": "default_collate"},
+                "dataset": {"type": "VolumeDataset", "root": str(self.root), "split": c.val_split},
+            },
+            "val_cfg": {},
+            "val_evaluator": [
+                {
+                    "type": "VolumeMetric",
+                    "labels": list(store.labels),
+                    "scored": list(store.scored),
+                    "convention": self.convention,
+                    "surface": c.surface_metrics,
+                    "collect_dir": str(work_dir / ".collect"),
+                }
+            ],
+        }
+
+    def picture_hooks(self) -> list[dict[str, Any]]:
+        names = list(self.store.labels)
+        return [{"type": "densekit.ValidationPictureHook", "names": names, "cases": self.config.pictures}]
+
+    def described(self) -> dict[str, Any]:
+        store = self.store
+        return {
+            "task": self.task,
+            "model_config": self.model(),
+            "preprocessing": store.preprocessing.to_dict(),
+            "labels": list(store.labels),
+            "inference": self.inference(),
+            "meta": {
+                "dataset": store.name,
+                "scored": list(store.scored),
+                "convention": self.convention,
+                "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
+                "config": str(self.config.filename and Path(self.config.filename).name),
+            },
+        }
+
+    def resolved(self) -> dict[str, Any]:
+        return {
+            **{key: written(value) for key, value in self.config.items() if key != "model"},
+            "data_root": str(self.root),
+            "model": plain_config(self.model()),
+            "train_pipeline": plain_config(self.pipeline()),
+            "schedule": written(self.schedule()),
+            "inference": plain_config(self.inference()),
+            "convention": self.convention,
+            "labels": list(self.store.labels),
+            "scored": list(self.store.scored),
+            "preprocessing": self.store.preprocessing.to_dict(),
+        }
+
+    def describe(self) -> list[str]:
+        """What the run is about, in a few lines for the log."""
+        c, store = self.config, self.store
+        scored = set(store.scored)
+        unscored = [name for name in store.labels[1:] if name not in scored]
+        lines = [
+            f"data set {store.name} ({self.root}): {len(self.cases(c.train_split))} training cases ({c.train_split}), "
+            f"{len(self.cases(c.val_split))} validation cases ({c.val_split}), {len(store.labels) - 1} classes"
+            + (f", not scored: {', '.join(unscored)}" if unscored else ""),
+            f"patch {'x'.join(map(str, self.patch_size))}, batch {c.batch_size}, {c.max_epochs} epochs of "
+            f"{c.iterations_per_epoch} iterations, empty masks scored by the {self.convention!r} convention",
+        ]
+        if not self.validates:
+            lines.append("no validation cases: best.pth will be the last epoch")
+        return lines
+
+    def cautions(self) -> list[str]:
+        """What is allowed and yet may not be meant."""
+        train_split, val_split = self.config.train_split, self.config.val_split
+        shared = set(self.cases(train_split)) & set(self.cases(val_split))
+        if not shared:
+            return []
+        return [
+            f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is chosen by "
+            f"cases it was trained on (val_split=None does without a choice)"
+        ]
+
+
+def _compile(model: torch.nn.Module) -> None:
+    """Compile what takes the time, in place.
+
+    MMEngine's own switch compiles the whole training step, in which the learning rate is a constant: it would compile
+    again in every epoch.
+    """
+    for part in (model.backbone, getattr(model, "neck", None)):
+        if part is not None:
+            part.compile()
+
+
+def _takes(part: type | str, argument: str) -> bool:
+    found = MODELS.get(part) if isinstance(part, str) else part
+    return found is not None and argument in inspect.signature(found).parameters
