@@ -10,4 +10,4 @@ with read_base():
 
 from mmdet.models import FPN, RetinaHead
 
-model = dict(backbone="resnet18", neck=dict(type=FPN), head=dict(type=RetinaHead))
+model = dict(backbone="resnet18", neck=dict(type=FPN, out_channels=128), head=dict(type=RetinaHead, feat_channels=128))

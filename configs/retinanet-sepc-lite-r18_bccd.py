@@ -11,5 +11,7 @@ from densekit.models.heads.paired_heads import SEPCRetinaHead
 from densekit.models.necks.sepc import SEPC
 
 model = dict(
-    backbone="resnet18", neck=[dict(type=FPN), dict(type=SEPC, pconv_deform=False)], head=dict(type=SEPCRetinaHead)
+    backbone="resnet18",
+    neck=[dict(type=FPN, out_channels=128), dict(type=SEPC, out_channels=128, pconv_deform=False)],
+    head=dict(type=SEPCRetinaHead, feat_channels=128),
 )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from densekit import __version__
-from densekit.errors import DensekitError, message_of
+from densekit.errors import ConfigError, DensekitError, message_of
 
 INTERRUPTED = 130
 
@@ -92,13 +92,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 # --- train ------------------------------------------------------------------------------------------------------------
 def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("config", help="config file, e.g. configs/dformer_synapse.py")
-    p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
+    p.add_argument(
+        "--data",
+        metavar="PATH",
+        help="prepared folder of volumes, or a data set of boxes (COCO, YOLO, VOC, masks); replaces data_root",
+    )
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
     p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--seed", type=_seed, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
+    p.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="two steps on the largest batch: memory, time per epoch, parameters without gradient; nothing is written",
+    )
     p.add_argument(
         "--launcher",
         choices=("none", "pytorch"),
@@ -111,6 +120,12 @@ def _add_train(p: argparse.ArgumentParser) -> None:
 def _train(a: argparse.Namespace) -> int:
     from densekit.engine.train import train
 
+    if a.dry_run:
+        from densekit.engine.train import try_out
+
+        report = try_out(a.config, data=a.data, load_from=a.load_from, seed=a.seed, amp=a.amp, options=a.cfg_options)
+        print(report.table())
+        return 0 if report.go else 2
     train(
         a.config,
         data=a.data,
@@ -131,9 +146,11 @@ def _add_test(p: argparse.ArgumentParser) -> None:
     p.add_argument("config", help="config the checkpoint was trained with")
     p.add_argument("checkpoint", help="best.pth or last.pth")
     p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
-    p.add_argument("--split", default="test", help="split to score, several joined by +")
     p.add_argument(
-        "--out", metavar="PATH", help="folder for scores.csv and scores.json (default: beside the checkpoint)"
+        "--split", help="split to score (default: test for volumes, where several are joined by +; val for boxes)"
+    )
+    p.add_argument(
+        "--out", metavar="PATH", help="folder for the scores, and of boxes a report (default: beside the checkpoint)"
     )
     p.add_argument(
         "--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)"
@@ -165,23 +182,40 @@ def _test(a: argparse.Namespace) -> int:
 # --- predict ----------------------------------------------------------------------------------------------------------
 def _add_predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", help="best.pth; it carries the preprocessing, no config is needed")
-    p.add_argument("inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), folders of volumes, or globs")
+    p.add_argument(
+        "inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), pictures or videos; files, folders or globs"
+    )
     p.add_argument("--out", metavar="PATH", default="predictions", help="where to write")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     p.add_argument(
         "--overlap", type=float, help="overlap of neighbouring windows, 0 to below 1 (default: the checkpoint's)"
     )
     p.add_argument("--batch", type=int, help="windows per forward pass (default: the checkpoint's)")
+    p.add_argument("--threshold", type=float, help="pictures: lowest score that is shown (default: the checkpoint's)")
     p.add_argument("--overwrite", action="store_true", help="replace predictions that are already there")
 
 
 def _predict(a: argparse.Namespace) -> int:
+    from densekit.package import load_checkpoint
+
+    detects = load_checkpoint(a.checkpoint).task == "detection"
+    for option, of_pictures in (("overlap", False), ("batch", False), ("threshold", True)):
+        if getattr(a, option) is not None and of_pictures != detects:
+            raise ConfigError(
+                f"--{option}: is for {'pictures' if of_pictures else 'volumes'}, and {a.checkpoint} predicts "
+                f"{'pictures' if detects else 'volumes'}; leave it out"
+            )
+    if detects:
+        from densekit.inference.detection import predict_images
+
+        return predict_images(
+            a.checkpoint, a.inputs, a.out, device=a.device, threshold=a.threshold, overwrite=a.overwrite
+        ).exit_status
     from densekit.inference.batch import predict_many
 
-    result = predict_many(
+    return predict_many(
         a.checkpoint, a.inputs, a.out, device=a.device, overlap=a.overlap, batch=a.batch, overwrite=a.overwrite
-    )
-    return result.exit_status
+    ).exit_status
 
 
 # --- prepare ----------------------------------------------------------------------------------------------------------
@@ -298,13 +332,13 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 
 VERBS: list[tuple[str, Callable, Callable, str]] = [
-    ("train", _add_train, _train, "Train a network from a config file and a prepared data set."),
-    ("test", _add_test, _test, "Score a checkpoint on the scans of a split, on their own grids."),
+    ("train", _add_train, _train, "Train a network from a config file and a data set."),
+    ("test", _add_test, _test, "Score a checkpoint on a split: scans on their own grids (Dice), pictures (COCO's AP)."),
     (
         "predict",
         _add_predict,
         _predict,
-        "Predict volumes: label maps on the input's grid, volumes in ml, pictures, a report.",
+        "Predict volumes (label maps on the input's grid, volumes in ml) or pictures (boxes, masks, counts); a report.",
     ),
     ("prepare", _add_prepare, _prepare, "Bring raw data into the form that training reads, or make phantoms."),
     ("check", _add_check, _check, "Is this data set sound?"),

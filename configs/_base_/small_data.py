@@ -1,4 +1,4 @@
-"""Recipe for a few hundred pictures of one's own, without pretrained weights: small pictures, AdamW, 30 epochs."""
+"""Recipe for a few hundred pictures of one's own, without pretrained weights: small pictures, AdamW, 24 epochs."""
 
 from mmengine.config import read_base
 
@@ -16,10 +16,11 @@ train_pipeline = [
 test_pipeline = [dict(type=Resize, scale=(480, 360), keep_ratio=True)]
 batch_size = 4
 pretrained = False
-max_epochs = 30
+max_epochs = 24
 lr_batch = None
 optimizer = dict(type="AdamW", lr=5e-4, weight_decay=0.05)
 clip_grad = 35.0
+ema = 0.005
 schedule = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
     dict(type="CosineAnnealingLR", by_epoch=False),

@@ -309,6 +309,18 @@ class DetectionPlan(Plan):
             "schedule": written(self.schedule()),
         }
 
+    def derived(self) -> dict[str, str]:
+        c, found = self.config, {}
+        if c.lr_batch is not None:
+            found["optimizer.lr"] = f"{c.optimizer['lr']:g} for {c.lr_batch} images a step, here {self.images_per_step}"
+        if c.classes is None:
+            found["classes"] = "from the data set"
+        if c.data_format is None:
+            found["data_format"] = "recognised"
+        if c.augment is not None:
+            found["train_pipeline"] = f"with the preset augment={c.augment!r}"
+        return found
+
     def describe(self) -> list[str]:
         c = self.config
         lines = [f"data set {self.data.name} ({self.data.root}): {self.data.layout}"]

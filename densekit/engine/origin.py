@@ -1,15 +1,16 @@
 """Where each value of a config comes from: the file and line that set it, or the option of the command line.
 
 Config files are read as text here, never run. MMEngine's rules hold: the bases come first, in the order in which they
-are imported, whatever line ``with read_base()`` stands on; then the file's own statements; a later one wins.
+are imported, whatever line ``with read_base()`` stands on; then the file's own statements; a later one wins. All
+branches of an ``if`` count, since none is run.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import keyword
 import math
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +183,7 @@ def _targets(statement: ast.stmt) -> Iterator[ast.expr]:
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
-    """The statements inside an ``if``, a loop, ``with`` or ``try``; all branches, since none is run."""
+    """The statements inside an ``if``, a loop, ``with`` or ``try``."""
     for name in ("body", "handlers", "orelse", "finalbody", "cases"):
         block = getattr(statement, name, [])
         for inner in block:
@@ -229,7 +230,7 @@ def _call(call: ast.Call, keys: dict[str, _Origin], place: str) -> None:
         return
     changed: list[str | None] = []
     if call.func.attr == "update":
-        changed = [keyword.arg for keyword in call.keywords]
+        changed = [argument.arg for argument in call.keywords]
         for argument in call.args:
             changed += _keys_of(argument)
     for name in changed if changed and None not in changed else [None]:
@@ -239,11 +240,9 @@ def _call(call: ast.Call, keys: dict[str, _Origin], place: str) -> None:
 def _keys_of(node: ast.expr) -> list[str | None]:
     """The keys of a dict that is written out; None for those that are not."""
     if isinstance(node, ast.Dict):
-        return [
-            key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None for key in node.keys
-        ]
+        return [str(key.value) if isinstance(key, ast.Constant) else None for key in node.keys]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
-        return [keyword.arg for keyword in node.keywords]
+        return [argument.arg for argument in node.keywords]
     return [None]
 
 
@@ -337,8 +336,6 @@ def _has_dict(value: Any) -> bool:
 
 def _takes_names(value: Mapping[Any, Any]) -> bool:
     """Whether the keys can be written as ``dict(key=...)``."""
-    import keyword
-
     return all(isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value)
 
 
@@ -360,4 +357,4 @@ def _text(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    return textwrap.shorten(text, 10_000)
+    return " ".join(text.split())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -90,6 +90,10 @@ class Plan(ABC):
     def resolved(self) -> dict[str, Any]:
         """The whole run as plain values: every key as it was used, and what was derived from the data set."""
 
+    def derived(self) -> dict[str, str]:
+        """What was derived from what, by key of :meth:`resolved`."""
+        return {}
+
     @abstractmethod
     def describe(self) -> list[str]:
         """What the run is about, in a few lines for the log."""
@@ -152,7 +156,7 @@ class Plan(ABC):
         del fresh  # drawing weights that are about to be replaced costs little
         set_random_seed(self.config.seed, deterministic=self.config.deterministic)
         with DefaultScope.overwrite_default_scope(self.scope):
-            model = MODELS.build({**self.model()})
+            model = MODELS.build(ConfigDict(self.model()))  # MMDetection reads train_cfg by attribute
             with _quiet():
                 model.init_weights()
         return model

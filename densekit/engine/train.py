@@ -13,10 +13,14 @@ from mmengine.dist import is_main_process
 
 from densekit.engine.config import load_config, make_plan
 from densekit.engine.folder import check_continued, choose_folder
+from densekit.engine.origin import origins, write_resolved
 from densekit.engine.plan import Plan
 from densekit.engine.runner import Runner, build_runner, join_processes
 from densekit.errors import ConfigError
 from densekit.io import output_error, write_json_atomic
+
+FROM_DATA = "from the data set"
+"""Origin of what no file and no option sets."""
 
 
 def train(
@@ -48,7 +52,8 @@ def train(
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
 
     Returns:
-        The Runner after training; its ``work_dir`` holds best.pth, last.pth, scalars.csv, curves.png and pictures/.
+        The Runner after training; its ``work_dir`` holds best.pth, last.pth, config.txt (every value and where it was
+        set), scalars.csv, curves.png, pictures/ and, of a detector, report.html.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
@@ -56,6 +61,7 @@ def train(
     if resume and load_from is not None:
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
     cfg = load_config(config, options)
+    places = origins(Path(config), options)
     for key, value in (
         ("load_from", load_from and str(load_from)),
         ("seed", seed),
@@ -64,7 +70,10 @@ def train(
     ):
         if value is not None:
             cfg[key] = value
+            places[key] = f"--{key.replace('_', '-')}"
     plan = make_plan(cfg, data)
+    if data is not None:
+        places["data_root"] = "--data"
     plan.check_training()
     if launcher == "pytorch":
         join_processes()
@@ -73,7 +82,11 @@ def train(
     with _one_line_errors(folder, plan):
         runner = build_runner(plan, folder, resume=resume, launcher=launcher)
         if is_main_process():
-            write_json_atomic(folder / "config.json", plan.resolved())
+            values = plan.resolved()
+            write_json_atomic(folder / "config.json", values)
+            write_resolved(
+                folder / "config.txt", values, {**dict.fromkeys(values, FROM_DATA), **places, **plan.derived()}
+            )
             for line in plan.describe():
                 runner.logger.info(line)
             for line in plan.cautions() + changes:

@@ -256,6 +256,9 @@ class VolumePlan(Plan):
             "preprocessing": self.store.preprocessing.to_dict(),
         }
 
+    def derived(self) -> dict[str, str]:
+        return {} if self.config.convention else {"convention": "the data set's own"}
+
     def describe(self) -> list[str]:
         """What the run is about, in a few lines for the log."""
         c, store = self.config, self.store

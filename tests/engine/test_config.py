@@ -228,6 +228,17 @@ def test_every_shipped_volume_config_loads_and_names_its_data(path):
     assert "densekit prepare" in path.read_text()
 
 
-def test_a_detectors_config_is_told_from_a_volumes():
-    with pytest.raises(ConfigError, match="is a detector's config"):
-        load_config(CONFIGS / "retinanet-fpn-r50_coco.py")
+def test_the_keys_of_a_config_are_those_of_its_task(config):
+    assert task_of(load_config(CONFIGS / "retinanet-fpn-r50_coco.py")) == "detection"
+    assert task_of(load_config(config())) == "volume"
+    with pytest.raises(ConfigError, match=r"unknown key 'patch_siz'.*configs/_base_/detection.py lists all keys"):
+        load_config(CONFIGS / "retinanet-fpn-r50_coco.py", ["patch_siz=(8,8,8)"])
+    with pytest.raises(ConfigError, match=r"unknown key 'test_pipeline'.*configs/_base_/volume.py lists all keys"):
+        load_config(config(), ["test_pipeline=[]"])
+
+
+def test_a_config_of_neither_task_says_what_to_start_it_with(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("max_epochs = 3\n")
+    with pytest.raises(ConfigError, match=r"neither patch_size \(volumes\) nor lr_batch \(detectors\)"):
+        load_config(path)
