@@ -90,7 +90,12 @@ def _child(name: str, parent: _Registry, *locations: str, later: Sequence[str] =
 MODELS = _child("model", root.MODELS, "densekit.models", later=["densekit.models.detection"])
 DATASETS = _child("dataset", root.DATASETS, "densekit.datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets")
-TRANSFORMS = _child("transform", root.TRANSFORMS, "densekit.datasets.transforms")
+TRANSFORMS = _child(
+    "transform",
+    root.TRANSFORMS,
+    "densekit.datasets.transforms",
+    later=["densekit.datasets.transforms.albumentations_bridge"],
+)
 METRICS = _child("metric", root.METRICS, "densekit.evaluation")
 HOOKS = _child("hook", root.HOOKS, "densekit.engine.hooks")
 RUNNERS = _child("runner", root.RUNNERS, "densekit.engine")

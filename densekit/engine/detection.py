@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class DetectionPlan(Plan):
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         super().__init__(config)
+        self._backbone_lines: list[str] = []
         root = data or config.data_root
         if root is None:
             raise ConfigError(f"{config.filename}: no data_root; give the data set with --data PATH")
@@ -158,7 +159,7 @@ class DetectionPlan(Plan):
         dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
         return SeededDataset(dataset, c.seed, c.repeat)
 
-    def test_dataset(self, split: str) -> Any:
+    def test_dataset(self, split: str, transforms: Sequence[Mapping[str, Any]]) -> Any:
         """Return the images of a split as they are predicted, with their boxes."""
         from densekit.datasets.detection.training import coco_dataset
 
@@ -166,7 +167,7 @@ class DetectionPlan(Plan):
         pipeline = [
             {"type": "LoadImageFromFile", "backend_args": None},
             {"type": "LoadAnnotations", "with_bbox": True},
-            *self.test_transforms(),
+            *transforms,
             {"type": "PackDetInputs", "meta_keys": keys},
         ]
         return coco_dataset(self.data.annotations[split], self.data.root, self.data.classes, pipeline, test=True)
@@ -185,13 +186,18 @@ class DetectionPlan(Plan):
             "dataset": self.train_dataset(),
         }
 
-    def test_loader(self, split: str) -> dict[str, Any]:
-        """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded."""
+    def test_loader(self, split: str, transforms: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded.
+
+        Args:
+            split: Name of the split.
+            transforms: Those between loading and packing; default the config's ``test_pipeline``.
+        """
         return {
             "batch_size": 1,
             "num_workers": min(2, self.config.num_workers),
             "sampler": {"type": "DefaultSampler", "shuffle": False},
-            "dataset": self.test_dataset(split),
+            "dataset": self.test_dataset(split, self.test_transforms() if transforms is None else transforms),
         }
 
     def metric(self, split: str, work_dir: Path) -> dict[str, Any]:
@@ -216,10 +222,19 @@ class DetectionPlan(Plan):
     def model(self) -> dict[str, Any]:
         return plain(model_config(self.config.model, len(self.data.classes), pretrained=bool(self.config.pretrained)))
 
+    def network(self, *, fresh: bool = True) -> nn.Module:
+        from densekit.package.pretrained import load_backbone, separate_backbone
+
+        config, source = separate_backbone(self.model())
+        model = self._drawn(config)
+        if fresh:
+            self._backbone_lines = load_backbone(model, self.config.pretrained, source)
+        return model
+
     def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
         from densekit.package.transfer import start_from
 
-        return start_from(model, Path(path), self.data.classes).lines()
+        return start_from(model, path, self.data.classes, config=self.model()).lines()
 
     def optimizer(self) -> dict[str, Any]:
         optimizer = super().optimizer()
@@ -257,25 +272,36 @@ class DetectionPlan(Plan):
         detections = folder / f"best_{DETECTIONS}"
         if not (self.validates and detections.is_file()):
             return []
-        from densekit.visualization.detection_report import write_detection_report
-
-        c, counts = self.config, self.data.counts
-        write_detection_report(
-            folder / "report.html",
-            truth=self.data.annotations[c.val_split],
-            root=self.data.root,
-            detections=detections,
-            title=f"{Path(c.filename).stem} on {self.data.name}",
-            curves=folder / "curves.png",
-            facts=[
-                ("data set", f"{self.data.name}: {self.data.layout}"),
-                ("training", f"{counts[c.train_split]['images']} images, {runner.epoch} epochs, {minutes:.1f} minutes"),
-                ("scored on", f"{counts[c.val_split]['images']} images of {c.val_split!r}"),
+        self.write_report(
+            folder,
+            self.config.val_split,
+            detections,
+            [
+                ("training", f"{runner.epoch} epochs in {minutes:.1f} minutes, seed {self.config.seed}"),
                 ("weights", "best.pth, the epoch of the best AP"),
-                ("seed", str(c.seed)),
             ],
         )
         return [f"report: {folder / 'report.html'}"]
+
+    def write_report(self, folder: Path, split: str, detections: Path, facts: Sequence[tuple[str, str]]) -> None:
+        """Write ``report.html`` about the detections in the images of a split."""
+        from densekit.visualization.detection_report import write_detection_report
+
+        counts = self.data.counts[split]
+        curves = folder / "curves.png"
+        write_detection_report(
+            folder / "report.html",
+            truth=self.data.annotations[split],
+            root=self.data.root,
+            detections=detections,
+            title=f"{Path(self.config.filename).stem} on {self.data.name}",
+            curves=curves if curves.is_file() else None,
+            facts=[
+                ("data set", f"{self.data.name}: {self.data.layout}"),
+                ("scored on", f"{counts['images']:,} images of {split!r}, {counts['objects']:,} objects"),
+                *facts,
+            ],
+        )
 
     # --- words --------------------------------------------------------------------------------------------------------
     def described(self) -> dict[str, Any]:
@@ -344,8 +370,7 @@ class DetectionPlan(Plan):
                 f"learning rate {c.optimizer['lr']:g} is for {c.lr_batch} images a step, this run has "
                 f"{self.images_per_step}: {self.optimizer()['lr']:g}"
             )
-        if getattr(self, "_weights_line", None):
-            lines.append(self._weights_line)
+        lines += self._backbone_lines
         if not self.validates:
             lines.append("no validation: best.pth will be the last epoch")
         return lines

@@ -154,9 +154,13 @@ class Plan(ABC):
             fresh: Its weights are what the training starts from, and not about to be replaced.
         """
         del fresh  # drawing weights that are about to be replaced costs little
+        return self._drawn(self.model())
+
+    def _drawn(self, config: dict[str, Any]) -> nn.Module:
+        """Build a model config and draw its weights from the seed."""
         set_random_seed(self.config.seed, deterministic=self.config.deterministic)
         with DefaultScope.overwrite_default_scope(self.scope):
-            model = MODELS.build(ConfigDict(self.model()))  # MMDetection reads train_cfg by attribute
+            model = MODELS.build(ConfigDict(config))  # MMDetection reads train_cfg by attribute
             with _quiet():
                 model.init_weights()
         return model

@@ -1,4 +1,4 @@
-"""``densekit test``: predict the source scans of a split on their own grids and score them there."""
+"""``densekit test``: score a checkpoint on a split, scans on their own grids."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from densekit.datasets.store import open_store
-from densekit.engine.config import load_config
-from densekit.engine.volume import VolumePlan
+from densekit.engine.config import load_config, make_plan
+from densekit.engine.detection import DetectionPlan
+from densekit.engine.score_detector import DetectionTable, score_detector
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation import ScoreTable, score_case
 from densekit.evaluation.score import check_settings
@@ -23,28 +24,29 @@ def test(
     checkpoint: str | Path,
     *,
     data: str | Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     out: str | Path | None = None,
     convention: str | None = None,
     surface: bool = True,
     device: str = "auto",
     options: Sequence[str] = (),
     progress=None,
-) -> ScoreTable:
+) -> ScoreTable | DetectionTable:
     """Score a checkpoint on the cases of a split.
 
-    Every case goes the way of ``densekit predict``: its source file is read, preprocessed as the checkpoint says,
-    predicted, and brought back to the file's own grid, where it is compared with the reference. So the score is that of
-    what a user gets.
+    Detectors: see :func:`densekit.engine.score_detector.score_detector`. Volumes: every case goes the way of
+    ``densekit predict``: its source file is read, preprocessed as the checkpoint says, predicted, and brought back to
+    the file's own grid, where it is compared with the reference. So the score is that of what a user gets.
 
     Args:
         config: Config the checkpoint was trained with (names the data set).
         checkpoint: ``best.pth`` or ``last.pth``.
         data: Prepared folder that replaces the config's ``data_root``.
-        split: Split to score, or several joined by ``+``.
+        split: Split to score; of volumes several may be joined by ``+``. Default: ``test`` for volumes, the config's
+            ``val_split`` for detectors.
         out: Folder for ``scores.csv`` and ``scores.json``; default beside the checkpoint.
-        convention: Empty-mask convention; default the data set's own.
-        surface: Also HD95 and surface Dice.
+        convention: Volumes: empty-mask convention; default the data set's own.
+        surface: Volumes: also HD95 and surface Dice.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
         options: ``key=value`` overrides of the config.
         progress: Called with (case id, cases done, total).
@@ -55,7 +57,10 @@ def test(
     Raises:
         ConfigError, DataError, CheckpointError: for what the user can put right.
     """
-    plan = VolumePlan(load_config(config, options), data)
+    plan = make_plan(load_config(config, options), data)
+    if isinstance(plan, DetectionPlan):
+        return score_detector(plan, checkpoint, split=split, out=out, device=device, progress=progress)
+    split = split or "test"
     store = open_store(plan.root)
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device)
     if list(predictor.labels) != list(store.labels):

@@ -1,5 +1,6 @@
 """Scores of label maps against references: Dice, HD95, normalized surface Dice, and the table of a whole cohort."""
 
+import densekit.evaluation.detection  # noqa: F401  registers DetectionMetric
 from densekit.evaluation.overlap import confusion_counts
 from densekit.evaluation.score import EMPTY_MASKS, StructureScore, score_case
 from densekit.evaluation.surface import hausdorff95, normalized_surface_dice, surface_distances, surface_voxels

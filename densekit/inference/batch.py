@@ -6,86 +6,37 @@ import csv
 import io
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from densekit import __version__
-from densekit.errors import DensekitError, OutputError
 from densekit.inference.cases import Case, find_cases
 from densekit.inference.export import publish, staging_folder, write_checked
 from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.predictor import Prediction, VolumePredictor
 from densekit.inference.progress import BatchProgress
-from densekit.io import labels_json, output_error, write_text_atomic
+from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
+from densekit.io import labels_json, write_text_atomic
 from densekit.visualization.montage import write_montage
 from densekit.visualization.report import CaseReport, write_prediction_report
 
 logger = logging.getLogger("densekit")
 
-SOME_FAILED = 3
-INTERRUPTED = 130
-
 _TABLES = ("volumes.csv", "report.html")
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """What became of one case.
-
-    Attributes:
-        case: The case.
-        status: ``"ok"``, ``"kept"`` (an earlier run's result, the same by its hashes), ``"failed"`` or ``"not run"``.
-        facts: The ledger's entry of the case; empty if it was not run.
-    """
-
-    case: Case
-    status: str
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def reason(self) -> str | None:
-        """Why it failed, in one line."""
-        return self.facts.get("reason")
-
-    @property
-    def volumes_ml(self) -> dict[str, float]:
-        """Volume in ml by structure name; empty unless there is a result."""
-        return {s["name"]: s["volume_ml"] for s in self.facts.get("structures", [])}
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What became of a run.
-
-    Attributes:
-        exit_status: 0 all predicted, 3 some (or all) failed, 130 stopped by Ctrl-C.
-        rows: All cases, in the order they were found.
-        out: Output folder.
-    """
-
-    exit_status: int
-    rows: list[CaseResult]
-    out: Path
+class BatchResult(RunResult):
+    """What became of a run over scans."""
 
     @property
     def cases(self) -> list[CaseReport]:
         """What reports show of the cases that were run or kept."""
         return [_report(row, self.out) for row in self.rows if row.status != "not run"]
-
-    def render(self) -> str:
-        """A table for the screen: how many of what, and which failed and why."""
-        counts = Counter(row.status for row in self.rows)
-        words = {"ok": "predicted", "kept": "kept from before", "failed": "failed", "not run": "not run"}
-        summary = ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts[status])
-        failed = [row for row in self.rows if row.status == "failed"]
-        width = max((len(row.case.id) for row in failed), default=0)
-        lines = [f"  failed  {row.case.id:<{width}}  {row.reason}" for row in failed]
-        return "\n".join([f"{summary}; results in {self.out}", *lines])
 
 
 def predict_many(
@@ -123,109 +74,26 @@ def predict_many(
     out = Path(out)
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch)
     cases = find_cases(inputs, channels=len(predictor.preprocessing.channels), out=out)
-    _check_writable(out)
+    check_writable(out)
     # The number of windows at a time changes the speed, not the result.
     settings = {key: value for key, value in predictor.inference.items() if key != "batch"}
     ledger = Ledger(out / "predictions.json", weights=sha256(Path(checkpoint)), settings=settings)
-    kept = _results_to_keep(cases, out, ledger, overwrite=overwrite)
+    kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
     ledger.start(checkpoint=str(checkpoint), device=str(predictor.device), inference=predictor.inference)
     logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
-    return _Run(predictor, ledger, out, cases, kept).run()
+    return _VolumeRun(predictor, ledger, out, cases, kept).run()
 
 
-def _check_writable(out: Path) -> None:
-    with staging_folder(out) as folder:
-        try:
-            (folder / "probe").write_bytes(b"0")
-        except OSError as error:
-            raise output_error(out, error) from error
+class _VolumeRun(BatchRun):
+    """One run over all scans."""
 
-
-def _results_to_keep(cases: Sequence[Case], out: Path, ledger: Ledger, *, overwrite: bool) -> set[str]:
-    """Case ids whose results are there and proved to be what this run would make.
-
-    Raises:
-        OutputError: if something else is in the way; an input is never overwritten.
-    """
-    inputs = {path.resolve() for case in cases for path in case.paths}
-    foreign = [name for name in _TABLES if (out / name).exists()] if ledger.is_new else []
-    in_the_way = [f"{name} (not made by densekit, as far as its ledger says)" for name in foreign]
-    kept = set()
-    for case in cases:
-        output = out / case.output_name
-        if output.resolve() in inputs:
-            raise OutputError(f"{output}: the result would replace this input; choose another --out than that folder")
-        if not output.exists():
-            continue
-        mismatch = ledger.mismatch(case, output)
-        if mismatch is None:
-            kept.add(case.id)
-        else:
-            in_the_way.append(f"{output.name} ({mismatch})")
-    if in_the_way and not overwrite:
-        more = f" and {len(in_the_way) - 1} more files" if len(in_the_way) > 1 else ""
-        raise OutputError(f"{out}: in the way: {in_the_way[0]}{more}; give --overwrite to replace, or another --out")
-    return kept
-
-
-class _Run:
-    """One run over all cases."""
+    part, whole = "window", "scan"
 
     def __init__(self, predictor: VolumePredictor, ledger: Ledger, out: Path, cases: Sequence[Case], kept: set[str]):
-        self.predictor, self.ledger, self.out, self.cases, self.kept = predictor, ledger, out, cases, kept
-        self.rows = {case.id: CaseResult(case, "not run") for case in cases}
-        self.progress = BatchProgress(len(cases))
+        super().__init__(ledger, out, cases, kept, BatchProgress(len(cases)))
+        self.predictor = predictor
 
-    def run(self) -> BatchResult:
-        try:
-            for case in self.cases:
-                self.progress.begin(case.id)
-                if case.id in self.kept:
-                    self._keep(case)
-                else:
-                    self._predict(case)
-            failed = any(row.status == "failed" for row in self.rows.values())
-            result = self._summarize(SOME_FAILED if failed else 0)
-            self.ledger.finish("finished")
-        except KeyboardInterrupt:
-            self.ledger.finish("interrupted")
-            result = self._summarize(INTERRUPTED)
-        except OutputError as error:
-            # The output folder takes nothing any more (disk full, share gone): no case after this one can succeed.
-            self._finish_if_possible(f"stopped: {error}")
-            raise
-        finally:
-            self.progress.close()
-        logger.info("%s", result.render())
-        return result
-
-    def _finish_if_possible(self, status: str) -> None:
-        try:
-            self.ledger.finish(status)
-        except OutputError as error:
-            logger.debug("the ledger cannot be written either: %s", error)
-
-    def _keep(self, case: Case) -> None:
-        self.rows[case.id] = CaseResult(case, "kept", self.ledger.entry(case))
-        self.progress.end("kept, nothing has changed since", predicted=False)
-
-    def _predict(self, case: Case) -> None:
-        start = time.monotonic()
-        try:
-            facts = self._results(case, start)
-        except Exception as error:  # whatever is wrong with one scan must not cost the others
-            if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
-                raise
-            logger.debug("%s failed", case.id, exc_info=True)
-            facts = {"status": "failed", "reason": self._reason(case, error), "seconds": _since(start)}
-            self.ledger.record(case, **facts)
-        self.rows[case.id] = CaseResult(case, facts["status"], facts)
-        if facts["status"] == "ok":
-            self.progress.end(f"done in {facts['seconds']['total']:.1f} s")
-        else:
-            self.progress.end(f"failed: {facts['reason']}", predicted=False)
-
-    def _results(self, case: Case, start: float) -> dict[str, Any]:
+    def results(self, case: Case, start: float) -> dict[str, Any]:
         """Predict a case and write its files. They appear only when all are whole, checked and in the ledger."""
         case.check_channels(self.predictor.preprocessing.channels)
         prediction = self.predictor.predict(case.paths, progress=self.progress.windows)
@@ -233,7 +101,7 @@ class _Run:
             draft = folder / case.output_name
             written = time.monotonic()
             write_checked(draft, prediction.labels, prediction.geometry, like=case.paths[0], names=prediction.names)
-            seconds = prediction.seconds | {"write": _since(written)["total"]}
+            seconds = prediction.seconds | {"write": since(written)["total"]}
             notes = [*prediction.notes, *_picture(folder / f"{case.id}.png", case, prediction)]
             facts = {
                 "status": "ok",
@@ -245,7 +113,7 @@ class _Run:
                 "spacing": list(prediction.geometry.spacing),
                 "structures": [vars(structure) for structure in prediction.structures],
                 "notes": notes,
-                "seconds": seconds | _since(start),
+                "seconds": seconds | since(start),
                 "peak_mb": prediction.peak_mb,
             }
             # Ledger before files: killed in between, the file is missing and the case runs again; the other way round
@@ -254,11 +122,7 @@ class _Run:
             publish(folder, self.out, last=case.output_name)
         return facts
 
-    def _reason(self, case: Case, error: Exception) -> str:
-        stale = (self.out / case.output_name).exists()
-        return _reason(error) + f" ({case.output_name} in the folder is an older result)" * stale
-
-    def _summarize(self, status: int) -> BatchResult:
+    def summarize(self, status: int) -> BatchResult:
         """Write the tables over all cases."""
         result = BatchResult(status, list(self.rows.values()), self.out)
         write_text_atomic(self.out / "volumes.csv", _volumes_csv(result.rows))
@@ -324,19 +188,3 @@ def _volumes_csv(rows: Iterable[CaseResult]) -> str:
         if not row.facts.get("structures"):
             table.writerow([row.case.id, row.status, "", "", "", "", "", row.reason or ""])
     return text.getvalue()
-
-
-def _reason(error: Exception) -> str:
-    """One line: our own errors say what to do; of others the kind is named too."""
-    text = " ".join(str(error).split())
-    if isinstance(error, DensekitError):
-        return text
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return "the accelerator's memory does not hold one window; give --device cpu, or free it"
-    if isinstance(error, MemoryError):
-        return f"this machine's memory does not hold the scan ({text or 'MemoryError'}); use a larger one"
-    return f"{type(error).__name__}: {text}"
-
-
-def _since(start: float) -> dict[str, float]:
-    return {"total": round(time.monotonic() - start, 3)}

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from densekit.errors import DataError
 from densekit.io import VOLUME_SUFFIXES, volume_stem, volume_suffix
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+
+
+class Wanted(NamedTuple):
+    """What kind of file is looked for.
+
+    Attributes:
+        name: What messages call one: ``"volume (.nii, .nrrd)"``.
+        is_one: Says of a path whether it is one, by its name.
+        remedy: What to give instead of a folder that holds none.
+    """
+
+    name: str
+    is_one: Callable[[Path], Any]
+    remedy: str
+
+
+VOLUMES = Wanted(
+    f"volume ({', '.join(VOLUME_SUFFIXES)})",
+    volume_suffix,
+    "give the folder of the scans (DICOM: convert it first, e.g. with dcm2niix)",
+)
 
 
 @dataclass(frozen=True)
@@ -27,11 +48,19 @@ class Case:
     id: str
     paths: tuple[Path, ...]
 
+    kind: ClassVar[str] = "scan"
+    """What messages call it."""
+
     @property
     def output_name(self) -> str:
         """File name of its label map, in the format of the scan (``.mha`` for the two files of ``.mhd``)."""
         suffix = volume_suffix(self.paths[0]) or ".nii.gz"
         return self.id + (".mha" if suffix == ".mhd" else suffix)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """All files whose being there says something of the case; :attr:`output_name` is the last."""
+        return (self.output_name,)
 
     def check_channels(self, names: Sequence[str]) -> None:
         """Check that there is a file for every channel, and the right one.
@@ -64,13 +93,13 @@ def find_cases(inputs: Sequence[str | Path], *, channels: int, out: Path) -> lis
     Raises:
         DataError: if an input does not exist or holds no volume, or names cannot be told apart.
     """
-    files = {file.resolve(): file for item in inputs for file in _expand(Path(item).expanduser(), out)}
+    files = {file.resolve(): file for item in inputs for file in expand(Path(item).expanduser(), out, VOLUMES)}
     groups: dict[_Key, list[Path]] = defaultdict(list)
     for file in files.values():
         groups[_Key.of(file)].append(file)
     if channels == 1:
         groups = _one_file_each(groups)
-    names = _unique_names([(key.folder, key.name) for key in groups])
+    names = unique_names([(key.folder, key.name) for key in groups])
     return [Case(name, tuple(sorted(paths))) for name, paths in zip(names, groups.values(), strict=True)]
 
 
@@ -99,34 +128,43 @@ def _one_file_each(groups: dict[_Key, list[Path]]) -> dict[_Key, list[Path]]:
     return apart
 
 
-def _expand(path: Path, out: Path) -> list[Path]:
-    """The volume files that one input stands for, in order."""
+def expand(path: Path, out: Path, wanted: Wanted) -> list[Path]:
+    """The files that one input stands for, in order: itself, or those of a folder or glob that are of the wanted kind.
+
+    Raises:
+        DataError: if it does not exist or holds none.
+    """
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = _volumes(path.iterdir())
+        found = _select(path.iterdir(), wanted)
         if not found:
-            below = len(_volumes(path.rglob("*")))
-            remedy = "give the folder of the scans (DICOM: convert it first, e.g. with dcm2niix)"
-            if below:
-                remedy = f"{below} lie in its subfolders: give '{path}/**/*' with the quotes"
-            raise DataError(f"{path}: no volume ({', '.join(VOLUME_SUFFIXES)}) in this folder; {remedy}")
+            below = len(_select(path.rglob("*"), wanted))
+            remedy = f"{below} lie in its subfolders: give '{path}/**/*' with the quotes" if below else wanted.remedy
+            raise DataError(f"{path}: no {wanted.name} in this folder; {remedy}")
         return found
     if any(character in str(path) for character in "*?["):
-        found = _volumes(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        found = _select(Path(path.anchor).glob(str(path.relative_to(path.anchor))), wanted)
         if not found:
-            raise DataError(f"{path}: no volume ({', '.join(VOLUME_SUFFIXES)}) matches this pattern; check it")
+            raise DataError(f"{path}: no {wanted.name} matches this pattern; check it")
         # '**/*.nii.gz' also finds the results of an earlier run.
         return [file for file in found if out.resolve() not in file.resolve().parents] or found
     raise DataError(f"{path}: no such file or folder; check the path")
 
 
-def _volumes(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if volume_suffix(path) and path.name[0] != "." and path.is_file())
+def _select(paths: Iterable[Path], wanted: Wanted) -> list[Path]:
+    return sorted(path for path in paths if wanted.is_one(path) and path.name[0] != "." and path.is_file())
 
 
-def _unique_names(cases: Sequence[tuple[Path, str]]) -> list[str]:
-    """Case names; where two are the same, as many folder names go in front as it takes to tell them apart."""
+def unique_names(cases: Sequence[tuple[Path, str]]) -> list[str]:
+    """Case names; where two are the same, as many folder names go in front as it takes to tell them apart.
+
+    Args:
+        cases: Folder and name of each.
+
+    Raises:
+        DataError: if names of one folder are the same.
+    """
     depth = [0] * len(cases)
     parents = [[part for part in reversed(parent.parts) if part != parent.anchor] for parent, _ in cases]
     while True:

@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 
 
 class Ledger:
-    """What is known of the results in an output folder; every change is on disk at once, by rename.
+    """What is known of the results in an output folder; a change is on disk at once, by rename, unless asked otherwise.
 
     Args:
         path: The ledger file. One that exists is read and continued.
@@ -65,8 +65,8 @@ class Ledger:
         self.content |= {"densekit": __version__, "versions": versions, "weights_sha256": self.weights, **facts}
         self.finish("running")
 
-    def record(self, case: Case, **facts: Any) -> None:
-        """Note what became of a case.
+    def record(self, case: Case, *, save: bool = True, **facts: Any) -> None:
+        """Note what became of a case, on disk at once unless ``save`` is False.
 
         Raises:
             OutputError: if the ledger cannot be written.
@@ -78,12 +78,21 @@ class Ledger:
             "settings": self.settings,
             **facts,
         }
+        if save:
+            self.save()
+
+    def save(self) -> None:
+        """Bring to disk what was recorded without it.
+
+        Raises:
+            OutputError: if the ledger cannot be written.
+        """
         write_json_atomic(self.path, self.content)
 
     def finish(self, status: str) -> None:
         """Note how the run stands: ``"running"``, ``"finished"``, ``"interrupted"`` or ``"stopped: <reason>"``."""
         self.content["status"] = status
-        write_json_atomic(self.path, self.content)
+        self.save()
 
     def entry(self, case: Case) -> dict[str, Any] | None:
         """The entry of a case, if there is one."""
@@ -102,7 +111,7 @@ class Ledger:
         if entry["settings"] != self.settings or entry["densekit"] != __version__:
             return "made with other settings or another version"
         if entry["inputs_sha256"] != [sha256(path) for path in case.paths]:
-            return "made from another scan of that name"
+            return f"made from another {case.kind} of that name"
         if entry["output_sha256"] != sha256(output):
             return "changed since it was made"
         return None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from densekit.datasets.preprocessing import Preprocessing, SpatialResult
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError, close_names
 from densekit.inference.export import Structure, best_labels, measure, publish, staging_folder, write_checked
+from densekit.inference.task import check_task
 from densekit.io import Geometry, check_intensities, read_volume
 from densekit.ops.sliding_window import check_options, minimum, sliding_window_slabs
 from densekit.package.checkpoint import load_checkpoint
@@ -128,11 +129,12 @@ class VolumePredictor:
             batch: Replaces the checkpoint's number of windows per forward pass.
 
         Raises:
-            CheckpointError: if it cannot be read or does not fit the architecture it names.
+            CheckpointError: if it cannot be read, is no network for volumes, or does not fit the architecture it names.
             ConfigError: if a setting cannot be or the device is not there.
         """
         device = choose_device(device)
         checkpoint = load_checkpoint(path)
+        check_task(checkpoint, "volume")
         asked = {"overlap": overlap, "batch": batch}
         inference = {**checkpoint.inference, **{key: value for key, value in asked.items() if value is not None}}
         check_settings(inference, checkpoint.labels)  # before the work of building the network

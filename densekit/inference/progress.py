@@ -39,22 +39,77 @@ class BatchProgress:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
-    def end(self, message: str, *, predicted: bool = True) -> None:
+    def end(self, message: str, *, predicted: bool = True, failed: bool = False) -> None:
         """The case is done; ``message`` says how. ``predicted`` is False if that took no time."""
+        del failed  # every message is shown
         self.close()
         self.predicted += predicted
+        logger.info("%s: %s%s", self._title, message, self._wait())
+
+    def _wait(self) -> str:
+        """How long the rest will take, once something is known of it."""
         left = self.total - self.number
-        wait = ""
-        if left and self.predicted:
-            each = (time.monotonic() - self.started) / self.predicted
-            wait = f" ({left} to go, about {_duration(left * each)})"
-        logger.info("%s: %s%s", self._title, message, wait)
+        if not left or not self.predicted:
+            return ""
+        each = (time.monotonic() - self.started) / self.predicted
+        return f" ({left} to go, about {_duration(left * each)})"
 
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class ManyProgress(BatchProgress):
+    """For cases of a fraction of a second: one bar over all of them on a terminal, now and then a line in a log.
+
+    Failures are always told.
+
+    Args:
+        total: Number of cases.
+        seconds: Between two lines.
+    """
+
+    def __init__(self, total: int, *, seconds: float = 10.0):
+        super().__init__(total)
+        self.seconds = seconds
+        self._told = self.started
+
+    def begin(self, case_id: str) -> None:
+        """A case starts."""
+        self.number += 1
+        self._title = f"[{self.number}/{self.total}] {case_id}"
+        if self.interactive and self._bar is None:
+            self._bar = tqdm(total=self.total, unit=" files", file=sys.stderr, dynamic_ncols=True, leave=False)
+
+    def windows(self, done: int, total: int) -> None:
+        """Called with (frames done, frames in all) of a video; 0 in all if that is not known."""
+        message = f"frame {done}" + f" of {total}" * bool(total)
+        if self._bar is not None:
+            self._bar.set_postfix_str(message)
+        elif self._is_due():
+            logger.info("%s: %s", self._title, message)
+
+    def end(self, message: str, *, predicted: bool = True, failed: bool = False) -> None:
+        """The case is done; ``message`` says how, ``failed`` that it has no result."""
+        self.predicted += predicted
+        last = self.number == self.total
+        if self._bar is not None:
+            if failed:
+                self._bar.clear()
+                logger.info("%s: %s", self._title, message)
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.update()
+        elif failed or last or self._is_due():
+            logger.info("%s: %s%s", self._title, message, self._wait())
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        due = now - self._told >= self.seconds
+        if due:
+            self._told = now
+        return due
 
 
 def _duration(seconds: float) -> str:

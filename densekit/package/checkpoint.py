@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -71,7 +72,7 @@ class Checkpoint:
             MODELS.import_all()
         try:
             with DefaultScope.overwrite_default_scope("mmdet" if detects else "densekit"):
-                model = MODELS.build(without_init(self.model_config))
+                model = MODELS.build(ConfigDict(without_init(self.model_config)))
         except (ConfigError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{self.path}: its architecture cannot be built here: {error}") from error
         load_weights(model, self.state_dict, self.path)

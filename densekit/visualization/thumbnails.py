@@ -6,20 +6,17 @@ import base64
 import io
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, features
+from PIL import Image, ImageDraw, ImageOps, features
 
-from densekit.datasets.detection.segmentation import decode_mask
-from densekit.visualization.palette import Color, label_color
+from densekit.visualization.objects import draw_detections, draw_frame
+from densekit.visualization.palette import Color
 
 ALARM: Color = (0xE1, 0x4B, 0x3C)
 _BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the picture
 _CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
 _LEAST = 96  # pixels of the original that a crop shows at least
-_NAMED = 15  # boxes are named on the picture if there are no more
-_FILL = 0.35
 
 
 def open_upright(path: str) -> Image.Image | None:
@@ -78,7 +75,7 @@ def crop_around(
         # One that lies far away is a mark at the edge on its side.
         x1, x2 = (min(max(x, -2), shown.width - 2) for x in (x1, x2))
         y1, y2 = (min(max(y, -2), shown.height - 2) for y in (y1, y2))
-        _frame(draw, (x1, y1, x2, y2), ALARM)
+        draw_frame(draw, (x1, y1, x2, y2), ALARM)
     return shown
 
 
@@ -119,7 +116,7 @@ def draw_objects(
     *,
     size: tuple[int, int] = (420, 320),
 ) -> Image.Image:
-    """Return a picture with its objects: each box in its class's colour, outlines filled, names if there are few.
+    """Return a picture with its objects: outlines filled, a box only where there is no outline.
 
     Args:
         image: RGB.
@@ -129,60 +126,11 @@ def draw_objects(
         names: Class names.
         size: Width and height of the result, at most.
     """
-    factor = min(size[0] / image.width, size[1] / image.height, 3.0)
-    shown = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), _filter(factor))
-    if any(outline is not None for outline in outlines):
-        shown = _fill(shown, outlines, labels, factor)
-    draw = ImageDraw.Draw(shown)
-    for box, label, outline in zip(boxes, labels, outlines, strict=True):
-        if outline is None:
-            _frame(draw, [v * factor for v in box], label_color(label + 1))
-    if len(boxes) <= _NAMED and len(names) > 1:
-        for box, label in zip(boxes, labels, strict=True):
-            _name(draw, names[label], box[0] * factor, box[1] * factor, label_color(label + 1), shown.size)
-    return shown
-
-
-def _fill(
-    shown: Image.Image, outlines: Sequence[list | dict | None], labels: Sequence[int], factor: float
-) -> Image.Image:
-    """Lay the colour of the class over each outline; single objects of one class get different colours."""
-    overlay = shown.copy()
-    draw = ImageDraw.Draw(overlay)
-    one_class = len(set(labels)) == 1
-    for place, (outline, label) in enumerate(zip(outlines, labels, strict=True)):
-        color = label_color(place % 24 + 1 if one_class else label + 1)
-        if isinstance(outline, dict):
-            mask = Image.fromarray(decode_mask(outline).astype(np.uint8) * 255).resize(shown.size)
-            overlay.paste(color, mask=mask)
-        for polygon in outline if isinstance(outline, list) else ():
-            draw.polygon([v * factor for v in polygon], fill=color)
-    return Image.blend(shown, overlay, _FILL + 0.15)
+    return draw_detections(image, boxes, labels, None, outlines, names, size=size, framed=False)
 
 
 def _filter(factor: float) -> Image.Resampling:
     return Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
-
-
-def _frame(draw: ImageDraw.ImageDraw, box: Sequence[float], color: Color) -> None:
-    x1, y1, x2, y2 = box
-    x2, y2 = max(x2, x1 + 2), max(y2, y1 + 2)  # a box without extent is shown as a dot
-    draw.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=(0, 0, 0))
-    draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=color, width=2)
-
-
-def _name(draw: ImageDraw.ImageDraw, text: str, x: float, y: float, color: Color, size: tuple[int, int]) -> None:
-    font = _font()
-    width = font.getlength(text) + 6
-    x, y = min(max(x, 0), max(size[0] - width, 0)), max(y - 15, 0)
-    draw.rectangle((x, y, x + width, y + 15), fill=color)
-    dark = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 130
-    draw.text((x + 3, y + 1), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=font)
-
-
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(12)
 
 
 def data_uri(image: Image.Image) -> str:

@@ -1,0 +1,217 @@
+"""Which detection overlaps with which object, and which it is matched to under COCO's rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from densekit.evaluation.detection.average_precision import check_mask_sizes, check_options
+from densekit.evaluation.detection.detections import Detections
+from densekit.evaluation.detection.truth import Truth
+
+MATCHED = 0.5
+"""IoU from which a detection counts as one of the object (TIDE's t_f, COCO's AP50)."""
+TOUCHING = 0.1
+"""IoU from which a detection is about the object at all (TIDE's t_b)."""
+_HIGHEST = 1 - 1e-10  # COCO takes an IoU of 1 up to rounding for 1
+RECALLS = np.linspace(0, 1, 101)
+
+TruthSource = Truth | Mapping | str | os.PathLike
+DetectionSource = Detections | Sequence[Mapping] | str | os.PathLike
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of a detection and an object of the same image that overlap by at least ``TOUCHING``.
+
+    In the order of the detections of a :class:`Comparison`, those of one detection in the order of the objects.
+
+    Attributes:
+        detection, object: Places ``(pairs,)``.
+        iou: Intersection over union; over the detection's area where the object is a crowd ``(pairs,)``.
+    """
+
+    detection: np.ndarray
+    object: np.ndarray
+    iou: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Overlaps:
+        """Return the pairs where ``chosen`` ``(pairs,)`` is true."""
+        return Overlaps(self.detection[chosen], self.object[chosen], self.iou[chosen])
+
+
+class Comparison:
+    """Truth and detections side by side.
+
+    Attributes:
+        truth: The objects.
+        detections: The ``max_dets`` best of each class in each image, image by image, the best first.
+        iou_type: ``"bbox"`` or ``"segm"``.
+
+    Args:
+        truth: As for :func:`~densekit.evaluation.detection.evaluate`.
+        detections: The same.
+        iou_type: The same.
+        max_dets: The same.
+
+    Raises:
+        DataError, ConfigError: as :func:`~densekit.evaluation.detection.evaluate`.
+    """
+
+    def __init__(
+        self, truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = 100
+    ) -> None:
+        check_options(iou_type, max_dets)
+        masks = iou_type == "segm"
+        self.truth = Truth.read(truth, outlines=masks)
+        self.iou_type = iou_type
+        found = Detections.of(detections, self.truth, masks=masks)
+        if masks:
+            check_mask_sizes(self.truth, found)
+        self.detections = _best(found, max_dets)
+
+    @cached_property
+    def overlaps(self) -> Overlaps:
+        """All overlaps that matter."""
+        parts = list(self._overlaps_by_image())
+        if not parts:
+            return Overlaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return Overlaps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _overlaps_by_image(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        images = np.arange(len(self.truth.image_ids) + 1)
+        found = np.searchsorted(self.detections.image, images)
+        objects = np.searchsorted(self.truth.image, images)
+        for place in np.flatnonzero((np.diff(found) > 0) & (np.diff(objects) > 0)):
+            d = slice(found[place], found[place + 1])
+            g = slice(objects[place], objects[place + 1])
+            crowd = self.truth.crowd[g]
+            if self.iou_type == "bbox":
+                iou = _box_iou(self.detections.box[d], self.truth.box[g], crowd)
+            else:
+                iou = self._mask_iou(place, d, g, crowd)
+            detection, object_ = np.nonzero(iou >= TOUCHING)
+            yield detection + d.start, object_ + g.start, iou[detection, object_]
+
+    def _mask_iou(self, place: int, d: slice, g: slice, crowd: np.ndarray) -> np.ndarray:
+        from hotcoco import mask as library
+
+        width, height = (int(side) for side in self.truth.sizes[place])
+        outlines = [
+            library.merge(library.frPyObjects(o, height, width)) if isinstance(o, list) else o
+            for o in self.truth.outlines[g]
+        ]
+        return np.asarray(library.iou(self.detections.masks[d], outlines, crowd.astype(np.uint8)))
+
+    def same_class(self) -> np.ndarray:
+        """Return which of the overlaps are between a detection and an object of the same class ``(pairs,)``."""
+        return self.detections.label[self.overlaps.detection] == self.truth.label[self.overlaps.object]
+
+    def match(self, threshold: float = MATCHED) -> np.ndarray:
+        """Give each object to the best detection of its class that overlaps with it, as COCO does.
+
+        From the highest score down, a detection takes the object that is still free and overlaps most; of equal ones
+        the last. One that finds only a crowd is left out of the count, and a crowd may be found any number of times.
+
+        Args:
+            threshold: Least IoU.
+
+        Returns:
+            Place of the object for each detection ``(N,)``: -1 for none (a false positive), -2 for a crowd.
+        """
+        chosen = self.overlaps.take(self.same_class() & (self.overlaps.iou >= min(threshold, _HIGHEST)))
+        return assign(chosen, self.truth.crowd, len(self.detections))
+
+
+def assign(overlaps: Overlaps, crowd: np.ndarray, count: int) -> np.ndarray:
+    """Give each detection, in their order, the free object it overlaps with most.
+
+    Args:
+        overlaps: The pairs that may be made.
+        crowd: Whether each object is a crowd ``(objects,)``.
+        count: How many detections there are.
+
+    Returns:
+        Place of the object for each detection ``(count,)``: -1 for none, -2 for a crowd.
+    """
+    found = np.full(count, -1, dtype=np.int64)
+    taken: set[int] = set()
+    best, best_iou = -1, -1.0
+    rows = zip(overlaps.detection.tolist(), overlaps.object.tolist(), overlaps.iou.tolist(), strict=True)
+    current = -1
+    for detection, object_, iou in rows:
+        if detection != current:
+            _settle(found, taken, current, best)
+            current, best, best_iou = detection, -1, -1.0
+        if crowd[object_]:
+            if best == -1:
+                best = -2
+        elif object_ not in taken and iou >= best_iou:
+            best, best_iou = object_, iou
+    _settle(found, taken, current, best)
+    return found
+
+
+def _settle(found: np.ndarray, taken: set[int], detection: int, object_: int) -> None:
+    if detection >= 0:
+        found[detection] = object_
+        if object_ >= 0:
+            taken.add(object_)
+
+
+def average_precision(score: np.ndarray, hit: np.ndarray, objects: float) -> float:
+    """Return COCO's AP of one class at one IoU: mean precision at 101 recalls, each the best from that recall on.
+
+    Args:
+        score: Scores of the detections that count ``(N,)``.
+        hit: Whether each found an object ``(N,)``.
+        objects: How many there are to find.
+
+    Returns:
+        0 to 1; NaN if there is nothing to find.
+    """
+    return float(np.mean(interpolated(*precision_recall(score, hit, objects)))) if objects else float("nan")
+
+
+def precision_recall(score: np.ndarray, hit: np.ndarray, objects: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return recall and precision of the best 1, 2, ... detections of a class, each ``(N,)``."""
+    hits = hit[np.argsort(-score, kind="stable")].cumsum()
+    return hits / max(objects, 1), hits / (np.arange(len(hits)) + 1)
+
+
+def interpolated(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return the best precision from each of 101 recalls (0, 0.01, ... 1) on ``(101,)``, 0 where it is not reached."""
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return envelope[np.searchsorted(recall, RECALLS, side="left")]
+
+
+def _best(found: Detections, max_dets: int) -> Detections:
+    """Return the best detections of each class in each image, image by image, the best first."""
+    order = np.lexsort((-found.score, found.label, found.image))
+    image, label = found.image[order], found.label[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (image[1:] != image[:-1]) | (label[1:] != label[:-1])
+    starts = np.flatnonzero(new)
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    kept = np.sort(order[rank < max_dets])
+    chosen = found.take(kept)
+    return chosen.take(np.lexsort((-chosen.score, chosen.image)))
+
+
+def _box_iou(found: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """Return the overlap of boxes ``x, y, width, height``: ``(N, 4)`` with ``(M, 4)`` -> ``(N, M)``.
+
+    Intersection over union, over the first box alone where ``crowd``. In the order of pycocotools' operations, so that
+    the same pairs reach a threshold.
+    """
+    low = np.maximum(found[:, None, :2], objects[None, :, :2])
+    high = np.minimum(found[:, None, :2] + found[:, None, 2:], objects[None, :, :2] + objects[None, :, 2:])
+    sides = high - low
+    inside = np.where((sides > 0).all(axis=2), sides[..., 0] * sides[..., 1], 0.0)
+    own = (found[:, 2] * found[:, 3])[:, None]
+    union = np.where(crowd[None], own, own + (objects[:, 2] * objects[:, 3])[None] - inside)
+    return np.divide(inside, union, out=np.zeros_like(inside), where=inside > 0)

@@ -1,0 +1,245 @@
+"""Reading one picture to predict: upright, three channels of 8 bit, decoded as it was decoded for training."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from densekit.errors import DataError
+
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_TAIL = 4096
+_KINDS = {
+    "1": "black and white: read as three equal channels of 0 and 255",
+    "L": "grey: read as three equal channels",
+    "P": "colours by palette: read as RGB",
+    "CMYK": "CMYK: converted to RGB",
+}
+_ALPHA = "transparency is ignored: the colours stored beneath it are used"
+_DEEP = "16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as in training"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the network's transforms take it.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` uint8, blue, green, red, as MMDetection's loader gives them.
+        notes: What the file was and how it was brought to this form; empty for an ordinary upright picture.
+        sha256: Of the file; empty for a picture that was given as an array.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def rgb(self) -> Image.Image:
+        """The picture for drawing."""
+        return Image.fromarray(np.ascontiguousarray(self.pixels[..., ::-1]))
+
+
+def as_picture(image: Picture | np.ndarray | Image.Image | str | Path) -> Picture:
+    """Bring whatever is given to the form that is predicted.
+
+    Args:
+        image: A file; an array ``(H, W, 3)`` in RGB or ``(H, W)`` in grey, uint8; or Pillow's image.
+
+    Raises:
+        DataError: if it is no picture, or one that cannot be read.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, Path)):
+        return read_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return _of_pillow(image)
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"image: {type(image).__name__} given, expected a path, an (H, W, 3) uint8 array or a PIL image"
+        )
+    return _of_array(image)
+
+
+def _of_array(image: np.ndarray) -> Picture:
+    grey = image.ndim == 2
+    if not image.size or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
+        raise DataError(f"image: array of shape {image.shape}, expected (H, W, 3) in RGB or (H, W) in grey")
+    if image.dtype != np.uint8:
+        scaled = "; bring its values to 0-255 and give it as uint8"
+        raise DataError(f"image: array of type {image.dtype}, expected uint8{scaled}")
+    bgr = np.repeat(image[..., None], 3, axis=2) if grey else image[..., ::-1]
+    return Picture(np.ascontiguousarray(bgr), (_KINDS["L"],) if grey else ())
+
+
+def _of_pillow(image: Image.Image) -> Picture:
+    notes = _kind_notes(image.mode)
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation != 1:
+        notes.append(_turned(orientation))
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise DataError(f"image: {_no_range(image.mode)}")
+    return Picture(np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1]), tuple(notes))
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture file.
+
+    OpenCV decodes, as it does for training: the same file gives the same pixels. EXIF's orientation is applied for all
+    formats alike.
+
+    Raises:
+        DataError: if the file is missing, empty, cut short, no picture, or one whose values cannot be brought to 8 bit.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if not data:
+        raise DataError(f"{path}: the file is empty (0 bytes); fetch it again")
+    facts = _look(path, data)
+    with quiet_opencv():
+        # Oriented below: whether OpenCV does it itself depends on the format and on its version.
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise DataError(f"{path}: {_why_not(data, facts.mode)}")
+    if _ENDS.get(facts.format, b"") not in data[-_TAIL:]:
+        _check_whole(path, data)
+    pixels = np.ascontiguousarray(_turn(pixels, facts.orientation))
+    return Picture(pixels, facts.notes, hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What Pillow says of a file; nothing if it does not know the format."""
+
+    mode: str = ""
+    format: str = ""
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def _look(path: Path, data: bytes) -> _Facts:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            notes = _kind_notes(image.mode)
+            if not image.mode.startswith("I") and _bits(data, image) == 16:
+                notes.append(_DEEP)
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            if orientation not in range(1, 9):
+                orientation = 1
+            if orientation != 1:
+                notes.append(_turned(orientation))
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1 and image.format != "MPO":  # a camera's JPEG with a preview or a depth map behind it
+                notes.append("several pictures in one file (pages or an animation): only the first is predicted")
+            kind = image.format or ""
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: more than 179 million pixels; cut it into tiles") from error
+    except (OSError, ValueError, SyntaxError, TypeError):
+        return _Facts()  # OpenCV may know it; if not, the reason is looked for then
+    # OpenCV turns TIFF files upright in any case.
+    return _Facts(image.mode, "JPEG" if kind == "MPO" else kind, 1 if kind == "TIFF" else orientation, tuple(notes))
+
+
+def _bits(data: bytes, image: Image.Image) -> int:
+    """Bits per channel; 8 where the format has no others that OpenCV reads."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
+        return max(bits) if isinstance(bits, tuple) else bits
+    return 8
+
+
+def _kind_notes(mode: str) -> list[str]:
+    if mode.startswith("I;16"):
+        return [_DEEP]
+    notes = [_KINDS[base] for base in (mode.rstrip("Aa"),) if base in _KINDS]
+    return [*notes, _ALPHA] if mode in ("RGBA", "LA", "PA", "RGBa", "La") else notes
+
+
+def _turned(orientation: int) -> str:
+    words = "turned" if orientation in (3, 6, 8) else "mirrored" if orientation in (2, 4) else "turned and mirrored"
+    return f"{words} as its EXIF says: boxes are in pixels of the upright picture"
+
+
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply EXIF's orientation: rows and columns swapped from 5 on, then mirrored."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+
+
+def _why_not(data: bytes, mode: str) -> str:
+    """Why OpenCV gave no picture."""
+    if mode in ("I", "F"):
+        return _no_range(mode)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Image.UnidentifiedImageError:
+        return "not a picture that can be read (jpg, png, bmp, tif, webp); check what the file is"
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"cannot be decoded, the file is damaged or cut short ({error}); fetch it again"
+    return f"OpenCV cannot decode this kind of file (mode {mode}); save it as PNG or JPEG"
+
+
+def _no_range(mode: str) -> str:
+    kind = "floating-point" if mode == "F" else "32-bit"
+    return f"{kind} pixels have no fixed range to bring to 8 bit; save it as 8 or 16 bit"
+
+
+def _check_whole(path: Path, data: bytes) -> None:
+    """Check a file without its format's end mark: some versions of OpenCV fill up with grey what is missing."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        reason = f"cannot be decoded, the file is damaged or cut short ({error})"
+        raise DataError(f"{path}: {reason}; fetch it again") from error
+
+
+class _Quiet:
+    """Counts who wants quiet: the level is the process's, and a thread reads ahead."""
+
+    lock = threading.Lock()
+    wanted = 0
+    level = 0
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """OpenCV keeps its own warnings to itself: what they mean is said in our words."""
+    with _Quiet.lock:
+        if not _Quiet.wanted:
+            _Quiet.level = cv2.getLogLevel()
+            cv2.setLogLevel(0)
+        _Quiet.wanted += 1
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.wanted -= 1
+            if not _Quiet.wanted:
+                cv2.setLogLevel(_Quiet.level)

@@ -1,0 +1,302 @@
+"""Finding objects in one picture, with the transforms and the network of a checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names
+from densekit.inference.detection.detections import Detections
+from densekit.inference.detection.pictures import Picture, as_picture
+from densekit.inference.predictor import choose_device
+from densekit.inference.task import check_task
+from densekit.package.checkpoint import Checkpoint, load_checkpoint
+
+DEFAULT_THRESHOLD = 0.3
+
+_SCOPE = "mmdet"
+_NAME = re.compile(r"((densekit|mmdet|mmcv|mmengine)\.)?[A-Za-z_][A-Za-z0-9_]*")
+"""A registered name. MMEngine takes any other dotted name for a path and imports it, whatever it is."""
+
+
+class DetectionPredictor:
+    """Finds objects in pictures.
+
+    Args:
+        model: Detector of MMDetection's form: ``test_step`` takes ``inputs`` and ``data_samples``.
+        labels: Class names by label, without background.
+        pipeline: Configs of the transforms between loading and packing.
+        threshold: Lowest score that counts as found; :meth:`predict` returns the others too.
+        masks: Whether the network predicts masks.
+        device: ``"auto"`` (CUDA if there is any), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises:
+        ConfigError: if a transform is unknown or the device is not there, or for a threshold outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        labels: Sequence[str],
+        pipeline: Sequence[Mapping[str, Any]] = (),
+        *,
+        threshold: float = DEFAULT_THRESHOLD,
+        masks: bool = False,
+        device: str | torch.device = "auto",
+    ):
+        self.labels = tuple(labels)
+        self.threshold = check_threshold(threshold)
+        self.masks = masks
+        self.pipeline = [dict(transform) for transform in pipeline]
+        self._transforms = build_transforms(self.pipeline)
+        self.device = choose_device(device)
+        self.model = model.to(self.device).eval()
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: str | Path | Checkpoint, *, device: str | torch.device = "auto", threshold: float | None = None
+    ) -> DetectionPredictor:
+        """Build the network of a checkpoint and predict with the transforms and the threshold stored in it.
+
+        Args:
+            checkpoint: ``best.pth`` or another checkpoint written by densekit, or one that is read.
+            device: As for the class.
+            threshold: Replaces the checkpoint's score threshold.
+
+        Raises:
+            CheckpointError: if it cannot be read, is no detector, or does not fit the architecture or labels it names.
+            ConfigError: if the threshold cannot be or the device is not there.
+        """
+        device = choose_device(device)
+        if not isinstance(checkpoint, Checkpoint):
+            checkpoint = load_checkpoint(checkpoint)
+        check_task(checkpoint, "detection")
+        if threshold is None:
+            threshold = checkpoint.inference.get("score_threshold", DEFAULT_THRESHOLD)
+        check_threshold(threshold)
+        _check_classes(checkpoint)
+        pipeline = checkpoint.preprocessing.get("pipeline")
+        if not isinstance(pipeline, list):
+            raise CheckpointError(
+                f"{checkpoint.path}: has no preprocessing.pipeline; use a checkpoint written by `densekit train`"
+            )
+        masks = bool(checkpoint.preprocessing.get("masks", False))
+        model = checkpoint.build_model()
+        _check_finite(model, checkpoint.path)
+        try:
+            return cls(model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, device=device)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{checkpoint.path}: {error}; write the checkpoint again with this version"
+            ) from error
+
+    @property
+    def own_threshold(self) -> float | None:
+        """The score below which the network itself gives nothing; None if it does not say."""
+        return next(_score_thresholds(getattr(self.model, "test_cfg", None)), None)
+
+    def predict(self, image: Picture | np.ndarray | Image.Image | str | Path) -> Detections:
+        """Find the objects of one picture, down to the network's own lowest score; see :meth:`Detections.above`.
+
+        Args:
+            image: A file, an array ``(H, W, 3)`` uint8 in RGB (not OpenCV's BGR) or ``(H, W)`` in grey, or Pillow's
+                image. EXIF's orientation is applied.
+
+        Raises:
+            DataError: if it cannot be read, is no 8-bit picture, or the network's results are NaN.
+            CheckpointError: if the network finds classes that have no name.
+        """
+        picture = as_picture(image)
+        return self.detect(self.prepare(picture), picture)
+
+    def prepare(self, picture: Picture) -> dict[str, Any]:
+        """Apply the transforms of the checkpoint.
+
+        Returns:
+            What ``test_step`` takes: a batch of one.
+
+        Raises:
+            DataError: if a transform gives nothing for this picture.
+        """
+        shape = picture.pixels.shape[:2]
+        results: dict[str, Any] | None = {
+            "img": picture.pixels,
+            "img_id": 0,
+            "img_path": "",
+            "img_shape": shape,
+            "ori_shape": shape,
+            "height": shape[0],
+            "width": shape[1],
+            "scale_factor": (1.0, 1.0),  # unless a transform resizes
+            "flip": False,
+        }
+        for transform in self._transforms:
+            results = transform(results)
+            if results is None:
+                raise DataError(
+                    f"image of {picture.size[0]} x {picture.size[1]}: a transform of the checkpoint drops it"
+                )
+        return {"inputs": [results["inputs"]], "data_samples": [results["data_samples"]]}
+
+    def detect(self, data: dict[str, Any], picture: Picture) -> Detections:
+        """Run the network on what :meth:`prepare` returned for the picture."""
+        from mmengine.registry import DefaultScope
+
+        with torch.no_grad(), DefaultScope.overwrite_default_scope(_SCOPE):
+            found = self.model.test_step(data)[0].pred_instances
+        boxes = getattr(found.bboxes, "tensor", found.bboxes)
+        scores = _array(found.scores, np.float32)
+        # Equal scores stay in the network's order.
+        order = np.argsort(-scores, kind="stable")
+        masks = None
+        if self.masks:
+            masks = found.masks if isinstance(found.masks, np.ndarray) else found.masks.cpu().numpy()
+            masks = masks.astype(bool, copy=False)[order]
+        detections = Detections(
+            boxes=_array(boxes, np.float32).reshape(-1, 4)[order],
+            labels=_array(found.labels, np.int64)[order],
+            scores=scores[order],
+            masks=masks,
+            names=self.labels,
+            size=picture.size,
+            notes=picture.notes,
+        )
+        self._check(detections)
+        return detections
+
+    def _check(self, found: Detections) -> None:
+        if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+            raise DataError(
+                "the network's boxes or scores are NaN or infinite for this picture; was its training sound?"
+            )
+        if len(found) and found.labels.max() >= len(self.labels):
+            raise CheckpointError(
+                f"the network finds class number {found.labels.max()}, but the label list has {len(self.labels)} "
+                f"({', '.join(self.labels[:4])} ...): they do not belong together; write the checkpoint again"
+            )
+
+
+def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[dict], dict | None]]:
+    """Build transforms from their configs, and MMDetection's packing after them.
+
+    Only registered names may stand under ``type``: what a checkpoint brings with it is never imported as code.
+
+    Raises:
+        ConfigError: if one is unknown or does not take an argument it is given.
+    """
+    from mmdet.registry import TRANSFORMS
+    from mmengine.registry import DefaultScope
+
+    import densekit.registry as ours
+
+    TRANSFORMS.import_from_location()
+    built = []
+    with DefaultScope.overwrite_default_scope(_SCOPE):
+        for number, given in enumerate([*pipeline, {"type": "PackDetInputs"}]):
+            for kind in _types(given):
+                if not isinstance(kind, str) or not _NAME.fullmatch(kind) or TRANSFORMS.get(kind) is None:
+                    known = [*TRANSFORMS.module_dict, *ours.TRANSFORMS.module_dict]
+                    raise ConfigError(f"pipeline.{number}: unknown transform {kind!r}{close_names(str(kind), known)}")
+            try:
+                built.append(TRANSFORMS.build(_with_tuples(given)))
+            except (TypeError, ValueError, AssertionError, KeyError) as error:
+                reason = " ".join(str(error).split())
+                raise ConfigError(f"pipeline.{number}: {given['type']} cannot be built here: {reason}") from error
+    return built
+
+
+def _with_tuples(config: Any, key: str = "") -> Any:
+    """Sizes as tuples: MMDetection refuses the lists that JSON makes of them."""
+    if isinstance(config, Mapping):
+        return {name: _with_tuples(value, name) for name, value in config.items()}
+    if not isinstance(config, (list, tuple)):
+        return config
+    numbers = ("scale" in key or "size" in key) and all(isinstance(value, Real) for value in config)
+    return tuple(config) if numbers else [_with_tuples(value, key) for value in config]
+
+
+def check_threshold(threshold: Any) -> float:
+    """Return a score threshold as a number.
+
+    Raises:
+        ConfigError: if it is not from 0 to 1.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold={threshold!r}: expected a score from 0 to 1, e.g. {DEFAULT_THRESHOLD}")
+    return float(threshold)
+
+
+def _types(config: Any) -> Iterator[Any]:
+    """Every ``type`` of a transform and of those inside it; None for one that has none."""
+    if isinstance(config, Mapping):
+        if "type" in config or "transforms" not in config:
+            yield config.get("type")
+        for value in config.values():
+            yield from _nested(value)
+
+
+def _nested(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        if "type" in value:
+            yield from _types(value)
+        else:
+            for child in value.values():
+                yield from _nested(child)
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            yield from _nested(child)
+
+
+def _check_classes(checkpoint: Checkpoint) -> None:
+    """Check that the heads have as many classes as there are names."""
+    for place, count in _class_counts(checkpoint.model_config, "model"):
+        if count != len(checkpoint.labels):
+            raise CheckpointError(
+                f"{checkpoint.path}: {place}.num_classes is {count}, but the label list has {len(checkpoint.labels)} "
+                f"({', '.join(checkpoint.labels[:4])}{' ...' * (len(checkpoint.labels) > 4)}): they do not belong "
+                f"together; write the checkpoint again"
+            )
+
+
+def _class_counts(config: Any, place: str) -> Iterator[tuple[str, int]]:
+    """Class counts in a model config. A proposal head tells objects from background, whatever their class."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if key == "num_classes" and isinstance(value, int):
+                yield place, value
+            elif key != "rpn_head":
+                yield from _class_counts(value, f"{place}.{key}")
+    elif isinstance(config, (list, tuple)):
+        for number, child in enumerate(config):
+            yield from _class_counts(child, f"{place}.{number}")
+
+
+def _check_finite(model: nn.Module, path: Path) -> None:
+    """A score that is NaN fails every threshold, so a broken network would find nothing without a word."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{path}: weights are NaN or infinite (first: {name}), the training had diverged; use an earlier "
+                f"checkpoint, or train again with a lower learning rate"
+            )
+
+
+def _score_thresholds(config: Any) -> Iterator[float]:
+    if isinstance(config, Mapping):
+        if isinstance(config.get("score_thr"), Real):
+            yield float(config["score_thr"])
+        for key, value in config.items():
+            if key != "rpn":
+                yield from _score_thresholds(value)
+
+
+def _array(values: Any, dtype: type) -> np.ndarray:
+    return values.detach().cpu().numpy().astype(dtype, copy=False)

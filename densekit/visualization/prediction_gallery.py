@@ -1,0 +1,309 @@
+"""The report of a run over pictures: what was found, how sure, a gallery to look through, and what failed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+import jinja2
+import markupsafe
+from PIL import Image
+
+from densekit import __version__
+from densekit.io.atomic import write_text_atomic
+from densekit.visualization.palette import css_color
+from densekit.visualization.templates import SCRIPT, STYLE, TEMPLATES
+from densekit.visualization.thumbnails import data_uri
+
+TILE = (440, 330)
+"""Width and height of a picture in the gallery, at most."""
+_SHOWN = 120  # pictures in the gallery: the page stays small enough to be sent by mail
+_NAMED = 5  # files named at a note, classes named below a picture
+_ABSENT = 100  # classes named that were not found
+
+_STYLE = """
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; align-items: start; }
+.tiles figure { margin: 0; }
+.tiles img { width: 100%; height: 15.5rem; object-fit: contain; background: var(--soft); }
+.tiles figcaption { overflow-wrap: anywhere; font-size: .85rem; }
+.hist { display: flex; align-items: flex-end; gap: .2rem; height: 11rem; margin: 1rem 0 .4rem; max-width: 60rem;
+  min-width: 36rem; }
+.hist div { flex: 1; display: flex; flex-direction: column; justify-content: flex-end; height: 100%; text-align: center;
+  font-size: .78rem; font-variant-numeric: tabular-nums; }
+.hist i { display: block; background: var(--accent); border-radius: 3px 3px 0 0; }
+.hist .below i { background: var(--bar); }
+.hist .below { color: var(--faint); }
+.hist span { color: var(--faint); border-top: 1px solid var(--line); padding-top: .2rem; min-height: 1.6em; }
+"""
+
+_PAGE = """{% extends "frame" %}
+{% from "parts" import pairs, swatch, failed_section %}
+{% block lead %}<p class="lead">{{ lead }}</p>{% endblock %}
+{% block notice %}{% endblock %}
+{% block content %}
+{% if failed %}{{ failed_section(failed) }}{% endif %}
+{% if notes %}
+<section class="warn">
+<h2>How files were read</h2>
+<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
+</section>
+{% endif %}
+{% if done %}
+<section>
+<h2>Objects by class</h2>
+{% if classes %}
+<div class="scroll"><table class="table">
+<thead><tr><th data-kind="text"><button type="button">Class</button></th><th><button type="button">Objects</button></th>
+<th><button type="button">Found in</button></th><th><button type="button">Most in one</button></th>
+<th class="text">Share of the objects</th></tr></thead>
+<tbody>{% for c in classes %}<tr><td data-value="{{ c.name }}">{{ swatch(c.color) }}{{ c.name }}</td>
+<td data-value="{{ c.objects }}">{{ "{:,}".format(c.objects) }}</td>
+<td data-value="{{ c.found }}">{{ "{:,}".format(c.found) }} of {{ "{:,}".format(done) }}</td>
+<td data-value="{{ c.most }}">{{ "{:,}".format(c.most) }}</td>
+<td class="bar" style="--part:{{ c.part }}">{{ c.share }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% endif %}
+{% if absent %}<p>Not found in any file: {{ absent }}.</p>{% endif %}
+<p class="faint">Counted from a score of {{ threshold }} on.
+{% if videos %}Of a video, the objects in the frame that has most of the class: an object is in many frames.{% endif %}
+Click a heading to sort.</p>
+</section>
+<section>
+<h2>Scores</h2>
+{% if histogram %}
+<div class="scroll"><div class="hist">{% for bar in histogram %}<div{% if bar.below %} class="below"{% endif %}>
+{{ bar.count }}
+<i style="height:{{ bar.height }}"></i><span>{{ bar.name }}</span></div>
+{% endfor %}</div></div>
+<p class="faint">Number of detections by score; the heights are logarithmic. The pale bars lie below the threshold of
+{{ threshold }}: they are in coco_results.json only. If many objects that are there are not drawn, lower the threshold;
+if much is drawn that is not there, raise it (--threshold).</p>
+{% else %}<p>The network gave no detection at all, however unsure.</p>{% endif %}
+</section>
+{% endif %}
+{% if gallery %}
+<section>
+<h2>{{ heading }}</h2>
+<div class="tiles">{% for p in gallery %}
+<figure><a href="{{ p.link }}">
+{% if p.data %}<img src="{{ p.data }}" alt="{{ p.name }} with what was found" loading="lazy">
+{% else %}The picture cannot be read any more.{% endif %}</a>
+<figcaption title="{{ p.name }}">{{ p.short }}: {{ p.words }}</figcaption></figure>
+{% endfor %}</div>
+</section>
+{% endif %}
+<section>
+<h2>Settings</h2>
+{{ pairs(settings) }}
+</section>
+{% endblock %}
+{% block footer %}
+Found by a network: counts are of what it took for an object, not checked by a person.
+{% endblock %}
+"""
+
+
+@dataclass(frozen=True)
+class PictureReport:
+    """What the report says about one picture or video.
+
+    Attributes:
+        name: File name, with as many folders as tell it apart.
+        status: ``"ok"`` or ``"failed"``.
+        reason: Why it failed, in one line; None if it did not.
+        counts: Class name -> objects from the threshold on. Of a video: of the frame with most of the class.
+        scores: Histogram of all scores from 0 to 1, in bars of equal width.
+        frames: Frames of a video, None for a picture.
+        notes: How the file was read, where that is not obvious.
+        seconds: How long it took.
+        link: Path of the drawn picture or video from the report, POSIX.
+        thumbnail: Returns the small drawn picture, None if it cannot be made; called for those that are shown.
+    """
+
+    name: str
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    scores: Sequence[int] = ()
+    frames: int | None = None
+    notes: Sequence[str] = ()
+    seconds: float = 0.0
+    link: str = ""
+    thumbnail: Callable[[], Image.Image | None] = lambda: None
+
+
+def write_prediction_gallery(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    pictures: Sequence[PictureReport],
+    names: Sequence[str],
+    threshold: float,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the report of a run over pictures and videos as one HTML page.
+
+    Failed files come first, in words; then how files were read, objects by class, a histogram of scores, a gallery
+    (evenly chosen if there are many), the settings.
+
+    Args:
+        path: The HTML file to write.
+        title: Heading.
+        pictures: All that were run, in the order to show them.
+        names: Class names by label.
+        threshold: Lowest score that counts as found.
+        settings: What a reader needs to repeat the run.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    done = [picture for picture in pictures if picture.status == "ok"]
+    failed = [picture for picture in pictures if picture.status == "failed"]
+    shown = _evenly(done, _SHOWN)
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({**TEMPLATES, "gallery": _PAGE}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("gallery").render(
+        title=title,
+        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
+        version=__version__,
+        style=markupsafe.Markup(STYLE + _STYLE),
+        script=markupsafe.Markup(SCRIPT),
+        lead=_lead(done, failed, threshold),
+        failed=[{"id": p.name, "reason": p.reason or "no reason was given", "notes": p.notes} for p in failed],
+        notes=_notes(done),
+        classes=_classes(done, names),
+        absent=_listed([name for name in names if not any(p.counts.get(name) for p in done)], _ABSENT),
+        done=len(done),
+        videos=any(p.frames is not None for p in done),
+        threshold=f"{threshold:.2g}",
+        histogram=_bars(done, threshold),
+        heading="What was found" if len(shown) == len(done) else f"{len(shown)} of {len(done):,} files, evenly chosen",
+        gallery=[_tile(picture) for picture in shown],
+        settings=[(name, _words(value)) for name, value in settings.items()],
+    )
+    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be written.
+    write_text_atomic(path, html.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _lead(done: Sequence[PictureReport], failed: Sequence[PictureReport], threshold: float) -> str:
+    files = len(done) + len(failed)
+    videos = sum(p.frames is not None for p in done)
+    objects = sum(sum(p.counts.values()) for p in done)
+    empty = sum(not any(p.counts.values()) for p in done)
+    seconds = sum(p.seconds for p in (*done, *failed))
+    text = f"{files:,} file{'s' * (files != 1)}: {len(done):,} predicted"
+    text += f" ({videos:,} of them video{'s' * (videos != 1)})" * (videos > 0)
+    text += f", {len(failed):,} failed" * bool(failed)
+    text += f", in {_duration(seconds)}. {objects:,} object{'s' * (objects != 1)} with a score from {threshold:.2g} on"
+    return text + (f"; nothing in {empty:,} of the files." if empty else ".")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _notes(done: Sequence[PictureReport]) -> list[str]:
+    """Each note once, with how many files it is about and the first of them."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for picture in done:
+        for note in picture.notes:
+            files[note].append(picture.name)
+    sentences = []
+    for note, names in files.items():
+        counted = f"{len(names):,} files, " if len(names) > 1 else ""
+        sentences.append(f"{note[:1].upper()}{note[1:]} ({counted}{_listed(names, _NAMED)})")
+    return sentences
+
+
+def _listed(names: Sequence[str], limit: int) -> str:
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _classes(done: Sequence[PictureReport], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Classes of which there is one, the most frequent first."""
+    counts = [[picture.counts.get(name, 0) for picture in done] for name in names]
+    totals = [sum(row) for row in counts]
+    everything, largest = max(sum(totals), 1), max([1, *totals])
+    views = [
+        {
+            "name": name,
+            "color": css_color(label + 1),
+            "objects": total,
+            "found": sum(n > 0 for n in row),
+            "most": max(row),
+            "part": f"{100 * total / largest:.1f}%",
+            "share": f"{100 * total / everything:.1f} %",
+        }
+        for label, (name, row, total) in enumerate(zip(names, counts, totals, strict=True))
+        if total
+    ]
+    return sorted(views, key=lambda view: -view["objects"])
+
+
+def _bars(done: Sequence[PictureReport], threshold: float) -> list[dict[str, Any]]:
+    totals = [sum(column) for column in zip(*(p.scores for p in done), strict=True)]
+    if not any(totals):
+        return []
+    highest = math.log1p(max(totals))
+    bars = []
+    for place, count in enumerate(totals):
+        low = place / len(totals)
+        bars.append(
+            {
+                "count": f"{count:,}" if count else "",
+                # Room for the numbers above and below.
+                "height": f"{78 * math.log1p(count) / highest:.1f}%",
+                "name": f"{low:.1f}" if place % 2 == 0 else "",
+                "below": low + 1 / len(totals) <= threshold + 1e-9,
+            }
+        )
+    return bars
+
+
+def _tile(picture: PictureReport) -> dict[str, Any]:
+    image = picture.thumbnail()
+    found = sorted(((n, name) for name, n in picture.counts.items() if n), reverse=True)
+    words = ", ".join(f"{n:,} {name}" for n, name in found[:_NAMED])
+    words += f" and {sum(n for n, _ in found[_NAMED:]):,} others" if len(found) > _NAMED else ""
+    if picture.frames is not None:
+        words = (
+            f"{picture.frames:,} frames, at most {words} at once" if words else f"{picture.frames:,} frames, nothing"
+        )
+    name = picture.name.rpartition("/")[2]
+    return {
+        "data": None if image is None else data_uri(image),
+        "name": picture.name,
+        "short": name if len(name) <= 36 else f"{name[:16]}…{name[-16:]}",
+        "words": words or "nothing",
+        "link": quote(picture.link.encode("utf-8", "surrogateescape")),
+    }
+
+
+def _evenly(items: Sequence[PictureReport], limit: int) -> list[PictureReport]:
+    if len(items) <= limit:
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "; ".join(_words(item) for item in value) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,454 @@
+"""Many pictures: a bad one costs only itself, a stopped run is continued, nothing is half-written or mixed up."""
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import logging
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
+from densekit.inference.detection import batch as batch_module
+from densekit.inference.detection import predict_images, results_for
+from densekit.registry import MODELS
+
+
+@pytest.fixture
+def images(picture, tmp_path):
+    """Three pictures a, b, c in one folder: c has no green rectangle."""
+    for name in "abc":
+        picture(f"images/{name}.png", green=None if name == "c" else (56, 24, 88, 56), blue=(0, 48, 16, 64))
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def network(detector):
+    """Register a detector that does something else first; returns its name."""
+    added = []
+
+    def make(name, action):
+        class Special(detector):
+            def test_step(self, data):
+                action(data)
+                return super().test_step(data)
+
+        MODELS.register_module(name=name, module=Special, force=True)
+        added.append(name)
+        return name
+
+    yield make
+    for name in added:
+        MODELS.module_dict.pop(name)
+
+
+def statuses(result):
+    return {row.case.id: row.status for row in result.rows}
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def ledger(out):
+    return json.loads((out / "predictions.json").read_text())
+
+
+def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, images, tmp_path):
+    out = tmp_path / "out"
+    result = predict_images(checkpoint(), [images], out, device="cpu")
+    assert result.exit_status == 0 and statuses(result) == dict.fromkeys("abc", "ok")
+    assert set(files(out)) == {
+        *(f"pictures/{name}.jpg" for name in "abc"),
+        *(f"detections/{name}.json" for name in "abc"),
+        "predictions.json",
+        "predictions_coco.json",
+        "coco_results.json",
+        "detections.csv",
+        "counts.csv",
+        "report.html",
+    }
+    rows = table(out / "detections.csv")
+    assert [(r["image"], r["class"]) for r in rows] == [
+        ("a.png", "red"),
+        ("a.png", "green"),
+        ("b.png", "red"),
+        ("b.png", "green"),
+        ("c.png", "red"),
+    ]
+    assert rows[0] == {
+        "image": "a.png",
+        "class": "red",
+        "score": "1.0000",
+        **{"x1": "8.00", "y1": "8.00", "x2": "40.00", "y2": "24.00", "width": "32.00", "height": "16.00"},
+    }
+    counts = table(out / "counts.csv")
+    assert [(r["red"], r["green"], r["blue"], r["objects"]) for r in counts] == [("1", "1", "0", "2")] * 2 + [
+        ("1", "0", "0", "1")
+    ]
+    with Image.open(out / "pictures" / "a.jpg") as drawn:
+        assert drawn.size == (96, 64)
+    described = json.loads((out / "detections" / "a.json").read_text())
+    assert [d["class"] for d in described["detections"]] == ["red", "green", "blue"]  # also what is unsure
+    facts = ledger(out)
+    assert facts["status"] == "finished" and facts["inference"] == {"score_threshold": 0.3}
+    case = facts["cases"]["a"]
+    assert case["output_sha256"] == batch_module.sha256(out / "detections" / "a.json")
+    assert case["inputs_sha256"] == [batch_module.sha256(images / "a.png")]
+    assert case["counts"] == {"red": 1, "green": 1, "blue": 0} and sum(case["scores"]) == 3
+    assert {"read", "predict", "draw", "write", "total"} <= set(case["seconds"])
+
+
+def test_pycocotools_reads_the_coco_files(checkpoint, images, tmp_path):
+    from pycocotools.coco import COCO
+
+    out = tmp_path / "out"
+    predict_images(checkpoint(), [images], out, device="cpu")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(out / "predictions_coco.json"))
+        loaded = truth.loadRes(str(out / "coco_results.json"))
+    assert [image["file_name"] for image in truth.dataset["images"]] == ["a.png", "b.png", "c.png"]
+    assert [category["name"] for category in truth.dataset["categories"]] == ["red", "green", "blue"]
+    assert len(truth.anns) == 5 and len(loaded.anns) == 8  # with the three that are unsure
+    first = truth.anns[1]
+    assert (first["image_id"], first["category_id"], first["bbox"], first["area"]) == (1, 1, [8, 8, 32, 16], 512)
+
+
+def test_our_own_check_reads_what_a_labelling_tool_would(checkpoint, images, tmp_path):
+    from densekit.datasets.detection import check_detection
+
+    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    folder = tmp_path / "labelled"
+    folder.mkdir()
+    for path in images.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "predictions_coco.json").write_bytes((tmp_path / "out" / "predictions_coco.json").read_bytes())
+    _, status = check_detection(folder, json_path=str(tmp_path / "found.json"))
+    assert status == 0, (tmp_path / "found.json").read_text()
+
+
+def test_results_get_the_numbers_of_a_truth(checkpoint, images, tmp_path):
+    out = tmp_path / "out"
+    predict_images(checkpoint(), [images], out, device="cpu")
+    truth = {
+        "images": [
+            {"id": 70, "file_name": "images/b.png"},
+            {"id": 5, "file_name": "a.png"},
+            {"id": 1, "file_name": "z"},
+        ],
+        "categories": [{"id": 9, "name": "blue"}, {"id": 4, "name": "red"}, {"id": 6, "name": "green"}],
+    }
+    found = results_for(truth, out)
+    assert [(row["image_id"], row["category_id"]) for row in found] == [
+        (5, 4),
+        (5, 6),
+        (5, 9),
+        (70, 4),
+        (70, 6),
+        (70, 9),
+    ]
+    with pytest.raises(DataError, match=r"no category 'green'.*'greens'"):
+        results_for({**truth, "categories": [{"id": 4, "name": "red"}, {"id": 6, "name": "greens"}]}, out)
+    with pytest.raises(DataError, match="none of its images is in the truth"):
+        results_for({**truth, "images": [{"id": 1, "file_name": "z.png"}]}, out)
+    with pytest.raises(DataError, match=r"a\.png could be any of 2 images"):
+        results_for({**truth, "images": [{"id": i, "file_name": f"{i}/a.png"} for i in (1, 2)]}, out)
+
+
+def test_masks_are_written_drawn_and_measured(checkpoint, images, tmp_path):
+    out = tmp_path / "out"
+    predict_images(checkpoint(masks=True), [images], out, device="cpu")
+    assert [r["mask_area"] for r in table(out / "detections.csv")] == ["512", "1024", "512", "1024", "512"]
+    coco = json.loads((out / "predictions_coco.json").read_text())
+    assert coco["annotations"][0]["segmentation"]["size"] == [64, 96] and coco["annotations"][0]["area"] == 512
+    assert all("segmentation" in row for row in json.loads((out / "coco_results.json").read_text()))
+
+
+def test_one_bad_picture_of_three_costs_that_picture(checkpoint, images, tmp_path, caplog):
+    (images / "b.png").write_bytes((images / "b.png").read_bytes()[:80])
+    with caplog.at_level(logging.INFO, "densekit"):
+        result = predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    assert result.exit_status == 3
+    assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
+    shown = caplog.messages[-1]
+    assert "2 predicted, 1 failed" in shown and "b  " in shown and "fetch it again" in shown
+    assert any(m.startswith("[2/3] b: failed") for m in caplog.messages)
+    assert set(files(tmp_path / "out")) >= {"pictures/a.jpg", "pictures/c.jpg"}
+    assert not (tmp_path / "out" / "pictures" / "b.jpg").exists()
+    assert ledger(tmp_path / "out")["cases"]["b"]["status"] == "failed"
+    row = table(tmp_path / "out" / "counts.csv")[1]
+    assert row["status"] == "failed" and row["objects"] == "" and "fetch it again" in row["reason"]
+    assert "fetch it again" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_all_bad_is_also_status_3(checkpoint, tmp_path):
+    for name in ("a.jpg", "b.gif", "c.mp4"):
+        (tmp_path / name).write_bytes(b"nothing")
+    (tmp_path / "d.webp").write_bytes(b"")
+    inputs = [tmp_path / name for name in ("a.jpg", "b.gif", "c.mp4", "d.webp")]
+    result = predict_images(checkpoint(), inputs, tmp_path / "out", device="cpu")
+    assert result.exit_status == 3 and set(statuses(result).values()) == {"failed"}
+    reasons = {row.case.id: row.reason for row in result.rows}
+    assert "not a picture" in reasons["a"] and "GIF may be an animation" in reasons["b"]
+    assert "cannot be opened as a video" in reasons["c"] and "empty" in reasons["d"]
+    assert len(table(tmp_path / "out" / "counts.csv")) == 4
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("mat1 and mat2 shapes\ncannot be multiplied"), "RuntimeError: mat1 and mat2 shapes cannot"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory does not hold one picture; give --device cpu"),
+        (MemoryError(), "memory does not hold the picture"),
+        (OSError(errno.EIO, "Input/output error"), "OSError"),
+        (ValueError("unforeseen"), "ValueError: unforeseen"),
+    ],
+    ids=["runtime", "device memory", "host memory", "os", "unforeseen"],
+)
+def test_errors_of_the_network_cost_one_picture(checkpoint, network, images, tmp_path, error, reason):
+    calls = []
+
+    def fail_first(data):
+        calls.append(data)
+        if len(calls) == 1:
+            raise error
+
+    path = checkpoint(type=network("FailsOnce", fail_first))
+    result = predict_images(path, [images], tmp_path / "out", device="cpu")
+    assert result.exit_status == 3
+    assert statuses(result) == {"a": "failed", "b": "ok", "c": "ok"}
+    assert reason in result.rows[0].reason and "\n" not in result.rows[0].reason
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint, network, images, tmp_path):
+    calls, at = [], 2
+
+    def interrupt(data):
+        calls.append(data)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    path, out = checkpoint(type=network("Interrupted", interrupt)), tmp_path / "out"
+    result = predict_images(path, [images], out, device="cpu")
+    assert result.exit_status == 130
+    assert statuses(result) == {"a": "ok", "b": "not run", "c": "not run"}
+    assert ledger(out)["status"] == "interrupted" and list(ledger(out)["cases"]) == ["a"]
+    assert {name for name in files(out) if "/" in name} == {"pictures/a.jpg", "detections/a.json"}
+    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+    assert "stopped after 1 of 3" in (out / "report.html").read_text()
+    assert [r["status"] for r in table(out / "counts.csv")] == ["ok", "not run", "not run"]
+
+    at = 10**9
+    calls.clear()
+    result = predict_images(path, [images], out, device="cpu")
+    assert result.exit_status == 0 and statuses(result) == {"a": "kept", "b": "ok", "c": "ok"}
+    assert len(calls) == 2
+    assert {r["image"] for r in table(out / "detections.csv")} == {"a.png", "b.png", "c.png"}
+
+
+def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, images, video, tmp_path):
+    out, inputs = tmp_path / "out", [images, video()]
+    predict_images(checkpoint(), inputs, out, device="cpu")
+    before = {name: data for name, data in files(out).items() if name not in ("predictions.json", "report.html")}
+    result = predict_images(checkpoint(), inputs, out, device="cpu")
+    assert set(statuses(result).values()) == {"kept"}
+    status = {"counts.csv": before.pop("counts.csv").replace(b",ok,", b",kept,"), **before}
+    assert {name: files(out)[name] for name in status} == status
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images, out: (images / "a.png").write_bytes((images / "c.png").read_bytes()), "another file of that"),
+        (lambda images, out: (out / "detections" / "a.json").write_bytes(b"edited by hand"), "changed since"),
+        (lambda images, out: (out / "predictions.json").unlink(), "not made by densekit"),
+    ],
+    ids=["input", "output", "no ledger"],
+)
+def test_results_of_something_else_are_refused_or_overwritten(checkpoint, images, tmp_path, change, message):
+    out, path = tmp_path / "out", checkpoint()
+    predict_images(path, [images], out, device="cpu")
+    change(images, out)
+    before = files(out)
+    with pytest.raises(OutputError, match=message) as error:
+        predict_images(path, [images], out, device="cpu")
+    assert "--overwrite" in str(error.value)
+    assert files(out) == before
+    result = predict_images(path, [images], out, device="cpu", overwrite=True)
+    assert result.exit_status == 0 and statuses(result)["a"] == "ok"
+
+
+def test_another_threshold_is_another_result(checkpoint, images, tmp_path):
+    out, path = tmp_path / "out", checkpoint()
+    predict_images(path, [images], out, device="cpu")
+    with pytest.raises(OutputError, match="other settings"):
+        predict_images(path, [images], out, device="cpu", threshold=0.1)
+    predict_images(path, [images], out, device="cpu", threshold=0.1, overwrite=True)
+    assert "blue" in {r["class"] for r in table(out / "detections.csv")}
+
+
+def test_a_result_of_which_a_file_is_missing_is_made_again(checkpoint, images, tmp_path):
+    out = tmp_path / "out"
+    predict_images(checkpoint(), [images], out, device="cpu")
+    (out / "pictures" / "a.jpg").unlink()
+    (out / "detections" / "b.json").unlink()
+    result = predict_images(checkpoint(), [images], out, device="cpu")
+    assert statuses(result) == {"a": "ok", "b": "ok", "c": "kept"}
+
+
+@pytest.mark.parametrize("folder", ["pictures", "detections", "videos"])
+def test_an_input_is_never_replaced(checkpoint, picture, video, tmp_path, folder):
+    given = video("data/videos/a.mp4") if folder == "videos" else picture(f"data/{folder}/a.jpg")
+    before = given.read_bytes()
+    if folder == "detections":  # nothing of the same name is written there
+        assert predict_images(checkpoint(), [given], tmp_path / "data", device="cpu").exit_status == 0
+    else:
+        with pytest.raises(OutputError, match="would replace this input"):
+            predict_images(checkpoint(), [given], tmp_path / "data", device="cpu", overwrite=True)
+    assert given.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["pictures/a.jpg", "detections/a.json", "report.html", "detections.csv"])
+def test_files_of_others_in_the_folder_are_not_replaced(checkpoint, images, tmp_path, name):
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(OutputError, match=re.escape(name)):
+        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(checkpoint, picture, tmp_path):
+    picture("in/x/1.png", green=None)
+    picture("in/y/1.png", red=None)
+    out = tmp_path / "out"
+    predict_images(checkpoint(), [tmp_path / "in" / "x", tmp_path / "in" / "y"], out, device="cpu")
+    assert {p.name for p in (out / "pictures").iterdir()} == {"x_1.jpg", "y_1.jpg"}
+    assert [(r["image"], r["class"]) for r in table(out / "detections.csv")] == [
+        ("x/1.png", "red"),
+        ("y/1.png", "green"),
+    ]
+
+
+def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, images, tmp_path, monkeypatch):
+    honest, calls = batch_module.write_json_atomic, []
+
+    def full(path, *arguments, **options):
+        calls.append(path)
+        if len(calls) == 2:
+            error = OSError(errno.ENOSPC, "No space left on device")
+            raise OutputError(f"{path}: cannot be written (No space left on device); free some space") from error
+        honest(path, *arguments, **options)
+
+    monkeypatch.setattr(batch_module, "write_json_atomic", full)
+    with pytest.raises(OutputError, match="No space left"):
+        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    assert len(calls) == 2  # the third is not even tried
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
+    assert ledger(tmp_path / "out")["status"].startswith("stopped")
+
+
+def test_results_come_to_the_folder_while_the_run_goes_on(checkpoint, network, images, tmp_path, monkeypatch):
+    """Held back for a while only: a killed run keeps what was brought there."""
+    monkeypatch.setattr(batch_module, "_COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(batch_module, "_COMMIT_SHARE", 1e9)
+    out, there = tmp_path / "out", []
+
+    def look(_):
+        entries = ledger(out)["cases"]
+        there.append((sorted(entries), sorted(p.name for p in out.glob("detections/*"))))
+
+    predict_images(checkpoint(type=network("Looking", look)), [images], out, device="cpu")
+    assert there == [([], []), (["a"], ["a.json"]), (["a", "b"], ["a.json", "b.json"])]
+
+
+def test_what_cannot_be_is_found_before_any_work(checkpoint, network, images, tmp_path, monkeypatch):
+    path = checkpoint(type=network("Untouched", lambda _: pytest.fail("predicted")))
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="no picture"):
+        predict_images(path, [tmp_path / "empty"], out, device="cpu")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        predict_images(tmp_path / "none.pth", [images], out, device="cpu")
+    with pytest.raises(CheckpointError, match="segments volumes"):
+        predict_images(checkpoint("volume.pth", task="volume"), [images], out, device="cpu")
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        predict_images(path, [images], out, device="cpu", threshold=30)
+    (tmp_path / "scan.nii.gz").write_bytes(b"x")
+    with pytest.raises(DataError, match="a volume, but"):
+        predict_images(path, [tmp_path / "scan.nii.gz"], out, device="cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA"):
+        predict_images(path, [images], out, device="cuda")
+    assert not out.exists()
+    out.write_text("a file, not a folder")
+    with pytest.raises(OutputError, match="out"):
+        predict_images(path, [images], out, device="cpu")
+
+
+def test_how_kinds_of_files_were_read_is_said_once(checkpoint, picture, scene, tmp_path, caplog):
+    for name in "abc":
+        picture(f"images/{name}.png", scene().convert("RGBA"))
+    with caplog.at_level(logging.INFO, "densekit"):
+        predict_images(checkpoint(), [tmp_path / "images"], tmp_path / "out", device="cpu")
+    assert sum("transparency is ignored" in message for message in caplog.messages) == 1
+    assert "3 files, a.png, b.png, c.png" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_threshold_below_the_networks_own_is_said(checkpoint, images, tmp_path, caplog):
+    path = checkpoint(test_cfg={"score_thr": 0.25})
+    predict_images(path, [images], tmp_path / "out", device="cpu", threshold=0.1)
+    assert "gives nothing below a score of 0.25" in caplog.text
+
+
+def test_progress_says_how_long_it_will_take(checkpoint, images, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(batch_module, "ManyProgress", partial(batch_module.ManyProgress, seconds=0.0))
+    with caplog.at_level(logging.INFO, "densekit"):
+        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    lines = [m for m in caplog.messages if m.startswith("[")]
+    assert [line.split(":")[0] for line in lines] == ["[1/3] a", "[2/3] b", "[3/3] c"]
+    assert "2 to go, about" in lines[0] and "to go" not in lines[2]
+
+
+def test_names_that_a_page_must_not_believe(checkpoint, picture, tmp_path):
+    picture("images/<img src=x onerror=alert(1)> & co.png")
+    predict_images(
+        checkpoint(labels=["<b>red</b>", "green", "blue"]), [tmp_path / "images"], tmp_path / "out", device="cpu"
+    )
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<img src=x" not in page and "<b>red" not in page
+    assert 'href="pictures/%3Cimg' in page and page.count("data:image") == 1
+
+
+def test_the_gallery_of_many_shows_some(checkpoint, images, tmp_path, monkeypatch):
+    from densekit.visualization import prediction_gallery
+
+    monkeypatch.setattr(prediction_gallery, "_SHOWN", 2)
+    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "2 of 3 files, evenly chosen" in page and page.count("data:image") == 2
+
+
+def test_pictures_of_the_page_show_what_was_found(checkpoint, images, tmp_path):
+    import base64
+
+    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    page = (tmp_path / "out" / "report.html").read_text()
+    embedded = re.findall(r"data:image/\w+;base64,([^\"]+)", page)
+    assert len(embedded) == 3
+    with Image.open(io.BytesIO(base64.b64decode(embedded[0]))) as small:
+        pixels = np.asarray(small.convert("RGB"), int)
+    assert (np.abs(pixels - (255, 0, 0)).sum(axis=2) < 60).sum() > 1000  # the red rectangle
+    assert "1 red" in page or "1 green" in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
