@@ -33,6 +33,7 @@ setup(
         "nibabel>=5.3,<6",
         "SimpleITK>=2.4,<3",
         "albumentations>=1.4.11,<2",
+        "hotcoco>=1.3,<2",
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",
         "scipy>=1.13,<2",

@@ -123,9 +123,10 @@ def _train(a: argparse.Namespace) -> int:
     if a.dry_run:
         from densekit.engine.train import try_out
 
-        report = try_out(a.config, data=a.data, load_from=a.load_from, seed=a.seed, amp=a.amp, options=a.cfg_options)
-        print(report.table())
-        return 0 if report.go else 2
+        report = try_out(a.config, data=a.data, seed=a.seed, amp=a.amp, options=a.cfg_options)
+        width = max(len(name) for name, _ in report.table())
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in report.table()))
+        return 2 if report.problems else 0
     train(
         a.config,
         data=a.data,

@@ -17,6 +17,7 @@ from torch import nn
 from densekit.datasets.detection import PreparedDetection, prepare_detection
 from densekit.engine.plan import Plan, plain, written
 from densekit.engine.values import DETECTION
+from densekit.engine.worst_batch import WorstBatch, worst_batch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
 from densekit.registry import TRANSFORMS
@@ -185,6 +186,9 @@ class DetectionPlan(Plan):
             "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
             "dataset": self.train_dataset(),
         }
+
+    def worst_batch(self, batch_size: int) -> WorstBatch:
+        return worst_batch(self.train_dataset(), batch_size)
 
     def test_loader(self, split: str, transforms: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded.

@@ -20,6 +20,7 @@ from torch import nn
 
 from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.values import Check, check_values
+from densekit.engine.worst_batch import WorstBatch
 from densekit.errors import ConfigError
 from densekit.package import load_weights, plain_config, read_weights
 from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
@@ -77,6 +78,10 @@ class Plan(ABC):
     @abstractmethod
     def train_loader(self) -> dict[str, Any]:
         """Config of the training DataLoader."""
+
+    @abstractmethod
+    def worst_batch(self, batch_size: int) -> WorstBatch:
+        """The largest batch of so many samples that the training can meet."""
 
     @abstractmethod
     def validation(self, work_dir: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Runner(_Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Move the model to its device; with several processes, average gradients over them (GPUs or CPUs alike)."""
-        model = model.to(_device())
+        model = model.to(training_device())
         return MMDistributedDataParallel(module=model, broadcast_buffers=False) if self.distributed else model
 
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
@@ -99,7 +99,7 @@ class Runner(_Runner):
         Raises:
             CheckpointError: if the checkpoint holds no training state, or belongs to another architecture or optimizer.
         """
-        checkpoint = load_checkpoint(filename, map_location=_device())
+        checkpoint = load_checkpoint(filename, map_location=training_device())
         state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
         if "optimizer" not in state:
             raise CheckpointError(
@@ -200,7 +200,7 @@ def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: 
     return runner
 
 
-def _device() -> torch.device:
+def training_device() -> torch.device:
     """The device that is trained on; ``densekit doctor`` says the same."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

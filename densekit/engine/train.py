@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
+from mmengine.optim import build_optim_wrapper
 
 from densekit.engine.config import load_config, make_plan
 from densekit.engine.folder import check_continued, choose_folder
 from densekit.engine.origin import origins, write_resolved
 from densekit.engine.plan import Plan
-from densekit.engine.runner import Runner, build_runner, join_processes
+from densekit.engine.preflight import DryRun, dry_run, fitting_batch
+from densekit.engine.runner import Runner, build_runner, join_processes, training_device
 from densekit.errors import ConfigError
 from densekit.io import output_error, write_json_atomic
+
+logger = logging.getLogger("densekit")
 
 FROM_DATA = "from the data set"
 """Origin of what no file and no option sets."""
@@ -60,23 +66,14 @@ def train(
     """
     if resume and load_from is not None:
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
-    cfg = load_config(config, options)
-    places = origins(Path(config), options)
-    for key, value in (
-        ("load_from", load_from and str(load_from)),
-        ("seed", seed),
-        ("deterministic", deterministic or None),
-        ("amp", amp),
-    ):
-        if value is not None:
-            cfg[key] = value
-            places[key] = f"--{key.replace('_', '-')}"
-    plan = make_plan(cfg, data)
-    if data is not None:
-        places["data_root"] = "--data"
-    plan.check_training()
+    given = {"load_from": load_from, "seed": seed, "deterministic": deterministic or None, "amp": amp}
+    plan, places = _plan(config, data, options, given)
+    cfg = plan.config
     if launcher == "pytorch":
         join_processes()
+    lowered = fit_batch(plan)
+    if lowered is not None:
+        places |= dict.fromkeys(("batch_size", "accumulate"), "lowered to what the GPU's memory takes")
     folder = choose_folder(Path(config).stem, work_dir, resume)
     changes = check_continued(folder, plan.resolved()) if resume else []
     with _one_line_errors(folder, plan):
@@ -89,7 +86,7 @@ def train(
             )
             for line in plan.describe():
                 runner.logger.info(line)
-            for line in plan.cautions() + changes:
+            for line in [*filter(None, [lowered]), *plan.cautions(), *changes]:
                 runner.logger.warning(line)
             for line in plan.before_training(runner):
                 runner.logger.info(line)
@@ -104,6 +101,81 @@ def train(
                 f"curves in {folder / 'curves.png'}"
             )
     return runner
+
+
+def _plan(
+    config: str | Path, data: str | Path | None, options: Sequence[str], given: Mapping[str, Any]
+) -> tuple[Plan, dict[str, str]]:
+    """The checked plan of a run, and where its values come from.
+
+    Args:
+        config: Config file.
+        data: Data set that replaces ``data_root``.
+        options: ``key=value`` overrides.
+        given: Keys that options of the command line of their own replace; None: not given.
+    """
+    cfg = load_config(config, options)
+    places = origins(Path(config), options)
+    for key, value in given.items():
+        if value is not None:
+            cfg[key] = str(value) if isinstance(value, Path) else value
+            places[key] = f"--{key.replace('_', '-')}"
+    plan = make_plan(cfg, data)
+    if data is not None:
+        places["data_root"] = "--data"
+    plan.check_training()
+    return plan, places
+
+
+def try_out(
+    config: str | Path,
+    *,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    amp: str | None = None,
+    options: Sequence[str] = (),
+) -> DryRun:
+    """Two training steps on the largest batch that the training can meet (``--dry-run``); nothing is written.
+
+    Arguments as :func:`train`.
+
+    Raises:
+        ConfigError, DataError: for what the user can put right, a memory too small for one image included.
+    """
+    plan, _ = _plan(config, data, options, {"seed": seed, "amp": amp})
+    line = fit_batch(plan)
+    if line is not None:
+        logger.warning(line)
+    model = plan.network(fresh=False).to(training_device())
+    wrapper = build_optim_wrapper(model, plan.optim_wrapper())
+    return dry_run(model, wrapper, plan.worst_batch(plan.config.batch_size), iterations=plan.iterations_per_epoch)
+
+
+def fit_batch(plan: Plan) -> str | None:
+    """Lower the batch size of a plan to what the GPU's memory takes, and raise ``accumulate`` to make up for it.
+
+    Without a GPU nothing is tried: a CPU's memory gives way by swapping, not by an error.
+
+    Returns:
+        A line that says so, or None if nothing was changed.
+
+    Raises:
+        ConfigError: if not even one sample fits.
+    """
+    if not torch.cuda.is_available():
+        return None
+    model = plan.network(fresh=False).to(training_device())
+    wrapper = build_optim_wrapper(model, plan.optim_wrapper())
+    worst = plan.worst_batch(plan.config.batch_size)
+    chosen = fitting_batch(
+        lambda size: dry_run(model, wrapper, worst.first(size), steps=1),
+        plan.config.batch_size,
+        plan.config.accumulate,
+        worst=worst,
+    )
+    chosen = min(all_gather_object(chosen), key=lambda found: found[0])  # all processes take the same
+    plan.config.batch_size, plan.config.accumulate, line = chosen
+    return line
 
 
 @contextmanager

@@ -66,13 +66,16 @@ def predict_many(
         overwrite: Replace results that are there and are not the same.
 
     Raises:
-        DataError: if the inputs hold no volume.
+        DataError: if the inputs hold no volume, or are pictures.
         CheckpointError: if the checkpoint cannot be used.
         ConfigError: if a setting cannot be or the device is not there.
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
+    from densekit.inference.detection.sources import check_inputs_fit
+
     out = Path(out)
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch)
+    check_inputs_fit("volume", inputs, checkpoint=checkpoint)
     cases = find_cases(inputs, channels=len(predictor.preprocessing.channels), out=out)
     check_writable(out)
     # The number of windows at a time changes the speed, not the result.

@@ -1,4 +1,4 @@
-"""Training curves: loss, learning rate and validation Dice in one figure."""
+"""Training curves in one figure: loss, learning rate, and the validation score: Dice of volumes, AP of a detector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,35 @@ logger = logging.getLogger("densekit")
 COLUMNS = ("step", "epoch", "split", "name", "value")
 _INK, _FAINT, _ACCENT = "#1f2430", "#8b93a3", "#2f6db5"
 _IN_LEGEND = 20  # there is no room for more structures
+_PARTS = 7  # no more parts of the loss are drawn
 
 Series = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class _Score:
+    """What the right half of the figure shows: ``val/<key>`` and, for every structure or class, ``val/<key>/<name>``.
+
+    Attributes:
+        key: The score whose best value is marked.
+        title: Heading of its curve.
+        each: Heading of the curves per structure or class.
+        beside: Other scores drawn in the same axes.
+        background: The first of the names is the background, which has no curve.
+    """
+
+    key: str
+    title: str
+    each: str
+    beside: tuple[str, ...] = ()
+    background: bool = False
+
+
+_DICE = _Score("dice", "Validation Dice, mean", "Validation Dice per structure", background=True)
+_BOXES = _Score("AP", "Validation AP, boxes", "Validation AP per class, boxes", beside=("AP50", "AP75"))
+_MASKS = _Score(
+    "mask_AP", "Validation AP, masks and boxes", "Validation AP per class, masks", beside=("mask_AP50", "AP", "AP50")
+)
 
 
 def read_scalars(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> dict[str, list[tuple[float, float]]]:
@@ -71,16 +99,19 @@ def write_curves(
     names: Sequence[str] = (),
     title: str = "",
 ) -> None:
-    """Draw loss, learning rate, mean validation Dice and Dice per structure over the training steps.
+    """Draw loss, learning rate, the validation score and the score per structure or class over the training steps.
 
-    Drawn are ``train/loss`` (raw and smoothed), ``val/loss``, ``train/lr``, ``val/dice`` and every
-    ``val/dice/<structure>``; of what was not logged the figure says so.
+    Drawn are ``train/loss`` (raw and smoothed) and its parts ``train/loss_...`` (smoothed), ``val/loss`` and
+    ``train/lr``; of volumes ``val/dice`` and every ``val/dice/<structure>``; of a detector ``val/AP``, ``val/AP50``,
+    ``val/AP75`` and every ``val/AP/<class>``, or the same of masks (``val/mask_AP``) with those of boxes beside them.
+    Of what was not logged the figure says so.
 
     Args:
         source: CSV file(s) for :func:`read_scalars`, or series as it returns them.
         out_png: The PNG file to write.
-        names: Structure names by label value, so that each curve has the colour of its structure in the pictures.
-            Without them structures are coloured in the order in which they were logged.
+        names: Structure names by label value, with the background first, or the detector's class names by label, so
+            that each curve has the colour of its structure in the pictures. Without them structures are coloured in the
+            order in which they were logged.
         title: Heading.
 
     Raises:
@@ -94,11 +125,12 @@ def write_curves(
     data = {name: np.array(points, float).reshape(-1, 2) for name, points in series.items()}
     figure = Figure(figsize=(12, 6.8), dpi=120, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
-    grid = figure.subplot_mosaic([["loss", "dice"], ["lr", "structures"]], height_ratios=[1, 1])
+    grid = figure.subplot_mosaic([["loss", "score"], ["lr", "structures"]], height_ratios=[1, 1])
+    score = _score(data)
     _draw_loss(grid["loss"], data)
     _draw_rate(grid["lr"], data)
-    _draw_dice(grid["dice"], data)
-    _draw_structures(grid["structures"], data, names)
+    _draw_score(grid["score"], data, score)
+    _draw_structures(grid["structures"], data, score, names[1:] if score.background else names)
     last = max((points[-1, 0] for points in data.values() if len(points)), default=1)
     for axes in grid.values():
         axes.set_xlim(0, 1.01 * max(last, 1))
@@ -130,11 +162,21 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
     return smoothed
 
 
+def _score(data: Mapping[str, np.ndarray]) -> _Score:
+    """Return what kind of run this is, by what it logged."""
+    for score in (_MASKS, _BOXES):
+        if any(name == f"val/{score.key}" or name.startswith(f"val/{score.key}/") for name in data):
+            return score
+    boxes = any(name.startswith("train/") and "loss_bbox" in name for name in data)  # a detector before its first score
+    return _BOXES if boxes and not any(name.startswith("val/dice") for name in data) else _DICE
+
+
 def _draw_loss(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
     curves = {name: data[f"{name}/loss"] for name in ("train", "val") if f"{name}/loss" in data}
     _style(axes, "Loss", empty=not curves)
     if not curves:
         return
+    parts = _draw_parts(axes, data)
     if "train" in curves:
         steps, values = curves["train"].T
         axes.plot(steps, np.where(np.isfinite(values), values, np.nan), color=_ACCENT, alpha=0.3, linewidth=0.8)
@@ -142,17 +184,40 @@ def _draw_loss(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
         axes.plot(steps, smoothed, color=_ACCENT, linewidth=2, label="training (thin: as logged)")
     if "val" in curves:
         axes.plot(*curves["val"].T, color="#c2571a", linewidth=2, marker="o", markersize=3, label="validation")
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
+    handles = axes.get_lines()
+    handles = [line for line in handles if not line.get_label().startswith("_")]
+    handles = handles[len(parts) :] + handles[: len(parts)]  # the whole before its parts
+    columns = 1 + (len(parts) > 3)
+    axes.legend(handles=handles, frameon=False, fontsize=9 if columns == 1 else 8, labelcolor=_INK, ncols=columns)
     values = np.concatenate([points[:, 1] for points in curves.values()])
     finite = values[np.isfinite(values)]
     if finite.size:
         # The first steps may be far above the rest and would flatten it: let 99 % of the values fill the axes.
         low, high = np.percentile(finite, (0, 99))
+        low = min([low, *(np.nanmin(part) for part in parts)])
         margin = 0.05 * (high - low) or 0.1
         axes.set_ylim(low - margin, high + margin)
     if finite.size < values.size:
         text = f"NaN or infinite: {values.size - finite.size} of {values.size}"
         axes.set_title(text, loc="right", fontsize=10, color="#b3261e")
+
+
+def _draw_parts(axes: Axes, data: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Draw what the loss is the sum of, if it is known; return the values drawn.
+
+    The parts of later decoder layers and stages (``d0.loss_cls``, ``s1.loss_bbox``) are as many as the rest again: they
+    are drawn only where there are no others.
+    """
+    names = [name for name in data if name.startswith("train/") and "loss_" in name and len(data[name])]
+    names = [name for name in names if "." not in name] or names
+    drawn = []
+    for place, name in enumerate(names[:_PARTS] if len(names) > 1 else []):
+        steps, values = data[name].T
+        smoothed = smooth(values, span=max(1.0, len(values) / 25))
+        if np.isfinite(smoothed).any():
+            axes.plot(steps, smoothed, color=css_color(place + 3), linewidth=1.2, label=name.removeprefix("train/"))
+            drawn.append(smoothed)
+    return drawn
 
 
 def _draw_rate(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
@@ -164,35 +229,49 @@ def _draw_rate(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
         axes.ticklabel_format(axis="y", scilimits=(-4, 4), useMathText=True)
 
 
-def _draw_dice(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
-    dice = data.get("val/dice")
-    if dice is not None and np.isfinite(dice[:, 1]).any():
-        best = int(np.nanargmax(dice[:, 1]))
-        _style(axes, "Validation Dice, mean", empty=False)
-        axes.plot(dice[:, 0], dice[:, 1], color=_ACCENT, linewidth=2, marker="o", markersize=3)
-        axes.plot(*dice[best], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=_INK, clip_on=False)
-        axes.set_title(f"best {dice[best, 1]:.3f} at step {dice[best, 0]:g}", loc="right", fontsize=10, color=_INK)
-        _dice_limits(axes, [dice])
-    else:
-        _style(axes, "Validation Dice, mean", empty=True)
+def _draw_score(axes: Axes, data: Mapping[str, np.ndarray], score: _Score) -> None:
+    main = data.get(f"val/{score.key}")
+    found = main is not None and bool(np.isfinite(main[:, 1]).any())
+    _style(axes, score.title, empty=not found)
+    if not found:
+        return
+    best = int(np.nanargmax(main[:, 1]))
+    curves = [main]
+    axes.plot(*main.T, color=_ACCENT, linewidth=2, marker="o", markersize=3, label=_words(score.key))
+    axes.plot(*main[best], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=_INK, clip_on=False)
+    axes.set_title(f"best {main[best, 1]:.3f} at step {main[best, 0]:g}", loc="right", fontsize=10, color=_INK)
+    for color, name in zip(("#7aa8d8", "#c2571a", "#e0a583"), score.beside, strict=False):
+        points = data.get(f"val/{name}")
+        if points is not None and np.isfinite(points[:, 1]).any():
+            axes.plot(*points.T, color=color, linewidth=1.4, marker="o", markersize=2, label=_words(name))
+            curves.append(points)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=_INK, ncols=2)
+    _score_limits(axes, curves, score)
 
 
-def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
-    prefix = "val/dice/"
+def _words(name: str) -> str:
+    kind = "masks" if name.startswith("mask_") else "boxes"
+    return f"{name.removeprefix('mask_')} of {kind}"
+
+
+def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: _Score, names: Sequence[str]) -> None:
+    prefix = f"val/{score.key}/"
     curves = {name[len(prefix) :]: points for name, points in data.items() if name.startswith(prefix) and len(points)}
-    _style(axes, "Validation Dice per structure", empty=not curves)
+    _style(axes, score.each, empty=not curves)
     if not curves:
         return
-    order = [name for name in names[1:] if name in curves] + [name for name in curves if name not in names[1:]]
+    order = [name for name in names if name in curves] + [name for name in curves if name not in names]
     lines = []
+    style = {"linewidth": 1.6, "marker": "."} if len(order) <= _IN_LEGEND else {"linewidth": 0.8, "marker": ".", "markersize": 2}
     for place, name in enumerate(order):
-        index = list(names).index(name) if name in names[1:] else len(names[1:]) + place + 1
+        index = list(names).index(name) + 1 if name in names else len(names) + place + 1
         points = curves[name]
         last = f"{points[-1, 1]:.3f}" if np.isfinite(points[-1, 1]) else "none"
         text = f"{name}  {last}".replace("$", r"\$")
-        lines += axes.plot(points[:, 0], points[:, 1], color=css_color(index), linewidth=1.6, marker=".", label=text)
+        lines += axes.plot(points[:, 0], points[:, 1], color=css_color(index), label=text, **style)
     lines.sort(key=lambda line: -np.nan_to_num(line.get_ydata()[-1], nan=-1))
-    _dice_limits(axes, list(curves.values()))
+    _score_limits(axes, list(curves.values()), score)
     shown = lines[:_IN_LEGEND]
     more = f"\nand {len(lines) - len(shown)} more" if len(lines) > len(shown) else ""
     axes.legend(
@@ -208,12 +287,16 @@ def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], names: Sequence
     )
 
 
-def _dice_limits(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Give Dice the whole range up to 1, but cut off the bottom that no curve has reached."""
+def _score_limits(axes: Axes, curves: Sequence[np.ndarray], score: _Score) -> None:
+    """Give Dice the whole range up to 1, but cut off the bottom that no curve has reached; AP begins at 0."""
     values = np.concatenate([points[:, 1] for points in curves])
     values = values[np.isfinite(values)]
-    low = np.floor(values.min() * 10) / 10 if values.size else 0.0
-    axes.set_ylim(min(max(low, 0.0), 0.9), 1.0)
+    if score is _DICE:
+        low = np.floor(values.min() * 10) / 10 if values.size else 0.0
+        axes.set_ylim(min(max(low, 0.0), 0.9), 1.0)
+    else:  # an AP of 0.3 may be a good one
+        high = np.ceil(values.max() * 10 + 0.5) / 10 if values.size else 1.0
+        axes.set_ylim(0.0, min(max(high, 0.1), 1.0))
 
 
 def _style(axes: Axes, title: str, *, empty: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from densekit.visualization.sheet import (
 
 _CELL = (440, 330)
 
-__all__ = ["box_array", "draw_detections", "mask_list", "mosaic", "side_by_side", "training_mosaic"]
+__all__ = ["box_array", "draw_detections", "legend_entries", "mask_list", "mosaic", "side_by_side", "training_mosaic"]
 
 
 def side_by_side(
@@ -52,7 +52,7 @@ def side_by_side(
     blocks = []
     for picture, title in zip((left, right), titles, strict=True):
         picture = fitting(picture, size) if size else picture
-        blocks.append(below([text_block([(one_line(title), SMALL, FAINT)], picture.width), picture], gap=0))
+        blocks.append(below([text_block([(one_line(title), SMALL - 2, FAINT)], picture.width), picture], gap=0))
     return beside(blocks)
 
 
@@ -101,6 +101,13 @@ def mosaic(
     return below([*heading, *rows, *footer], gap=2 * GAP)
 
 
+def legend_entries(labels: Iterable[int], names: Sequence[str]) -> list[tuple[int, str]]:
+    """Return what :func:`mosaic` writes below pictures with these labels; nothing if there is one class only."""
+    if len(names) < 2:
+        return []
+    return [(label + 1, names[label]) for label in sorted(set(labels)) if label < len(names)]
+
+
 def training_mosaic(dataset: Any, path: str | os.PathLike, *, names: Sequence[str], images: int = 16) -> None:
     """Write a picture of what the network is given: images after all transforms, with the objects asked for.
 
@@ -131,8 +138,7 @@ def training_mosaic(dataset: Any, path: str | os.PathLike, *, names: Sequence[st
             captions.append(caption)
             labels |= shown
     title = f"What the network is given: {len(tiles)} of {count} training images, after augmentation"
-    entries = [(label + 1, names[label]) for label in sorted(labels) if label < len(names)]
-    save_sheet(path, mosaic(tiles, captions, title=title, entries=entries))
+    save_sheet(path, mosaic(tiles, captions, title=title, entries=legend_entries(labels, names)))
 
 
 def _training_tile(item: dict[str, Any], names: Sequence[str]) -> tuple[Image.Image, list[str], set[int]]:

@@ -296,6 +296,9 @@ def test_nothing_to_predict_wrong_checkpoint_and_wrong_device(checkpoint, scans,
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no volume"):
         predict_many(checkpoint(), [tmp_path / "empty"], tmp_path / "out", device="cpu")
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"photo\.jpg: a picture, but .* segments volumes"):
+        predict_many(checkpoint(), [tmp_path / "photo.jpg"], tmp_path / "out", device="cpu")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         predict_many(tmp_path / "none.pth", [scans], tmp_path / "out", device="cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

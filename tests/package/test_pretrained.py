@@ -170,21 +170,24 @@ def test_a_timm_file_goes_into_timms_network(tmp_path):
     assert model.backbone.pretrained is False  # nothing will be loaded again
 
 
-def test_weights_in_the_cache_of_the_hugging_face_hub_need_no_network(tmp_path, monkeypatch, offline):
+@pytest.mark.parametrize(("backbone", "name"), [(TINY, TINY), ("resnet18", "resnet18.a1_in1k")])
+def test_weights_in_the_cache_of_the_hugging_face_hub_need_no_network(tmp_path, monkeypatch, offline, backbone, name):
     import timm
     from huggingface_hub import constants
     from safetensors.torch import save_file
 
-    weights = timm.create_model(TINY).state_dict()
-    folder = tmp_path / f"models--timm--{TINY}"
+    weights = timm.create_model(name).state_dict()
+    folder = tmp_path / f"models--timm--{name}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("0" * 40)
     (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
     save_file(weights, folder / "snapshots" / ("0" * 40) / "model.safetensors")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    model, source = detector(TINY)
-    assert load_backbone(model, True, source) == [f"backbone: weights of timm/{TINY}"]
-    assert torch.equal(model.backbone.network.conv1.weight, weights["conv1.weight"])
+    model, _ = detector(backbone)
+    (line,) = load_backbone(model, f"timm/{name}")
+    assert f"timm/{name}" in line
+    own = getattr(model.backbone, "network", model.backbone).state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in own.items())
     assert not offline and constants.HF_HUB_OFFLINE is False
 
 

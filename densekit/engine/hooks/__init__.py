@@ -1,8 +1,16 @@
 """Hooks of densekit's training runs."""
 
 from densekit.engine.hooks.checkpoint import BestAndLastHook
+from densekit.engine.hooks.detection_pictures import DetectionPictureHook
 from densekit.engine.hooks.finite import FiniteLossHook
 from densekit.engine.hooks.records import CsvLogHook, ValidationPictureHook
 from densekit.engine.hooks.seed import StatelessSeedHook
 
-__all__ = ["BestAndLastHook", "CsvLogHook", "FiniteLossHook", "StatelessSeedHook", "ValidationPictureHook"]
+__all__ = [
+    "BestAndLastHook",
+    "CsvLogHook",
+    "DetectionPictureHook",
+    "FiniteLossHook",
+    "StatelessSeedHook",
+    "ValidationPictureHook",
+]

@@ -73,6 +73,7 @@ class Comparison:
         if masks:
             check_mask_sizes(self.truth, found)
         self.detections = _best(found, max_dets)
+        self._matches: dict[float, np.ndarray] = {}
 
     @cached_property
     def overlaps(self) -> Overlaps:
@@ -123,8 +124,10 @@ class Comparison:
         Returns:
             Place of the object for each detection ``(N,)``: -1 for none (a false positive), -2 for a crowd.
         """
-        chosen = self.overlaps.take(self.same_class() & (self.overlaps.iou >= min(threshold, _HIGHEST)))
-        return assign(chosen, self.truth.crowd, len(self.detections))
+        if threshold not in self._matches:
+            chosen = self.overlaps.take(self.same_class() & (self.overlaps.iou >= min(threshold, _HIGHEST)))
+            self._matches[threshold] = assign(chosen, self.truth.crowd, len(self.detections))
+        return self._matches[threshold].copy()
 
 
 def assign(overlaps: Overlaps, crowd: np.ndarray, count: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class Detections:
 
     @classmethod
     def of(
-        cls, source: Detections | Sequence[Mapping] | str | os.PathLike, truth: Truth, *, masks: bool = False
+        cls, source: Detections | Sequence[Mapping] | str | os.PathLike, truth: Truth, *, masks: bool | None = False
     ) -> Detections:
         """Read detections in COCO's result format.
 
@@ -47,7 +47,7 @@ class Detections:
             source: Result JSON, its rows (``image_id, category_id, bbox, score`` and for masks ``segmentation``), or
                 what was read before.
             truth: What they will be compared with.
-            masks: Whether the masks are needed.
+            masks: Whether the masks are needed; None: kept if every detection has one.
 
         Raises:
             DataError: if a row is for an image or class that the truth does not have, or lacks something.
@@ -61,6 +61,8 @@ class Detections:
             where, source = str(source), load_json(Path(source))
         if not isinstance(source, (list, tuple)) or not all(isinstance(row, Mapping) for row in source):
             raise DataError(f"{where}: expected a list of detections in COCO's result format")
+        if masks is None:
+            masks = bool(source) and all(row.get("segmentation") for row in source)
         return cls._of_rows(source, truth, masks, where)
 
     @classmethod

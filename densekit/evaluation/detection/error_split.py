@@ -34,6 +34,15 @@ from densekit.evaluation.detection.comparison import (
 )
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
+TITLES = {
+    "classification": "wrong class",
+    "localisation": "badly placed",
+    "both": "wrong class and badly placed",
+    "duplicate": "found twice",
+    "background": "nothing there",
+    "missed": "missed",
+}
+"""The kinds in words, as pictures and reports name them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,22 @@ class Errors:
     about: np.ndarray
     unfound: np.ndarray
     missed: np.ndarray
+
+    def above(self, counted: np.ndarray, crowd: np.ndarray) -> Errors:
+        """Return what is left if only the best detections count: what the others found is not found then.
+
+        Args:
+            counted: Whether each detection counts ``(N,)``; the others must have lower scores.
+            crowd: Whether each object is a crowd ``(objects,)``.
+        """
+        hit = np.where(counted, self.hit, -2)
+        kind, about = np.where(counted, self.kind, -1), np.where(counted, self.about, -1)
+        return Errors(hit, kind, about, *_not_found(hit, about, crowd))
+
+    def counts(self) -> dict[str, int]:
+        """Return kind -> number of errors."""
+        found = {kind: int((self.kind == number).sum()) for number, kind in enumerate(KINDS)}
+        return {**found, "missed": int(self.missed.sum())}
 
 
 def error_split(
@@ -116,8 +141,7 @@ def split(comparison: Comparison) -> ErrorSplit:
         else:
             value = ap(counting & ~wrong, hit, found.label, objects)
         gains[kind] = value - AP50
-    counts = {kind: int((errors.kind == number).sum()) for number, kind in enumerate(KINDS)}
-    return ErrorSplit(AP50, {**counts, "missed": int(errors.missed.sum())}, gains)
+    return ErrorSplit(AP50, errors.counts(), gains)
 
 
 def classify(comparison: Comparison) -> Errors:
@@ -139,11 +163,16 @@ def classify(comparison: Comparison) -> Errors:
     ):
         kind[true], about[true] = KINDS.index(name), object_[true]
     kind[hit != -1], about[hit != -1] = -1, -1
-    unfound = ~truth.crowd
+    return Errors(hit, kind, about, *_not_found(hit, about, truth.crowd))
+
+
+def _not_found(hit: np.ndarray, about: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which objects nobody found, and which of these no error is about, each ``(objects,)``."""
+    unfound = ~crowd
     unfound[hit[hit >= 0]] = False
     missed = unfound.copy()
     missed[about[about >= 0]] = False
-    return Errors(hit, kind, about, unfound, missed)
+    return unfound, missed
 
 
 def _most(overlaps: Overlaps, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -57,14 +57,14 @@ class Truth:
         return len(self.image)
 
     @classmethod
-    def read(cls, source: Truth | Mapping | str | os.PathLike, *, outlines: bool = False) -> Truth:
+    def read(cls, source: Truth | Mapping | str | os.PathLike, *, outlines: bool | None = False) -> Truth:
         """Read COCO annotations.
 
         ``iscrowd`` may be missing (0), and so may ``area`` (that of the outline, or of the box).
 
         Args:
             source: JSON file, its content, or what was read before.
-            outlines: Whether the outlines are needed, for the scores of masks.
+            outlines: Whether the outlines are needed, for the scores of masks; None: kept if every object has one.
 
         Raises:
             DataError: if the file cannot be read or is not sound, or if an object has no outline and they are needed.
@@ -78,7 +78,7 @@ class Truth:
         return cls._of(load_json(Path(source)), str(source), outlines)
 
     @classmethod
-    def _of(cls, data: Any, where: str, outlines: bool) -> Truth:
+    def _of(cls, data: Any, where: str, outlines: bool | None) -> Truth:
         for key in ("images", "annotations", "categories"):
             if not isinstance(data, Mapping) or not isinstance(data.get(key), (list, tuple)):
                 raise DataError(f"{where}: has no list {key!r}; expected COCO's images, annotations and categories")
@@ -92,6 +92,8 @@ class Truth:
                 raise DataError(f"{where}: {count} categories are called {name!r}; merge them or rename one")
         rows = data["annotations"]
         columns = _columns(rows, images, categories, where)
+        if outlines is None:
+            outlines = bool(rows) and all(row.get("segmentation") for row in rows)
         wanted = _outlines(rows, where) if outlines else None
         area = _areas(rows, columns["box"], where)
         # Stable: within an image the order of the file decides between equal overlaps, as in pycocotools.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from densekit.errors import ConfigError
 from densekit.evaluation.detection.comparison import Comparison, DetectionSource, TruthSource
 from densekit.evaluation.detection.confusion import chosen_threshold
-from densekit.evaluation.detection.error_split import KINDS, Errors, classify
+from densekit.evaluation.detection.error_split import KINDS, TITLES, Errors, classify
 
 _NAMED = 3  # errors of one kind that are named one by one
 
@@ -23,21 +24,21 @@ class WorstImage:
         image_id: Its id in the annotation file.
         file: Its ``file_name`` there.
         cost: Objects not found, plus the scores of the false detections.
-        unfound: How many objects have no detection that found them.
-        false: How many detections are wrong.
         wrong: What is wrong in words, a line per kind of error.
         objects: Places of the image's objects in the comparison's truth ``(M,)``.
+        unfound: Whether nothing found them; never so for crowds ``(M,)``.
         detections: Places of its detections that count, in the comparison's detections ``(N,)``.
+        false: Whether they are wrong ``(N,)``.
     """
 
     image_id: object
     file: str
     cost: float
-    unfound: int
-    false: int
     wrong: tuple[str, ...]
     objects: np.ndarray
+    unfound: np.ndarray
     detections: np.ndarray
+    false: np.ndarray
 
 
 def worst_images(
@@ -69,7 +70,7 @@ def rank(comparison: Comparison, number: int = 24, threshold: float | None = Non
     threshold = chosen_threshold(comparison, threshold)
     truth, found = comparison.truth, comparison.detections
     counted = found.score >= threshold
-    errors = _above(classify(comparison), counted, truth.crowd)
+    errors = classify(comparison).above(counted, truth.crowd)
     false = errors.kind >= 0
     cost = np.bincount(truth.image[errors.unfound], minlength=len(truth.image_ids)).astype(np.float64)
     cost += np.bincount(found.image[false], weights=found.score[false], minlength=len(cost))
@@ -83,25 +84,14 @@ def rank(comparison: Comparison, number: int = 24, threshold: float | None = Non
                 image_id=truth.image_ids[place],
                 file=truth.files[place],
                 cost=float(cost[place]),
-                unfound=int(errors.unfound[objects].sum()),
-                false=int(false[shown].sum()),
                 wrong=tuple(_words(comparison, errors, objects, shown)),
                 objects=objects,
+                unfound=errors.unfound[objects],
                 detections=shown,
+                false=false[shown],
             )
         )
     return images
-
-
-def _above(errors: Errors, counted: np.ndarray, crowd: np.ndarray) -> Errors:
-    """Leave out detections below the threshold: what they found is not found then."""
-    hit = np.where(counted, errors.hit, -2)
-    kind, about = np.where(counted, errors.kind, -1), np.where(counted, errors.about, -1)
-    unfound = ~crowd
-    unfound[hit[hit >= 0]] = False
-    missed = unfound.copy()
-    missed[about[about >= 0]] = False
-    return Errors(hit, kind, about, unfound, missed)
 
 
 def _words(comparison: Comparison, errors: Errors, objects: np.ndarray, shown: np.ndarray) -> list[str]:
@@ -110,7 +100,7 @@ def _words(comparison: Comparison, errors: Errors, objects: np.ndarray, shown: n
     lines: list[tuple[int, str]] = []
     missed = Counter(truth.names[truth.label[place]] for place in objects[errors.missed[objects]])
     if missed:
-        lines.append((missed.total(), f"missed: {_counted(missed)}"))
+        lines.append((missed.total(), f"{TITLES['missed']}: {_counted(missed)}"))
     for number, kind in enumerate(KINDS):
         rows = shown[errors.kind[shown] == number]
         if not len(rows):
@@ -120,17 +110,8 @@ def _words(comparison: Comparison, errors: Errors, objects: np.ndarray, shown: n
             text = ", ".join(_one(comparison, kind, row, int(errors.about[row])) for row in rows)
         else:
             text = _counted(Counter(_plain(comparison, kind, row, int(errors.about[row])) for row in rows))
-        lines.append((len(rows), f"{_TITLES[kind]}: {text}"))
+        lines.append((len(rows), f"{TITLES[kind]}: {text}"))
     return [text for _, text in sorted(lines, key=lambda line: -line[0])]
-
-
-_TITLES = {
-    "classification": "wrong class",
-    "localisation": "badly placed",
-    "both": "wrong class and badly placed",
-    "duplicate": "found twice",
-    "background": "nothing there",
-}
 
 
 def _plain(comparison: Comparison, kind: str, row: int, about: int) -> str:
@@ -145,7 +126,7 @@ def _one(comparison: Comparison, kind: str, row: int, about: int) -> str:
     if kind == "localisation":
         overlaps = comparison.overlaps
         pair = (overlaps.detection == row) & (overlaps.object == about)
-        text += f" (IoU {overlaps.iou[pair][0]:.2f})"
+        text += f" (IoU {math.floor(100 * overlaps.iou[pair][0]) / 100:.2f})"  # never 0.50: that would be right
     return text
 
 

@@ -86,7 +86,7 @@ def predict_images(
     out = Path(out)
     loaded = load_checkpoint(checkpoint)
     check_task(loaded, "detection")
-    check_inputs_fit(loaded, inputs)
+    check_inputs_fit(loaded.task, inputs, checkpoint=checkpoint)
     cases = find_pictures(inputs, out=out)
     predictor = DetectionPredictor.from_checkpoint(loaded, device=device, threshold=threshold)
     check_writable(out)

@@ -12,7 +12,6 @@ from densekit.datasets.detection.files import IMAGE_SUFFIXES
 from densekit.errors import DataError
 from densekit.inference.cases import VOLUMES, Case, Wanted, expand, unique_names
 from densekit.inference.task import DOES
-from densekit.package.checkpoint import Checkpoint
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})
 
@@ -105,15 +104,20 @@ def find_pictures(inputs: Sequence[str | Path], *, out: Path) -> list[PictureCas
     return [PictureCase(name, (path,)) for name, path in zip(names, files.values(), strict=True)]
 
 
-def check_inputs_fit(checkpoint: Checkpoint, inputs: Sequence[str | Path]) -> None:
+def check_inputs_fit(task: str, inputs: Sequence[str | Path], *, checkpoint: str | Path) -> None:
     """Check, before any work, that no volume is given to a detector and no picture to a network for volumes.
 
     An input is taken by its suffix; a folder by what lies directly in it, and only if nothing of the right kind does.
 
+    Args:
+        task: The checkpoint's, ``"volume"`` or ``"detection"``.
+        inputs: Files, folders, globs; what does not exist is not looked at.
+        checkpoint: Its path, for the message.
+
     Raises:
         DataError: naming the first input of the other kind.
     """
-    detects = checkpoint.task == "detection"
+    detects = task == "detection"
     wanted, other = (PICTURES, VOLUMES) if detects else (VOLUMES, PICTURES)
     for item in inputs:
         path = Path(item).expanduser()
@@ -122,5 +126,6 @@ def check_inputs_fit(checkpoint: Checkpoint, inputs: Sequence[str | Path]) -> No
         if wrong is None or any(wanted.is_one(file) for file in files):
             continue
         is_now = "a volume" if detects else "a video" if _is_video(wrong) else "a picture"
-        does = "finds objects in pictures" if detects else "segments volumes"
-        raise DataError(f"{wrong}: {is_now}, but {checkpoint.path} {does}; give a {wanted.name}, or another checkpoint")
+        raise DataError(
+            f"{wrong}: {is_now}, but {checkpoint} {DOES[task]}; give a {wanted.name}, or another checkpoint"
+        )

@@ -16,12 +16,12 @@ with read_base():
     from {base} import *
 
 from mmdet.datasets.transforms import RandomFlip, Resize
-from mmdet.models import FPN, RetinaHead
+from mmdet.models import FPN, ResNet, RetinaHead
 
 train_pipeline = [dict(type=Resize, scale=(96, 64), keep_ratio=True), dict(type=RandomFlip, prob=0.5)]
 test_pipeline = [dict(type=Resize, scale=(96, 64), keep_ratio=True)]
 model = dict(
-    backbone="resnet18",
+    backbone=dict(type=ResNet, depth=18, base_channels=8),
     neck=dict(type=FPN, out_channels=16),
     head=dict(type=RetinaHead, stacked_convs=1, feat_channels=16),
 )

@@ -188,7 +188,7 @@ def test_masks_that_cannot_be_scored_are_refused(random_set, rle):
 
 
 def test_unknown_options_are_refused(coco):
-    with pytest.raises(ConfigError, match="iou_type='seg' is not known.*did you mean 'segm'"):
+    with pytest.raises(ConfigError, match=r"iou_type='seg' is not known.*did you mean 'segm'"):
         evaluate(coco([1], []), [], iou_type="seg")
     with pytest.raises(ConfigError, match="max_dets=0: expected a whole number from 1"):
         evaluate(coco([1], []), [], max_dets=0)

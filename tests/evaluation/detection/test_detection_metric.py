@@ -87,7 +87,7 @@ def test_masks_have_a_prefix(annotations):
 
 
 def test_masks_are_kept_as_run_lengths(annotations):
-    path, truth, _, samples = annotations(masks=True)
+    path, _, _, samples = annotations(masks=True)
     metric = DetectionMetric(path, iou_types=("segm",))
     full = next(s for s in samples if len(s["pred_instances"]["labels"]))
     metric.process(None, [full])

@@ -122,6 +122,14 @@ def picture(tmp_path):
 
 
 @pytest.fixture
+def images(picture, tmp_path):
+    """Three pictures a, b, c in one folder: c has no green rectangle."""
+    for name in "abc":
+        picture(f"images/{name}.png", green=None if name == "c" else (56, 24, 88, 56), blue=(0, 48, 16, 64))
+    return tmp_path / "images"
+
+
+@pytest.fixture
 def video(tmp_path):
     """Write a video of a red rectangle that moves 4 pixels a frame, and return its path."""
 

@@ -10,6 +10,7 @@ from PIL import Image
 from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
+from densekit.inference.detection.pictures import as_picture
 from densekit.models.assemble import model_config
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS
@@ -197,3 +198,32 @@ def test_real_detectors_from_a_checkpoint(tmp_path, kind):
         assert found.masks.shape == (len(found), 90, 150)
     again = predictor.predict(image)
     assert np.array_equal(again.boxes, found.boxes) and np.array_equal(again.scores, found.scores)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "grey.png", "deep.png", "turned.jpg"])
+def test_the_network_gets_what_it_was_validated_on(checkpoint, picture, scene, name):
+    """The tensor and its description are bit for bit those of MMDetection's own loading."""
+    from mmdet.registry import TRANSFORMS
+
+    image, exif = scene((90, 70)), Image.Exif()
+    if name == "grey.png":
+        image = image.convert("L")
+    if name == "deep.png":
+        image = Image.fromarray(np.arange(90 * 70, dtype=np.uint16).reshape(70, 90) * 9)
+    path = picture(name, image)
+    if name == "turned.jpg":
+        exif[0x0112] = 8
+        image.save(path, exif=exif)
+    resize = {"type": "Resize", "scale": (160, 120), "keep_ratio": True}
+    predictor = DetectionPredictor.from_checkpoint(checkpoint(pipeline=[resize]), device="cpu")
+    given = predictor.prepare(as_picture(path))
+    results = {"img_path": str(path), "img_id": 0}
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for transform in ({"type": "LoadImageFromFile"}, resize, {"type": "PackDetInputs"}):
+            results = TRANSFORMS.build(transform)(results)
+    assert torch.equal(given["inputs"][0], results["inputs"])
+    expected = results["data_samples"].metainfo
+    sample = given["data_samples"][0].metainfo
+    assert {key: sample[key] for key in ("ori_shape", "img_shape", "scale_factor")} == {
+        key: expected[key] for key in ("ori_shape", "img_shape", "scale_factor")
+    }

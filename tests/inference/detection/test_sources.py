@@ -90,19 +90,19 @@ def test_files_of_other_kinds_are_refused_one_by_one(tmp_path, name, words):
         ("volume", ["images/a.png"], "images", r"a\.png: a picture, but"),
     ],
 )
-def test_inputs_of_the_other_kind_are_refused(checkpoint, tmp_path, task, files, given, words):
+def test_inputs_of_the_other_kind_are_refused(tmp_path, task, files, given, words):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=words):
-        check_inputs_fit(load_checkpoint(checkpoint(task=task)), [tmp_path / given])
+        check_inputs_fit(task, [tmp_path / given], checkpoint=tmp_path / "best.pth")
 
 
 @pytest.mark.parametrize("task", ["detection", "volume"])
-def test_folders_that_hold_both_kinds_fit_both_tasks(checkpoint, tmp_path, task):
+def test_folders_that_hold_both_kinds_fit_both_tasks(tmp_path, task):
     for name in ("a.nii.gz", "a.jpg"):
         (tmp_path / name).write_bytes(b"x")
-    check_inputs_fit(load_checkpoint(checkpoint(task=task)), [tmp_path, tmp_path / "not there", f"{tmp_path}/*"])
+    check_inputs_fit(task, [tmp_path, tmp_path / "not there", f"{tmp_path}/*"], checkpoint="best.pth")
 
 
 def test_a_checkpoint_of_the_other_task_is_refused(checkpoint):
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_the_other_task_is_refused(checkpoint):
 
 
 def test_a_detector_does_not_segment_volumes(checkpoint):
-    with pytest.raises(CheckpointError, match="finds objects in pictures, but .* segments volumes is needed"):
+    with pytest.raises(CheckpointError, match=r"finds objects in pictures, but .* segments volumes is needed"):
         VolumePredictor.from_checkpoint(checkpoint(), device="cpu")
 
 

@@ -1,0 +1,390 @@
+"""Before a training of hours: two steps on the worst batch it can meet, and a batch size that its memory takes.
+
+Two steps are trained on the batch with the largest picture and the most objects (:func:`worst_batch`), which is where a
+detector's training fails late; afterwards weights, optimizer and random numbers are what they were.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from densekit.engine.worst_batch import WorstBatch, as_batch, random_state_kept, worst_batch
+from densekit.errors import ConfigError
+
+__all__ = ["DryRun", "WorstBatch", "dry_run", "fitting_batch", "worst_batch"]
+
+ANCHORS_PER_PIXEL = 9 / 64 * 4 / 3
+"""Of RetinaNet: nine at each place of levels with strides 8, 16, ..."""
+MANY_BYTES = 256 * 1024**2
+"""Size of the comparison of all objects with all anchors from which it is named as the cause."""
+_AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_TOLD = ("step", "memory", "epoch")
+_SHOWN = 4
+
+
+# --- dry run ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class DryRun:
+    """What came of a few training steps.
+
+    Attributes:
+        batch: What they were done on, in words.
+        losses: Of each step the parts of the loss, ``"loss"`` their sum.
+        seconds: Of each step, loading not counted; the first may warm up.
+        memory: Bytes: on a GPU the most that was allocated, model included; on the CPU the most by which the process
+            grew, which leaves out memory it had free inside. None: cannot be measured here.
+        gpu: Whether ``memory`` is a GPU's.
+        gpu_memory: Bytes of that GPU, else 0.
+        without_gradient: Parameters that are to be trained, but got no gradient in any step.
+        frozen: Parameters that are not to be trained.
+        finite_gradients: Whether all gradients were numbers (not looked at with fp16, which expects some that are not).
+        iterations: Of an epoch, if given.
+    """
+
+    batch: str
+    losses: tuple[dict[str, float], ...]
+    seconds: tuple[float, ...]
+    memory: int | None
+    gpu: bool
+    gpu_memory: int
+    without_gradient: tuple[str, ...]
+    frozen: tuple[str, ...]
+    finite_gradients: bool
+    iterations: int | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What speaks against training like this; empty: go."""
+        for number, losses in enumerate(self.losses, start=1):
+            bad = [name for name, value in losses.items() if not math.isfinite(value) and name != "loss"]
+            if bad or not math.isfinite(losses["loss"]):
+                shown = ", ".join(f"{name}={losses[name]}" for name in bad or ["loss"])
+                return [
+                    f"step {number}: {shown}; lower optimizer.lr or set clip_grad, and look for senseless boxes with "
+                    f"`densekit check`"
+                ]
+        if not self.finite_gradients:
+            return ["gradients are no numbers although the loss is one; lower optimizer.lr or set amp=None"]
+        return []
+
+    @property
+    def cautions(self) -> list[str]:
+        """What is allowed and yet may not be meant."""
+        if not self.without_gradient:
+            return []
+        names = _few(self.without_gradient)
+        return [
+            f"{len(self.without_gradient)} parameters are to be trained but get no gradient ({names}): they learn "
+            f"nothing, and a training on several GPUs stops at them; leave them out, or freeze them"
+        ]
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """An upper bound without loading: no batch takes longer than this one."""
+        return None if self.iterations is None else self.iterations * min(self.seconds[1:] or self.seconds)
+
+    def lines(self) -> list[str]:
+        """For the log: one line of facts, and one for each caution or problem."""
+        totals = ", then ".join(f"{losses['loss']:.4g}" for losses in self.losses)
+        facts = [f"loss {totals}", *(value for name, value in self.table() if name in _TOLD)]
+        verdict = "no-go" if self.problems else "go"
+        return [
+            f"dry run on the worst batch ({self.batch}): {'; '.join(facts)}: {verdict}",
+            *self.cautions,
+            *(f"no-go: {problem}" for problem in self.problems),
+        ]
+
+    def table(self) -> list[tuple[str, str]]:
+        """Rows ``(name, value)`` of a card."""
+        rows = [("verdict", "no-go" if self.problems else "go"), ("worst batch", self.batch)]
+        names = list(self.losses[0])
+        rows += [(name, " -> ".join(f"{losses.get(name, math.nan):.4g}" for losses in self.losses)) for name in names]
+        rows.append(("step", f"{min(self.seconds[1:] or self.seconds):.2f} s a step"))
+        rows.append(("memory", self._memory()))
+        if self.seconds_per_epoch is not None:
+            rows.append(("epoch", f"at most {_duration(self.seconds_per_epoch)} an epoch, loading not counted"))
+        rows.append(("frozen parameters", str(len(self.frozen))))
+        rows.append(("parameters without gradient", _few(self.without_gradient) or "none"))
+        return rows + [("no-go", problem) for problem in self.problems]
+
+    def _memory(self) -> str:
+        if self.memory is None:
+            return "memory not measurable here"
+        if self.gpu:
+            return f"{_size(self.memory)} of the GPU's {_size(self.gpu_memory)}"
+        return f"memory grew by {_size(self.memory)}"
+
+
+def dry_run(
+    model: nn.Module,
+    optimizer: OptimWrapper | torch.optim.Optimizer,
+    batch: Batch,
+    *,
+    steps: int = 2,
+    amp: str | None = None,
+    iterations: int | None = None,
+) -> DryRun:
+    """Do whole training steps on a batch, and put everything back: afterwards nothing has happened.
+
+    Weights, buffers, gradients, optimizer, loss scale, modes and random numbers are bit for bit what they were.
+
+    Args:
+        model: Detector or volume segmentor on its device, not wrapped for several processes.
+        optimizer: As in training. A wrapper's accumulation is left out: each step steps.
+        batch: What :meth:`densekit.engine.plan.Plan.worst_batch` returned.
+        steps: Number of steps.
+        amp: ``"bf16"`` or ``"fp16"`` with a bare optimizer; a wrapper has its own precision.
+        iterations: Of an epoch, for the estimate of its time.
+
+    Raises:
+        torch.OutOfMemoryError: if the batch does not fit (:func:`fitting_batch` takes it up).
+    """
+    device = next(model.parameters()).device
+    losses, seconds = [], []
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    idle, finite = set(trained), True
+    scaled = amp == "fp16" or hasattr(optimizer, "loss_scaler")
+    with _unchanged(model, optimizer):
+        model.train()
+        with _peak_memory(device) as memory:
+            for _ in range(steps):
+                inputs = copy.deepcopy(batch.data)  # MMDetection writes into its samples
+                started = _now(device)
+                losses.append(_backward(model, optimizer, inputs, amp))
+                given = {name: p.grad for name, p in trained.items() if p.grad is not None}
+                idle -= given.keys()
+                finite &= scaled or bool(torch.nn.utils.get_total_norm(list(given.values())).isfinite())
+                optimizer.step()
+                optimizer.zero_grad()
+                seconds.append(_now(device) - started)
+    return DryRun(
+        batch=batch.described(),
+        losses=tuple(losses),
+        seconds=tuple(seconds),
+        memory=memory.bytes,
+        gpu=device.type == "cuda",
+        gpu_memory=torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0,
+        without_gradient=tuple(name for name in trained if name in idle),
+        frozen=tuple(name for name, p in model.named_parameters() if not p.requires_grad),
+        finite_gradients=finite,
+        iterations=iterations,
+    )
+
+
+def _backward(
+    model: nn.Module, optimizer: OptimWrapper | torch.optim.Optimizer, inputs: dict[str, Any], amp: str | None
+) -> dict[str, float]:
+    """Forward and backward pass; the losses."""
+    wrapped = isinstance(optimizer, OptimWrapper)
+    if wrapped:
+        context = optimizer.optim_context(model)
+    else:
+        context = torch.autocast(next(model.parameters()).device.type, _AMP[amp]) if amp else nullcontext()
+    with context:
+        data = model.data_preprocessor(inputs, True)
+        total, parts = model.parse_losses(model(**data, mode="loss"))
+    optimizer.backward(total) if wrapped else total.backward()
+    found = {name: float(value.detach()) for name, value in parts.items() if name != "loss"}
+    return {**found, "loss": float(total.detach())}
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+# --- what is put back -------------------------------------------------------------------------------------------------
+@contextmanager
+def _unchanged(model: nn.Module, optimizer: OptimWrapper | torch.optim.Optimizer) -> Iterator[None]:
+    """Put back what training steps change in a model and an optimizer; copies lie in the memory of the CPU."""
+    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    tensors = [t for m in model.modules() for t in _tensors(m)]
+    contents = [t.detach().to("cpu", copy=True) for t in tensors]
+    gradients = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    # Modes, counters and buffers by the name they have in their module, in case another takes the place.
+    places = [(m, dict(m._buffers), _plain(m)) for m in model.modules()]
+    state = {p: {k: _kept(v) for k, v in values.items()} for p, values in bare.state.items()}
+    groups = [{k: copy.deepcopy(v) for k, v in group.items() if k != "params"} for group in bare.param_groups]
+    wrapper = {}
+    if isinstance(optimizer, OptimWrapper):
+        wrapper = {key: vars(optimizer)[key] for key in ("_inner_count", "message_hub") if key in vars(optimizer)}
+        optimizer.message_hub = MessageHub("dry run")  # not the run's, whose log would average over these steps
+    counters = {key: value for key, value in vars(bare).items() if isinstance(value, (bool, int))}
+    scaler = copy.deepcopy(optimizer.loss_scaler.state_dict()) if hasattr(optimizer, "loss_scaler") else None
+    try:
+        with random_state_kept():
+            yield
+    finally:
+        for module, buffers, attributes in places:
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            vars(module).update(attributes)
+        with torch.no_grad():
+            for tensor, content in zip(tensors, contents, strict=True):
+                tensor.copy_(content)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        bare.state.clear()
+        bare.state.update({p: {k: _given_back(v) for k, v in values.items()} for p, values in state.items()})
+        for group, values in zip(bare.param_groups, groups, strict=True):
+            for key in set(group) - set(values) - {"params"}:
+                del group[key]
+            group.update(values)
+        vars(bare).update(counters)
+        vars(optimizer).update(wrapper)
+        if scaler is not None:
+            optimizer.loss_scaler.load_state_dict(scaler)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    held = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
+    return [value for value in held if isinstance(value, Tensor)]
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    return {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, Tensor))}
+
+
+def _kept(value: Any) -> Any:
+    return (value.device, value.detach().to("cpu", copy=True)) if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _given_back(value: Any) -> Any:
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], torch.device):
+        return value[1].to(value[0])
+    return value
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+class _Memory:
+    bytes: int | None = None
+
+
+@contextmanager
+def _peak_memory(device: torch.device) -> Iterator[_Memory]:
+    """Measure the most memory that a block takes, see :class:`DryRun`."""
+    memory = _Memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield memory
+        memory.bytes = torch.cuda.max_memory_allocated(device)
+        return
+    gc.collect()
+    before = _reset_peak()
+    yield memory
+    if before is not None:
+        memory.bytes = max(0, _status("VmHWM") - before)
+        return
+
+
+def _reset_peak() -> int | None:
+    """Set Linux' record of this process's most memory back to what it has now, and return that in bytes."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def _status(name: str) -> int:
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(text.partition(f"{name}:")[2].split()[0])
+
+
+# --- a batch that fits ------------------------------------------------------------------------------------------------
+def fitting_batch(
+    try_batch: Callable[[int], Any], batch_size: int, accumulate: int, *, worst: Batch, smaller: str
+) -> tuple[int, int, str | None]:
+    """Find the largest batch that the memory takes, with as many images between two steps of the optimizer as before.
+
+    Args:
+        try_batch: Trains on the worst batch of so many images; raises ``torch.OutOfMemoryError`` if it does not fit.
+        batch_size: The first that is tried; then half of it, and so on.
+        accumulate: Batches between two steps of the optimizer.
+        worst: The batch that is tried, to name the cause if not even one sample fits.
+        smaller: What to make smaller then.
+
+    Returns:
+        Batch size, batches between two steps, and a line for the log if they are others than before.
+
+    Raises:
+        ConfigError: if one image does not fit.
+    """
+    images, size = batch_size * accumulate, batch_size
+    while (reason := _too_much(try_batch, size)) is not None:
+        if size == 1:
+            raise ConfigError(_hopeless(reason, worst.first(1), smaller))
+        size = max(n for n in range(1, size // 2 + 1) if images % n == 0)
+    if size == batch_size:
+        return batch_size, accumulate, None
+    return (
+        size,
+        images // size,
+        f"batch_size={batch_size} does not fit the memory: batch_size={size} and accumulate={images // size} take its "
+        f"place, {images} images a step as before",
+    )
+
+
+def _too_much(try_batch: Callable[[int], Any], size: int) -> str | None:
+    """The message of the memory being too small, or None."""
+    try:
+        try_batch(size)
+        return None
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        # memory of the CPU, and of the libraries that allocate beside torch, has no error of its own
+        words = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
+            raise
+        reason = " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
+    # The error, gone now, held everything that was allocated.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return reason
+
+
+def _hopeless(reason: str, worst: WorstBatch | None) -> str:
+    remedies = ["lower the scale of the Resize transforms", "set amp='bf16'", "take a smaller backbone"]
+    cause = ""
+    if worst is not None:
+        height, width = worst.size
+        objects, anchors = max(worst.objects), int(ANCHORS_PER_PIXEL * height * width)
+        cause = f", with {worst.first(1).described()}"
+        if 4 * objects * anchors > MANY_BYTES:
+            cause += (
+                f": comparing {objects} objects with some {anchors:,} anchors takes {_size(4 * objects * anchors)} at "
+                f"a time"
+            )
+            remedies.insert(0, "compare on the CPU (gpu_assign_thr=100 in a MaxIoUAssigner), or cut images into tiles")
+        else:
+            cause += ": the picture is too large"
+    return f"not even batch_size=1 fits the memory ({reason}){cause}; {', '.join(remedies)}"
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

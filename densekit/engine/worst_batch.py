@@ -1,0 +1,128 @@
+"""The batch of a detector's training that needs the most memory: looked for in the annotations and the pipeline."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+CANDIDATES = 8
+"""Images with the most objects that are tried, besides the tallest, the widest and the largest."""
+DRAWS = 4
+"""Times each of them passes the pipeline, which may draw another scale each time."""
+
+
+@dataclass(frozen=True)
+class WorstBatch:
+    """The most demanding images of a training, as the pipeline gives them.
+
+    Attributes:
+        data: ``{"inputs": [uint8 (3, H, W), ...], "data_samples": [DetDataSample, ...]}``, as MMDetection collates.
+        objects: Objects of each image after the pipeline, crowds left out.
+        size: Height and width in pixels that the images are padded to (before the network's own divisor).
+        images: Their files.
+    """
+
+    data: dict[str, list[Any]]
+    objects: tuple[int, ...]
+    size: tuple[int, int]
+    images: tuple[str, ...]
+
+    def first(self, number: int) -> WorstBatch:
+        """The same of fewer images."""
+        pairs = zip(self.data["inputs"], self.data["data_samples"], strict=True)
+        return as_batch([{"inputs": image, "data_samples": sample} for image, sample in pairs][:number])
+
+    def described(self) -> str:
+        """In words: ``2 images padded to 1333x800, at most 37 objects`` (width, height)."""
+        (height, width), number = self.size, len(self.objects)
+        if number == 1:
+            return f"1 image of {width}x{height} with {self.objects[0]} objects"
+        return f"{number} images padded to {width}x{height}, at most {max(self.objects)} objects"
+
+
+def worst_batch(dataset: Any, batch_size: int, *, draws: int = DRAWS) -> WorstBatch:
+    """Find the batch of a training that needs the most memory.
+
+    The images with the most annotated objects go through the pipeline several times, each is taken at its largest. If
+    another image (the tallest, the widest, the largest) would make the batch be padded to a larger size, it takes the
+    place of the one with the fewest objects: at the end of an epoch MMDetection's AspectRatioBatchSampler puts tall and
+    wide images into one batch, too.
+
+    Args:
+        dataset: MMDetection dataset, or :class:`~densekit.datasets.detection.training.SeededDataset`, whose epochs are
+            the draws.
+        batch_size: Images in the batch; a smaller data set gives some twice.
+        draws: Times each candidate passes the pipeline.
+    """
+    base = getattr(dataset, "dataset", dataset)
+    seeded = base is not dataset and hasattr(dataset, "seed")
+    counts, shapes = _annotated(base)
+    tried = sorted(range(len(counts)), key=lambda i: -counts[i])[: max(batch_size, CANDIDATES)]
+    for extreme in (lambda h, w: h / w, lambda h, w: w / h, lambda h, w: h * w):
+        known = [i for i, shape in enumerate(shapes) if min(shape) > 0]
+        tried += [max(known, key=lambda i: extreme(*shapes[i]))] if known else []
+    with random_state_kept():
+        drawn = [
+            [dataset[i + len(dataset) * draw if seeded else i] for draw in range(draws)] for i in dict.fromkeys(tried)
+        ]
+    largest = [max(items, key=lambda item: (_area([item]), _objects(item))) for items in drawn]
+    largest.sort(key=lambda item: (-_objects(item), -_area([item])))
+    chosen = [largest[i % len(largest)] for i in range(batch_size)]
+    if batch_size > 1:
+        others = [item for items in drawn for item in items]
+        last = max(others, key=lambda item: _area([*chosen[:-1], item]))
+        if _area([*chosen[:-1], last]) > _area(chosen):
+            chosen[-1] = last
+    return as_batch(chosen)
+
+
+def _annotated(dataset: Any) -> tuple[list[int], list[tuple[int, int]]]:
+    """Objects and (height, width) of each image by its annotation; (0, 0) if that does not say."""
+    counts, shapes = [], []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        counts.append(sum(not one.get("ignore_flag") for one in info["instances"]))
+        shapes.append((info.get("height") or 0, info.get("width") or 0))
+    return counts, shapes
+
+
+def as_batch(items: list[dict[str, Any]]) -> WorstBatch:
+    """Collate items of a dataset, ``{"inputs": ..., "data_samples": ...}``."""
+    return WorstBatch(
+        data={key: [item[key] for item in items] for key in ("inputs", "data_samples")},
+        objects=tuple(_objects(item) for item in items),
+        size=_padded(items),
+        images=tuple(str(item["data_samples"].metainfo.get("img_path", "")) for item in items),
+    )
+
+
+def _objects(item: Mapping[str, Any]) -> int:
+    return len(item["data_samples"].gt_instances)
+
+
+def _padded(items: list[dict[str, Any]]) -> tuple[int, int]:
+    return tuple(max(item["inputs"].shape[axis] for item in items) for axis in (-2, -1))
+
+
+def _area(items: list[dict[str, Any]]) -> int:
+    return math.prod(_padded(items))
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Put back the generators of Python, numpy and torch afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=gpus):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

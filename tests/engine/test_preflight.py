@@ -1,0 +1,363 @@
+"""Two steps on the worst batch, after which nothing has happened; and a batch size that the memory takes."""
+
+import copy
+import json
+import random
+import types
+
+import numpy as np
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from PIL import Image
+from torch import nn
+
+import densekit  # noqa: F401  before mmdet
+from densekit.engine.precision import Bf16OptimWrapper
+from densekit.engine.preflight import DryRun, dry_run, fitting_batch, worst_batch
+from densekit.engine.worst_batch import as_batch
+from densekit.errors import ConfigError
+
+torch.set_num_threads(1)
+
+
+def item(height, width, objects, path=""):
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape"), (height, width))
+    sample = DetDataSample(metainfo={**sizes, "scale_factor": (1.0, 1.0), "img_id": 0, "img_path": path})
+    corners = torch.rand(objects, 2) * torch.tensor([width / 2, height / 2])
+    boxes = torch.cat([corners, corners + torch.tensor([width / 2, height / 2]) - 1], dim=1)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(objects, dtype=torch.long))
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
+    generator = torch.Generator().manual_seed(height * width)
+    return {
+        "inputs": torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8),
+        "data_samples": sample,
+    }
+
+
+@pytest.fixture(scope="module")
+def config():
+    from densekit.models.assemble import model_config
+
+    backbone = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8, "init_cfg": None}
+    head = {"type": "RetinaHead", "feat_channels": 16, "stacked_convs": 1}
+    return model_config({"backbone": backbone, "neck": {"type": "FPN", "out_channels": 16}, "head": head}, 2)
+
+
+@pytest.fixture
+def model(config):
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        detector = MODELS.build(config)
+    nn.init.normal_(detector.bbox_head.retina_cls.weight, std=0.01)
+    return detector
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(1)
+    return as_batch([item(64, 96, 3), item(64, 64, 2)])
+
+
+# --- worst batch ------------------------------------------------------------------------------------------------------
+class Images:
+    """A dataset of (height, width, objects); ``scales`` are drawn from."""
+
+    def __init__(self, *images, scales=(1.0,)):
+        self.images, self.scales = images, scales
+        self.draws = 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def get_data_info(self, index):
+        height, width, objects = self.images[index]
+        return {"height": height, "width": width, "instances": [{"ignore_flag": 0}] * objects + [{"ignore_flag": 1}]}
+
+    def __getitem__(self, index):
+        height, width, objects = self.images[index]
+        scale = self.scales[self.draws % len(self.scales)]
+        self.draws += 1
+        return item(int(scale * height), int(scale * width), objects, f"{index}.png")
+
+
+def test_the_images_with_the_most_objects_at_their_largest():
+    images = Images(*[(10, 10, n) for n in (1, 9, 3, 7)], scales=(1.0, 3.0, 2.0))
+    worst = worst_batch(images, 2, draws=3)
+    assert worst.objects == (9, 7) and worst.images == ("1.png", "3.png")
+    assert worst.size == (30, 30) == tuple(worst.data["inputs"][0].shape[1:])
+    assert worst.described() == "2 images padded to 30x30, at most 9 objects"
+    assert worst.first(1).described() == "1 image of 30x30 with 9 objects"
+
+
+def test_a_tall_image_beside_a_wide_one_pads_both():
+    images = Images((20, 40, 9), (20, 40, 8), *[(20, 30, 5)] * 9, (50, 20, 1))
+    assert worst_batch(images, 2).size == (50, 40)
+    assert worst_batch(images, 2).objects == (9, 1)
+    assert worst_batch(images, 1).objects == (9,)
+
+
+def test_a_small_data_set_gives_images_twice():
+    assert worst_batch(Images((10, 10, 2)), 3).objects == (2, 2, 2)
+
+
+def test_finding_it_draws_no_random_numbers_of_the_training(tmp_path):
+    from densekit.datasets.detection.training import SeededDataset, coco_dataset
+
+    images = [{"id": i, "file_name": f"{i}.png", "height": 32, "width": 48} for i in range(3)]
+    for image in images:
+        Image.fromarray(np.full((32, 48, 3), 99, np.uint8)).save(tmp_path / image["file_name"])
+    box = {"category_id": 1, "bbox": [2, 2, 20, 20], "area": 400, "iscrowd": 0}
+    annotations = [{"id": i + 1, "image_id": n, **box} for i, n in enumerate((0, 1, 1, 1, 2))]
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "train.json").write_text(json.dumps(coco))
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "RandomChoiceResize", "scales": [(48, 32), (96, 64)], "keep_ratio": True},
+        {"type": "PackDetInputs"},
+    ]
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        dataset = SeededDataset(coco_dataset(tmp_path / "train.json", tmp_path, ["cat"], pipeline), seed=1)
+        before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+        worst = worst_batch(dataset, 1, draws=8)
+    assert worst.objects == (3,) and worst.size == (64, 96) and worst.images[0].endswith("1.png")
+    assert random.getstate() == before[0] and np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+# --- dry run ----------------------------------------------------------------------------------------------------------
+def make(kind, model):
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=1e-3)
+    sgd = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+    if kind == "sgd":
+        return sgd
+    wrapper = Bf16OptimWrapper if kind == "bf16 wrapper" else OptimWrapper
+    return wrapper(sgd, accumulative_counts=2, clip_grad={"max_norm": 1.0})
+
+
+def step(model, optimizer, batch):
+    """One ordinary step of a training; the loss."""
+    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    data = model.data_preprocessor(copy.deepcopy(batch.data), True)
+    loss, _ = model.parse_losses(model(**data, mode="loss"))
+    loss.backward()
+    bare.step()
+    bare.zero_grad()
+    return loss.item()
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained_before"), [("sgd", False), ("adamw", True), ("wrapper", True), ("bf16 wrapper", False)]
+)
+def test_afterwards_everything_is_bit_for_bit_what_it_was(model, batch, kind, trained_before):
+    from mmengine.logging import MessageHub
+
+    optimizer = make(kind, model)
+    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    if trained_before:
+        step(model, optimizer, batch)
+    model.backbone.bn1.eval()
+    model.bbox_head.counter = 3
+    model.neck.fpn_convs[0].conv.weight.grad = torch.ones_like(model.neck.fpn_convs[0].conv.weight)
+    pixels = batch.data["inputs"][0].clone()
+    meta = dict(batch.data["data_samples"][0].metainfo)
+    hub = dict(MessageHub.get_current_instance().log_scalars)
+
+    def everything():
+        tensors = [*model.parameters(), *model.buffers()]
+        states = [value for p in model.parameters() for value in bare.state.get(p, {}).values()]
+        states = [s for s in states if isinstance(s, torch.Tensor)]
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        modes = [m.training for m in model.modules()]
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in bare.param_groups]
+        counts = getattr(optimizer, "_inner_count", 0), len(bare.state), model.bbox_head.counter
+        rng = torch.get_rng_state(), torch.from_numpy(np.random.get_state()[1].astype(np.int64))
+        values = [t.detach().clone() for t in [*tensors, *states, *grads, *rng]]
+        return values, (modes, groups, counts, random.getstate())
+
+    values, rest = everything()
+    run = dry_run(model, optimizer, batch)
+    after, rest_after = everything()
+    assert len(values) == len(after) and all(map(torch.equal, values, after)) and rest == rest_after
+    assert torch.equal(batch.data["inputs"][0], pixels) and batch.data["data_samples"][0].metainfo == meta
+    assert MessageHub.get_current_instance().log_scalars == hub
+    assert run.losses[1]["loss"] != run.losses[0]["loss"]  # it did train
+
+
+def test_a_training_goes_on_as_if_there_had_been_none(model, batch, config):
+    other = copy.deepcopy(model)
+    first, second = make("adamw", model), make("adamw", other)
+    dry_run(model, first, batch)
+    assert [step(model, first, batch) for _ in range(2)] == [step(other, second, batch) for _ in range(2)]
+
+
+def test_its_steps_are_those_of_a_training(model, batch):
+    other = copy.deepcopy(model)
+    run = dry_run(model, make("sgd", model), batch, steps=3)
+    optimizer = make("sgd", other.train())
+    assert [losses["loss"] for losses in run.losses] == [step(other, optimizer, batch) for _ in range(3)]
+    assert set(run.losses[0]) == {"loss_cls", "loss_bbox", "loss"} and len(run.seconds) == 3
+
+
+def test_an_error_leaves_everything_as_it_was(model, batch, monkeypatch):
+    before = [value.clone() for value in model.state_dict().values()]
+    calls = []
+
+    def fail(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried")
+        return type(model).parse_losses(model, *args, **kwargs)
+
+    monkeypatch.setattr(model, "parse_losses", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        dry_run(model, make("sgd", model), batch)
+    assert all(map(torch.equal, before, model.state_dict().values()))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_parameters_without_gradient_are_named_and_frozen_ones_are_fine(model, batch):
+    model.backbone.conv1.weight.requires_grad_(False)
+    model.neck.idle = nn.Linear(2, 2)
+    run = dry_run(model, make("sgd", model), batch)
+    assert run.without_gradient == ("neck.idle.weight", "neck.idle.bias")
+    assert run.frozen == ("backbone.conv1.weight",)
+    assert "2 parameters are to be trained but get no gradient (neck.idle.weight, neck.idle.bias)" in run.lines()[1]
+    assert run.lines()[0].endswith(": go")
+
+
+def test_a_loss_that_is_no_number_is_a_no_go(model, batch):
+    with torch.no_grad():
+        model.bbox_head.retina_cls.bias[0] = float("nan")
+    run = dry_run(model, make("sgd", model), batch)
+    assert run.lines()[0].endswith(": no-go")
+    assert run.lines()[-1].startswith("no-go: step 1: loss_cls=nan; lower optimizer.lr")
+    assert dict(run.table())["verdict"] == "no-go"
+
+
+def test_a_loss_that_explodes_is_a_no_go_in_the_second_step(model, batch):
+    run = dry_run(model, torch.optim.SGD(model.parameters(), lr=1e30), batch)
+    assert run.problems[0].startswith("step 2: loss_")
+
+
+def test_precision_of_a_bare_optimizer(model, batch):
+    full, half = (dry_run(model, make("sgd", model), batch, amp=amp).losses[0]["loss"] for amp in (None, "bf16"))
+    assert full != half and half == pytest.approx(full, rel=0.05)
+
+
+def test_the_memory_is_what_the_steps_take_besides_what_was_there(model, batch):
+    standing = torch.ones(30_000_000)  # 120 MB
+
+    def greedy(losses):
+        torch.ones(60_000_000)  # 240 MB, gone at once
+        return type(model).parse_losses(model, losses)
+
+    small = dry_run(model, make("sgd", model), batch).memory
+    model.parse_losses = greedy
+    large = dry_run(model, make("sgd", model), batch).memory
+    assert standing[0] == 1 and small < 120e6
+    assert 200e6 < large < 240e6 + 120e6
+
+
+def test_lines_and_table():
+    run = DryRun(
+        batch="2 images padded to 1333x800, at most 37 objects",
+        losses=({"loss_cls": 1.0, "loss": 1.5}, {"loss_cls": 0.9, "loss": 1.25}),
+        seconds=(2.0, 0.5),
+        memory=5_100_000_000,
+        gpu=True,
+        gpu_memory=24_000_000_000,
+        without_gradient=(),
+        frozen=("a", "b"),
+        finite_gradients=True,
+        iterations=1200,
+    )
+    assert run.lines() == [
+        "dry run on the worst batch (2 images padded to 1333x800, at most 37 objects): loss 1.5, then 1.25; 0.50 s a "
+        "step; 5.1 GB of the GPU's 24.0 GB; at most 10 minutes an epoch, loading not counted: go"
+    ]
+    assert run.table() == [
+        ("verdict", "go"),
+        ("worst batch", "2 images padded to 1333x800, at most 37 objects"),
+        ("loss_cls", "1 -> 0.9"),
+        ("loss", "1.5 -> 1.25"),
+        ("step", "0.50 s a step"),
+        ("memory", "5.1 GB of the GPU's 24.0 GB"),
+        ("epoch", "at most 10 minutes an epoch, loading not counted"),
+        ("frozen parameters", "2"),
+        ("parameters without gradient", "none"),
+    ]
+
+
+# --- a batch that fits ------------------------------------------------------------------------------------------------
+def memory_for(most, tried):
+    def try_batch(size):
+        tried.append(size)
+        if size > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    return try_batch
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "most", "tried", "result"),
+    [
+        (8, 1, 8, [8], (8, 1)),
+        (8, 2, 3, [8, 4, 2], (2, 8)),
+        (6, 1, 2, [6, 3, 1], (1, 6)),
+        (5, 2, 2, [5, 2], (2, 5)),
+    ],
+)
+def test_the_batch_is_halved_until_it_fits_and_the_step_keeps_its_images(batch_size, accumulate, most, tried, result):
+    seen = []
+    size, times, line = fitting_batch(memory_for(most, seen), batch_size, accumulate)
+    assert (size, times) == result and size * times == batch_size * accumulate and seen == tried
+    assert (line is None) == (size == batch_size)
+
+
+def test_the_line_says_what_took_whose_place():
+    assert fitting_batch(memory_for(2, []), 8, 1)[2] == (
+        "batch_size=8 does not fit the memory: batch_size=2 and accumulate=4 take its place, 8 images a step as before"
+    )
+
+
+def test_memory_of_the_cpu_counts_too():
+    def try_batch(size):
+        if size > 1:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+
+    assert fitting_batch(try_batch, 2, 1)[:2] == (1, 2)
+
+
+def test_other_errors_pass():
+    def try_batch(size):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        fitting_batch(try_batch, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        (5, r"with 1 image of 1333x800 with 5 objects: the picture is too large; lower the scale of the Resize"),
+        (900, r"comparing 900 objects with some 199,950 anchors takes 720 MB at a time; compare on the CPU \(gpu_as"),
+    ],
+)
+def test_one_image_that_does_not_fit_names_its_cause(objects, message):
+    sample = types.SimpleNamespace(gt_instances=range(objects), metainfo={})
+    worst = as_batch([{"inputs": torch.empty(3, 800, 1333, device="meta"), "data_samples": sample}])
+    with pytest.raises(ConfigError, match=r"not even batch_size=1 fits the memory \(CUDA out of memory\).*") as caught:
+        fitting_batch(memory_for(0, []), 4, 1, worst=worst)
+    assert caught.match(message) and "\n" not in str(caught.value)
