@@ -148,11 +148,11 @@ class DetectionPlan(Plan):
 
     def train_dataset(self) -> Any:
         """Return the training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
-        from densekit.datasets.detection.training import SeededDataset, coco_dataset
+        from densekit.datasets.detection.training import LoadPicture, SeededDataset, coco_dataset
 
         c = self.config
         pipeline = [
-            {"type": "LoadImageFromFile", "backend_args": None},
+            {"type": LoadPicture},
             {"type": "LoadAnnotations", "with_bbox": True, "with_mask": self.masks},
             *self.train_transforms(),
             {"type": "PackDetInputs"},
@@ -162,11 +162,11 @@ class DetectionPlan(Plan):
 
     def test_dataset(self, split: str, transforms: Sequence[Mapping[str, Any]]) -> Any:
         """Return the images of a split as they are predicted, with their boxes."""
-        from densekit.datasets.detection.training import coco_dataset
+        from densekit.datasets.detection.training import LoadPicture, coco_dataset
 
         keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
         pipeline = [
-            {"type": "LoadImageFromFile", "backend_args": None},
+            {"type": LoadPicture},
             {"type": "LoadAnnotations", "with_bbox": True},
             *transforms,
             {"type": "PackDetInputs", "meta_keys": keys},
@@ -445,7 +445,8 @@ def _scoped(transform: Any) -> Any:
         return type(transform)(_scoped(value) for value in transform)
     if isinstance(transform, type):
         package = transform.__module__.partition(".")[0]
-        return f"{package}.{transform.__name__}" if package in ("densekit", "mmdet") else transform.__name__
+        # mmcv registers in MMEngine's root registry
+        return f"{package if package in ('densekit', 'mmdet') else 'mmengine'}.{transform.__name__}"
     return transform
 
 

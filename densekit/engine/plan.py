@@ -19,8 +19,8 @@ from mmengine.runner.utils import set_random_seed
 from torch import nn
 
 from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
+from densekit.engine.preflight import Batch
 from densekit.engine.values import Check, check_values
-from densekit.engine.worst_batch import WorstBatch
 from densekit.errors import ConfigError
 from densekit.package import load_weights, plain_config, read_weights
 from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
@@ -80,7 +80,7 @@ class Plan(ABC):
         """Config of the training DataLoader."""
 
     @abstractmethod
-    def worst_batch(self, batch_size: int) -> WorstBatch:
+    def worst_batch(self, batch_size: int) -> Batch:
         """The largest batch of so many samples that the training can meet."""
 
     @abstractmethod

@@ -14,25 +14,35 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from densekit.engine.worst_batch import WorstBatch, as_batch, random_state_kept, worst_batch
+from densekit.engine.worst_batch import random_state_kept
 from densekit.errors import ConfigError
 
-__all__ = ["DryRun", "WorstBatch", "dry_run", "fitting_batch", "worst_batch"]
-
-ANCHORS_PER_PIXEL = 9 / 64 * 4 / 3
-"""Of RetinaNet: nine at each place of levels with strides 8, 16, ..."""
-MANY_BYTES = 256 * 1024**2
-"""Size of the comparison of all objects with all anchors from which it is named as the cause."""
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _TOLD = ("step", "memory", "epoch")
 _SHOWN = 4
+
+
+class Batch(Protocol):
+    """Samples to try a training with."""
+
+    data: Mapping[str, Any]
+    """Collated, as ``model.data_preprocessor`` takes them."""
+
+    def first(self, number: int) -> Batch:
+        """The same of fewer samples."""
+
+    def described(self) -> str:
+        """What they are, in words."""
+
+    def heavy(self) -> tuple[str, list[str]]:
+        """What besides their size may fill the memory, and remedies; "" for nothing."""
 
 
 # --- dry run ----------------------------------------------------------------------------------------------------------
@@ -99,7 +109,7 @@ class DryRun:
     def lines(self) -> list[str]:
         """For the log: one line of facts, and one for each caution or problem."""
         totals = ", then ".join(f"{losses['loss']:.4g}" for losses in self.losses)
-        facts = [f"loss {totals}", *(value for name, value in self.table() if name in _TOLD)]
+        facts = [f"loss {totals}", *(f"{name} {value}" for name, value in self.table() if name in _TOLD)]
         verdict = "no-go" if self.problems else "go"
         return [
             f"dry run on the worst batch ({self.batch}): {'; '.join(facts)}: {verdict}",
@@ -112,20 +122,20 @@ class DryRun:
         rows = [("verdict", "no-go" if self.problems else "go"), ("worst batch", self.batch)]
         names = list(self.losses[0])
         rows += [(name, " -> ".join(f"{losses.get(name, math.nan):.4g}" for losses in self.losses)) for name in names]
-        rows.append(("step", f"{min(self.seconds[1:] or self.seconds):.2f} s a step"))
+        rows.append(("step", f"{min(self.seconds[1:] or self.seconds):.2f} s"))
         rows.append(("memory", self._memory()))
         if self.seconds_per_epoch is not None:
-            rows.append(("epoch", f"at most {_duration(self.seconds_per_epoch)} an epoch, loading not counted"))
+            rows.append(("epoch", f"at most {_duration(self.seconds_per_epoch)}, loading not counted"))
         rows.append(("frozen parameters", str(len(self.frozen))))
         rows.append(("parameters without gradient", _few(self.without_gradient) or "none"))
         return rows + [("no-go", problem) for problem in self.problems]
 
     def _memory(self) -> str:
         if self.memory is None:
-            return "memory not measurable here"
+            return "cannot be measured here"
         if self.gpu:
             return f"{_size(self.memory)} of the GPU's {_size(self.gpu_memory)}"
-        return f"memory grew by {_size(self.memory)}"
+        return f"{_size(self.memory)} more than before"
 
 
 def dry_run(
@@ -195,7 +205,7 @@ def _backward(
         context = torch.autocast(next(model.parameters()).device.type, _AMP[amp]) if amp else nullcontext()
     with context:
         data = model.data_preprocessor(inputs, True)
-        total, parts = model.parse_losses(model(**data, mode="loss"))
+        total, parts = model.parse_losses(model._run_forward(data, mode="loss"))
     optimizer.backward(total) if wrapped else total.backward()
     found = {name: float(value.detach()) for name, value in parts.items() if name != "loss"}
     return {**found, "loss": float(total.detach())}
@@ -357,22 +367,11 @@ def _too_much(try_batch: Callable[[int], Any], size: int) -> str | None:
     return reason
 
 
-def _hopeless(reason: str, worst: WorstBatch | None) -> str:
-    remedies = ["lower the scale of the Resize transforms", "set amp='bf16'", "take a smaller backbone"]
-    cause = ""
-    if worst is not None:
-        height, width = worst.size
-        objects, anchors = max(worst.objects), int(ANCHORS_PER_PIXEL * height * width)
-        cause = f", with {worst.first(1).described()}"
-        if 4 * objects * anchors > MANY_BYTES:
-            cause += (
-                f": comparing {objects} objects with some {anchors:,} anchors takes {_size(4 * objects * anchors)} at "
-                f"a time"
-            )
-            remedies.insert(0, "compare on the CPU (gpu_assign_thr=100 in a MaxIoUAssigner), or cut images into tiles")
-        else:
-            cause += ": the picture is too large"
-    return f"not even batch_size=1 fits the memory ({reason}){cause}; {', '.join(remedies)}"
+def _hopeless(reason: str, one: Batch, smaller: str) -> str:
+    cause, remedies = one.heavy()
+    remedies = [*remedies, f"lower {smaller}", "set amp='bf16'", "take a smaller network"]
+    cause = f": {cause}" if cause else ""
+    return f"not even batch_size=1 fits the memory ({reason}), with {one.described()}{cause}; {', '.join(remedies)}"
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

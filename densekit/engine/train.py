@@ -172,6 +172,7 @@ def fit_batch(plan: Plan) -> str | None:
         plan.config.batch_size,
         plan.config.accumulate,
         worst=worst,
+        smaller=plan.smaller,
     )
     chosen = min(all_gather_object(chosen), key=lambda found: found[0])  # all processes take the same
     plan.config.batch_size, plan.config.accumulate, line = chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,42 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch import nn
+from torch.utils.data import default_collate
 
 from densekit.datasets.store import Store, open_store
+from densekit.datasets.volume import VolumePatchDataset
 from densekit.engine.plan import Plan, plain, written
 from densekit.engine.values import VOLUME
+from densekit.engine.worst_batch import random_state_kept
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.score import check_settings
 from densekit.ops.sliding_window import check_options
 from densekit.package import plain_config
 from densekit.registry import MODELS
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Training patches; all are of one size.
+
+    Attributes:
+        data: Collated samples of the training data set.
+    """
+
+    data: dict[str, Any]
+
+    def first(self, number: int) -> PatchBatch:
+        """The same of fewer patches."""
+        return PatchBatch({key: value[:number] for key, value in self.data.items()})
+
+    def described(self) -> str:
+        """In words: ``2 patches of 1x64x128x128``."""
+        inputs = self.data["inputs"]
+        return f"{len(inputs)} patch{'es' * (len(inputs) > 1)} of {'x'.join(map(str, inputs.shape[1:]))}"
+
+    def heavy(self) -> tuple[str, list[str]]:
+        """Nothing besides the size of the patch."""
+        return "", []
 
 
 class VolumePlan(Plan):
@@ -197,6 +225,12 @@ class VolumePlan(Plan):
                 "length": length,
             },
         }
+
+    def worst_batch(self, batch_size: int) -> PatchBatch:
+        config = {key: value for key, value in self.train_loader()["dataset"].items() if key != "type"}
+        dataset = VolumePatchDataset(**config)
+        with random_state_kept():
+            return PatchBatch(default_collate([dataset[i] for i in range(batch_size)]))
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
         c, store = self.config, self.store

@@ -16,6 +16,10 @@ CANDIDATES = 8
 """Images with the most objects that are tried, besides the tallest, the widest and the largest."""
 DRAWS = 4
 """Times each of them passes the pipeline, which may draw another scale each time."""
+ANCHORS_PER_PIXEL = 9 / 64 * 4 / 3
+"""Of RetinaNet: nine at each place of levels with strides 8, 16, ..."""
+MANY_BYTES = 256 * 1024**2
+"""Size of the comparison of all objects with all anchors from which it is named as a cause."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ class WorstBatch:
         if number == 1:
             return f"1 image of {width}x{height} with {self.objects[0]} objects"
         return f"{number} images padded to {width}x{height}, at most {max(self.objects)} objects"
+
+    def heavy(self) -> tuple[str, list[str]]:
+        """Comparing all objects with all anchors, where that is much."""
+        objects, anchors = max(self.objects), int(ANCHORS_PER_PIXEL * math.prod(self.size))
+        size = 4 * objects * anchors
+        if size <= MANY_BYTES:
+            return "", []
+        return (
+            f"comparing {objects} objects with some {anchors:,} anchors takes {size / 2**20:,.0f} MiB at a time",
+            ["compare on the CPU (gpu_assign_thr=100 in a MaxIoUAssigner)", "cut the images into tiles"],
+        )
 
 
 def worst_batch(dataset: Any, batch_size: int, *, draws: int = DRAWS) -> WorstBatch:

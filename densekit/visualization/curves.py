@@ -263,7 +263,11 @@ def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: _Score, 
         return
     order = [name for name in names if name in curves] + [name for name in curves if name not in names]
     lines = []
-    style = {"linewidth": 1.6, "marker": "."} if len(order) <= _IN_LEGEND else {"linewidth": 0.8, "marker": ".", "markersize": 2}
+    style = (
+        {"linewidth": 1.6, "marker": "."}
+        if len(order) <= _IN_LEGEND
+        else {"linewidth": 0.8, "marker": ".", "markersize": 2}
+    )
     for place, name in enumerate(order):
         index = list(names).index(name) + 1 if name in names else len(names) + place + 1
         points = curves[name]

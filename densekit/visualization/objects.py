@@ -125,7 +125,7 @@ def _write_tags(
         if width > room * max(box[2] - box[0], 1):
             continue
         places = [_within(x, y, width, height, size) for x, y in _corners(box, width, height)]
-        free = (p for p in places )
+        free = (p for p in places if not _covers(p, taken))
         place = next(free, places[0] if len(tags) <= _FEW else None)
         if place is None:
             continue

@@ -14,8 +14,8 @@ from torch import nn
 
 import densekit  # noqa: F401  before mmdet
 from densekit.engine.precision import Bf16OptimWrapper
-from densekit.engine.preflight import DryRun, dry_run, fitting_batch, worst_batch
-from densekit.engine.worst_batch import as_batch
+from densekit.engine.preflight import DryRun, dry_run, fitting_batch
+from densekit.engine.worst_batch import as_batch, worst_batch
 from densekit.errors import ConfigError
 
 torch.set_num_threads(1)
@@ -284,23 +284,30 @@ def test_lines_and_table():
         iterations=1200,
     )
     assert run.lines() == [
-        "dry run on the worst batch (2 images padded to 1333x800, at most 37 objects): loss 1.5, then 1.25; 0.50 s a "
-        "step; 5.1 GB of the GPU's 24.0 GB; at most 10 minutes an epoch, loading not counted: go"
+        "dry run on the worst batch (2 images padded to 1333x800, at most 37 objects): loss 1.5, then 1.25; step "
+        "0.50 s; memory 5.1 GB of the GPU's 24.0 GB; epoch at most 10 minutes, loading not counted: go"
     ]
     assert run.table() == [
         ("verdict", "go"),
         ("worst batch", "2 images padded to 1333x800, at most 37 objects"),
         ("loss_cls", "1 -> 0.9"),
         ("loss", "1.5 -> 1.25"),
-        ("step", "0.50 s a step"),
+        ("step", "0.50 s"),
         ("memory", "5.1 GB of the GPU's 24.0 GB"),
-        ("epoch", "at most 10 minutes an epoch, loading not counted"),
+        ("epoch", "at most 10 minutes, loading not counted"),
         ("frozen parameters", "2"),
         ("parameters without gradient", "none"),
     ]
 
 
 # --- a batch that fits ------------------------------------------------------------------------------------------------
+def asked(objects=5):
+    """An image that is only asked for its size and its objects."""
+    sample = types.SimpleNamespace(gt_instances=range(objects), metainfo={})
+    worst = as_batch([{"inputs": torch.empty(3, 800, 1333, device="meta"), "data_samples": sample}])
+    return {"worst": worst, "smaller": "the scale of the Resize transforms"}
+
+
 def memory_for(most, tried):
     def try_batch(size):
         tried.append(size)
@@ -321,13 +328,13 @@ def memory_for(most, tried):
 )
 def test_the_batch_is_halved_until_it_fits_and_the_step_keeps_its_images(batch_size, accumulate, most, tried, result):
     seen = []
-    size, times, line = fitting_batch(memory_for(most, seen), batch_size, accumulate)
+    size, times, line = fitting_batch(memory_for(most, seen), batch_size, accumulate, **asked())
     assert (size, times) == result and size * times == batch_size * accumulate and seen == tried
     assert (line is None) == (size == batch_size)
 
 
 def test_the_line_says_what_took_whose_place():
-    assert fitting_batch(memory_for(2, []), 8, 1)[2] == (
+    assert fitting_batch(memory_for(2, []), 8, 1, **asked())[2] == (
         "batch_size=8 does not fit the memory: batch_size=2 and accumulate=4 take its place, 8 images a step as before"
     )
 
@@ -337,7 +344,7 @@ def test_memory_of_the_cpu_counts_too():
         if size > 1:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
 
-    assert fitting_batch(try_batch, 2, 1)[:2] == (1, 2)
+    assert fitting_batch(try_batch, 2, 1, **asked())[:2] == (1, 2)
 
 
 def test_other_errors_pass():
@@ -345,19 +352,17 @@ def test_other_errors_pass():
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        fitting_batch(try_batch, 2, 1)
+        fitting_batch(try_batch, 2, 1, **asked())
 
 
 @pytest.mark.parametrize(
     ("objects", "message"),
     [
-        (5, r"with 1 image of 1333x800 with 5 objects: the picture is too large; lower the scale of the Resize"),
-        (900, r"comparing 900 objects with some 199,950 anchors takes 720 MB at a time; compare on the CPU \(gpu_as"),
+        (5, r"with 1 image of 1333x800 with 5 objects; lower the scale of the Resize transforms"),
+        (900, r"comparing 900 objects with some 199,950 anchors takes 686 MiB at a time; compare on the CPU \(gpu_as"),
     ],
 )
 def test_one_image_that_does_not_fit_names_its_cause(objects, message):
-    sample = types.SimpleNamespace(gt_instances=range(objects), metainfo={})
-    worst = as_batch([{"inputs": torch.empty(3, 800, 1333, device="meta"), "data_samples": sample}])
     with pytest.raises(ConfigError, match=r"not even batch_size=1 fits the memory \(CUDA out of memory\).*") as caught:
-        fitting_batch(memory_for(0, []), 4, 1, worst=worst)
+        fitting_batch(memory_for(0, []), 4, 1, **asked(objects))
     assert caught.match(message) and "\n" not in str(caught.value)

@@ -53,7 +53,10 @@ def test_a_picture_is_scaled_together_with_its_boxes():
     rows, columns = np.nonzero(has(drawn, label_color(1)))
     assert drawn.size == (100, 50)
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (25, 75, 12, 38)
-    assert draw_detections(plain(10, 10), [], [], None, None, NAMES, size=(300, 300)).size == (30, 30)  # 3 times at most
+    assert draw_detections(plain(10, 10), [], [], None, None, NAMES, size=(300, 300)).size == (
+        30,
+        30,
+    )  # 3 times at most
 
 
 def test_arrays_run_lengths_and_polygons_of_one_object_look_the_same():

@@ -91,7 +91,6 @@ def test_classes_the_worst_first_with_their_best_threshold(page, cats):
     html = page(*cats)
     table = html[html.index("Classes (2)") : html.index("Precision and recall</h2>")]
     assert table.index(">dog<") < table.index(">cat<")
-    assert words(table[table.index(">cat<") :]).startswith("> cat 2 0.252 0.252 0.252") is False  # cells, not one run
     cells = re.findall(r"<td[^>]*>\s*([^<]*?)\s*</td>", table[table.index(">cat<") :])
     assert cells[:4] == ["2", "0.252", "0.252", "0.252"]
     assert cells[-3:] == ["0.90", "0.50", "0.50"]  # the dog called a cat scores higher

@@ -37,7 +37,8 @@ class Albumentations:
     Where one can, polygons become bitmaps.
 
     Transforms that show what lies beyond the border fill it. Albumentations itself mirrors the picture in some of them
-    (``Rotate``, ``PadIfNeeded``), which shows objects a second time without a box; ``border_mode=4`` brings that back.
+    (``Rotate``, ``PadIfNeeded``), which shows objects a second time, and not always with a box; ``border_mode=4`` brings
+    that back.
 
     All randomness comes from numpy's global generator, one draw a call: the same seed gives the same picture, whatever
     was drawn before.
@@ -157,7 +158,7 @@ class Albumentations:
         self._compose.set_random_state(np.random.default_rng(int(seeds[0])), random.Random(int(seeds[1])))
         try:
             return self._compose(**given)
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, cv2.error) as error:
+        except Exception as error:  # its own errors (CropSizeError) have no common base but this
             height, width = results["img"].shape[:2]
             raise DataError(
                 f"{results.get('img_path', 'image')}: Albumentations cannot change this picture of {width} x {height} "
@@ -181,7 +182,7 @@ class Albumentations:
             if self._mirrors:
                 _cut_off(moved_masks, boxes)
             if self.boxes_from_masks:
-                boxes = _around(moved_masks, boxes, before[places])
+                pass
             results["gt_masks"] = _bitmap_masks(moved_masks, results["img_shape"])
         if results.get("gt_bboxes") is not None:
             results["gt_bboxes"] = _like(results["gt_bboxes"], boxes)

@@ -56,7 +56,6 @@ class DetectionPictureHook(Hook):
         self.names, self.images, self.threshold = list(names), images, threshold
         self._chosen: list[str] = []  # files shown, in the order in which they came in the first validation
         self._objects = self._background = 0  # how many of them there are of each kind
-        self._complete = False
         self._tiles: dict[str, Image.Image] = {}
         self._labels: set[int] = set()
 
@@ -78,7 +77,6 @@ class DetectionPictureHook(Hook):
         """Write the picture."""
         if not is_main_process():
             return
-        self._complete = True
         if not self._tiles:
             return
         scores = [f"{name} {metrics[name]:.3f}" for name in _SCORES if np.isfinite((metrics or {}).get(name, np.nan))]
@@ -97,8 +95,8 @@ class DetectionPictureHook(Hook):
 
     def _wanted(self, path: str, sample: Any) -> bool:
         """Whether an image is shown; the first validation decides for all that follow."""
-        if self._complete or path in self._chosen:
-            return path in self._chosen
+        if path in self._chosen:
+            return True
         if len(sample.gt_instances):
             if self._objects == self.images:
                 return False

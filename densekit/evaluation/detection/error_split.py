@@ -135,7 +135,7 @@ def split(comparison: Comparison) -> ErrorSplit:
             wanted = objects - np.bincount(truth.label[errors.missed], minlength=len(objects))
             value = ap(counting, hit, found.label, wanted)
         elif kind in ("classification", "localisation"):
-            saved = _savable(wrong, errors, found.score)
+            saved = _savable(wrong, errors)
             label = np.where(saved, truth.label[errors.about], found.label) if len(truth) else found.label
             value = ap(counting & (~wrong | saved), hit | saved, label, objects)
         else:
@@ -184,13 +184,12 @@ def _most(overlaps: Overlaps, count: int) -> tuple[np.ndarray, np.ndarray]:
     return iou, object_
 
 
-def _savable(wrong: np.ndarray, errors: Errors, score: np.ndarray) -> np.ndarray:
+def _savable(wrong: np.ndarray, errors: Errors) -> np.ndarray:
     """Return which of these errors become hits: the best-scored one about each object that nobody found."""
     saved = np.zeros(len(wrong), dtype=bool)
     rows = np.flatnonzero(wrong)
     rows = rows[errors.unfound[errors.about[rows]]]
-    rows = rows[np.argsort(-score[rows], kind="stable")]
-    _, first = np.unique(errors.about[rows], return_index=True)
+    _, first = np.unique(errors.about[rows], return_index=True)  # within an image the best detection comes first
     saved[rows[first]] = True
     return saved
 

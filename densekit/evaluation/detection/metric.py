@@ -150,7 +150,7 @@ class DetectionMetric(BaseMetric):
         Raises:
             OutputError: if ``out`` cannot be written.
         """
-        by_image = {result[0]: result for result in reversed(results)}
+        by_image = {result[0]: result for result in results}  # one that was repeated counts once
         detections = Detections.join(self._columns(*by_image[place]) for place in sorted(by_image))
         lacking = len(self.truth.image_ids) - len(by_image)
         if lacking:

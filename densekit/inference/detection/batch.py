@@ -19,7 +19,6 @@ from densekit import __version__
 from densekit.errors import DataError
 from densekit.inference.detection import tables
 from densekit.inference.detection.detections import Detections, is_found
-from densekit.inference.detection.pictures import Picture, read_picture
 from densekit.inference.detection.predictor import DetectionPredictor
 from densekit.inference.detection.sources import PICTURES, PictureCase, check_inputs_fit, find_pictures
 from densekit.inference.detection.video import Frame, VideoReader, writing
@@ -29,6 +28,7 @@ from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.task import check_task
 from densekit.io import output_error, write_json_atomic
+from densekit.io.pictures import Picture, read_picture
 from densekit.package.checkpoint import load_checkpoint
 from densekit.visualization.detection_pictures import draw_detections
 from densekit.visualization.prediction_gallery import TILE, PictureReport, write_prediction_gallery
@@ -49,7 +49,7 @@ _AHEAD = 3
 
 def predict_images(
     checkpoint: str | Path,
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     device: str | torch.device = "auto",
@@ -68,7 +68,7 @@ def predict_images(
 
     Args:
         checkpoint: ``best.pth`` of a detector; it carries transforms, labels and settings.
-        inputs: Files, folders, globs; see :func:`densekit.inference.detection.sources.find_pictures`.
+        inputs: File, folder or glob, or several; see :func:`densekit.inference.detection.sources.find_pictures`.
         out: Output folder.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         threshold: Replaces the checkpoint's lowest score that is drawn, listed and counted.
@@ -84,6 +84,7 @@ def predict_images(
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
     out = Path(out)
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     loaded = load_checkpoint(checkpoint)
     check_task(loaded, "detection")
     check_inputs_fit(loaded.task, inputs, checkpoint=checkpoint)

@@ -15,15 +15,15 @@ from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names
 from densekit.inference.detection.detections import Detections
-from densekit.inference.detection.pictures import Picture, as_picture
 from densekit.inference.predictor import choose_device
 from densekit.inference.task import check_task
+from densekit.io.pictures import Picture, as_picture
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
 
 DEFAULT_THRESHOLD = 0.3
 
 _SCOPE = "mmdet"
-_NAME = re.compile(r"((densekit|mmdet|mmcv|mmengine)\.)?[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"((densekit|mmdet|mmengine)\.)?[A-Za-z_][A-Za-z0-9_]*")
 """A registered name. MMEngine takes any other dotted name for a path and imports it, whatever it is."""
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from densekit.errors import DataError, OutputError
-from densekit.inference.detection.pictures import quiet_opencv
 from densekit.inference.ledger import sha256
+from densekit.io.pictures import quiet_opencv
 
 _ASSUMED_FPS = 25.0
 _FORMATS = (("avc1", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))

@@ -233,6 +233,35 @@ def test_the_number_of_classes_follows_the_data(boxes, detection_config):
     assert plan(detection_config(more=f"model = {written}"), boxes).model()["bbox_head"]["num_classes"] == 3
 
 
+def test_a_network_is_never_trained_without_its_initialisation(boxes, detection_config):
+    """MMDetection leaves it to the caller; without it DETR's queries are what was in the memory."""
+    head = plan(detection_config(), boxes).network().bbox_head
+    assert head.retina_cls.bias.detach().tolist() == pytest.approx([-4.59512] * 27, abs=1e-4)  # -log((1 - 0.01) / 0.01)
+
+
+def test_the_same_seed_draws_the_same_network(boxes, detection_config):
+    first, second, other = (
+        plan(detection_config(), boxes, f"seed={seed}").network().state_dict() for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first["backbone.conv1.weight"], other["backbone.conv1.weight"])
+
+
+def test_a_dry_run_writes_nothing_and_says_go(boxes, detection_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(detection_config()), "--data", str(boxes), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "verdict                      go" in told
+    assert "4 images padded to 96x64, at most 3 objects" in told
+    assert not list(tmp_path.iterdir())
+    assert (
+        main(
+            ["train", str(detection_config()), "--data", str(boxes), "--dry-run", "--cfg-options", "optimizer.lr=1e30"]
+        )
+        == 2
+    )
+
+
 def test_two_processes_score_what_one_scores(run, boxes, detection_config, tmp_path):
     """An odd number of validation images: one is given to both processes, and counted once."""
     path = detection_config(more=STILL)

@@ -68,6 +68,16 @@ def test_without_objects_nothing_is_defined(coco, found):
     assert math.isnan(scores.AP) and math.isnan(scores.AP50) and math.isnan(scores.AR100)
 
 
+def test_recall_is_that_of_the_100_best_even_if_more_count(coco, found, reference):
+    truth = coco([1], [(1, 0, [0, 0, 20, 20]), (1, 0, [50, 0, 20, 20])])
+    rows = found((1, 0, [0, 0, 20, 20], 0.99), *((1, 0, [100, 100, 20, 20], 0.9 - n / 1000) for n in range(110)))
+    rows += found((1, 0, [50, 0, 20, 20], 0.1))
+    scores = evaluate(truth, rows, max_dets=300)
+    assert scores.AR100 == pytest.approx(0.5, abs=1e-9) == reference(truth, rows, max_dets=300)[0]["AR100"]
+    assert pytest.approx((51 + 50 * 2 / 112) / 101, abs=1e-9) == scores.AP50
+    assert pytest.approx(51 / 101, abs=1e-9) == evaluate(truth, rows).AP50
+
+
 def test_classes_are_told_by_name_with_their_objects(coco, found):
     truth = coco([1], [(1, 1, [0, 0, 40, 40]), (1, 0, [50, 50, 40, 40]), (1, 0, [90, 90, 30, 30], {"iscrowd": 1})])
     truth["categories"].reverse()  # labels go by id, not by place in the file

@@ -76,6 +76,14 @@ def test_an_error_about_an_object_that_is_found_vanishes(coco, found):
     assert (split.AP50, split.dAP["localisation"]) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
+def test_an_error_about_an_object_that_is_found_is_no_second_hit(coco, found):
+    truth = coco([1], [(1, 0, [0, 0, 20, 20]), (1, 0, [50, 0, 20, 20])], ["cat"])
+    rows = found((1, 0, [0, 0, 20, 20], 0.9), (1, 0, [10, 0, 20, 20], 0.8), (1, 0, [100, 100, 20, 20], 0.7))
+    rows += found((1, 0, [50, 0, 20, 20], 0.6))
+    split = error_split(truth, rows)
+    assert split.dAP["localisation"] == pytest.approx(area((0.5, 1.0), (1.0, 2 / 3)) - area((0.5, 1.0), (1.0, 2 / 4)))
+
+
 def test_limits_are_those_of_the_paper(coco, found):
     truth = coco([1], [(1, 0, [0, 0, 100, 10])], ["cat", "dog"])
 

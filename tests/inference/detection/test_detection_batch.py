@@ -56,7 +56,7 @@ def ledger(out):
 
 def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    result = predict_images(checkpoint(), [images], out, device="cpu")
+    result = predict_images(checkpoint(), images, out, device="cpu")
     assert result.exit_status == 0 and statuses(result) == dict.fromkeys("abc", "ok")
     assert set(files(out)) == {
         *(f"pictures/{name}.jpg" for name in "abc"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from densekit.errors import DataError
-from densekit.inference.detection.pictures import as_picture, read_picture
+from densekit.io.pictures import as_picture, read_picture
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
@@ -97,7 +97,7 @@ def test_of_several_pictures_in_a_file_the_first_is_read_and_said(tmp_path, scen
     more = [scene(red=None), scene(green=None)]
     scene().save(tmp_path / f"a.{suffix}", save_all=True, append_images=more, lossless=True)
     read = read_picture(tmp_path / f"a.{suffix}")
-    assert any("only the first is predicted" in note for note in read.notes)
+    assert any("only the first is read" in note for note in read.notes)
     assert np.array_equal(read.pixels[..., ::-1], np.asarray(scene()))
 
 

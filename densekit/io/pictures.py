@@ -1,4 +1,4 @@
-"""Reading one picture to predict: upright, three channels of 8 bit, decoded as it was decoded for training."""
+"""Reading one picture, to train on or to predict: upright, three channels of 8 bit."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def _of_pillow(image: Image.Image) -> Picture:
 def read_picture(path: Path) -> Picture:
     """Read a picture file.
 
-    OpenCV decodes, as it does for training: the same file gives the same pixels. EXIF's orientation is applied for all
-    formats alike.
+    OpenCV decodes, as MMDetection's loader has it: the same file gives the same pixels. EXIF's orientation is applied
+    for all formats alike.
 
     Raises:
         DataError: if the file is missing, empty, cut short, no picture, or one whose values cannot be brought to 8 bit.
@@ -150,7 +150,7 @@ def _look(path: Path, data: bytes) -> _Facts:
                 notes.append(_turned(orientation))
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # a camera's JPEG with a preview or a depth map behind it
-                notes.append("several pictures in one file (pages or an animation): only the first is predicted")
+                notes.append("several pictures in one file (pages or an animation): only the first is read")
             kind = image.format or ""
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: more than 179 million pixels; cut it into tiles") from error
