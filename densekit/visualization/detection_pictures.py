@@ -158,14 +158,14 @@ def _training_tile(item: dict[str, Any], names: Sequence[str]) -> tuple[Image.Im
     words = f"{count} object{'s' * (count != 1)}" if count else "no objects"
     if away:
         words += f", {away} to ignore"
-    if sample.metainfo.get("flip"):
-        words += ", flipped"
     original = sample.metainfo.get("ori_shape")
     size = f"{image.width} × {image.height} px"
     if original is not None and tuple(original[:2]) != (image.height, image.width):
         size = f"{original[1]} × {original[0]} → {size}"
+    if sample.metainfo.get("flip"):
+        size += ", flipped"
     name = str(sample.metainfo.get("img_path", "")).rpartition("/")[2]
-    return tile, [name, f"{size}, {words}"], {label for label, gone in zip(labels, ignored, strict=True) if not gone}
+    return tile, [name, size, words], {label for label, gone in zip(labels, ignored, strict=True) if not gone}
 
 
 def box_array(boxes: Any) -> np.ndarray:

@@ -10,10 +10,6 @@ DETECTION_STYLE = """
 .errors .bar { min-width: 14rem; text-align: left; }
 .errors td { vertical-align: top; }
 .errors .text { white-space: normal; }
-.two { display: flex; flex-wrap: wrap; gap: 1rem 3rem; }
-.two > div { max-width: 100%; }
-.two h3 { margin-bottom: .4rem; }
-h3 + .scroll { margin-top: .4rem; }
 """
 
 DETECTION_PAGE = """{% extends "frame" %}

@@ -20,6 +20,7 @@ _OPACITY = 0.42  # of a mask
 _COVERED = 0.14  # share of the picture that names may cover before those of small objects are left out
 _LONGEST = 28  # letters of a class name on a picture
 _IGNORED: Color = (170, 174, 182)
+_HATCHING: Color = (62, 65, 70)
 
 
 def draw_detections(
@@ -211,10 +212,11 @@ def _hatch(shown: Image.Image, boxes: np.ndarray) -> Image.Image:
         if x1 >= x2 or y1 >= y2:
             continue
         width, height = x2 - x1, y2 - y1
-        lines = Image.new("L", (width, height), 70)
+        shown.paste(_IGNORED, (x1, y1, x2, y2), Image.new("L", (width, height), 120))
+        lines = Image.new("L", (width, height))
         draw = ImageDraw.Draw(lines)
         for start in range(-height, width, 8):
-            draw.line((start, height, start + height, 0), fill=210)
-        shown.paste(_IGNORED, (x1, y1, x2, y2), lines)
+            draw.line((start, height, start + height, 0), fill=180)
+        shown.paste(_HATCHING, (x1, y1, x2, y2), lines)
         draw_frame(ImageDraw.Draw(shown), (x1, y1, x2, y2), _IGNORED, width=1)
     return shown

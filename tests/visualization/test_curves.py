@@ -67,6 +67,34 @@ def test_structures_have_the_colors_of_their_labels(tmp_path):
     assert has_color(tmp_path / "c.png", 1)
 
 
+def test_classes_of_a_detector_have_the_colors_of_their_boxes(tmp_path):
+    # its names have no background: the first is label 0, whose boxes have the first color
+    rows = "".join(f"{step},1,val,AP/dog,{step / 400}\n" for step in (100, 200, 300))
+    path = log(tmp_path / "s.csv", "100,1,train,loss,1\n100,1,val,AP,0.2\n" + rows)
+    write_curves(path, tmp_path / "c.png", names=["cat", "dog", "bird"])
+    assert has_color(tmp_path / "c.png", 2)
+    assert not has_color(tmp_path / "c.png", 1) and not has_color(tmp_path / "c.png", 3)
+
+
+def test_the_classes_of_a_network_with_masks_are_those_of_its_masks(tmp_path):
+    boxes = {"val/AP": [(1, 0.5), (2, 0.6)], "val/AP/cat": [(1, 0.5), (2, 0.6)]}
+    write_curves(boxes, tmp_path / "boxes.png", names=["cat", "dog"])
+    assert has_color(tmp_path / "boxes.png", 1)
+    masks = {"val/mask_AP": [(1, 0.4), (2, 0.5)], "val/mask_AP/dog": [(1, 0.4), (2, 0.5)]}
+    write_curves(boxes | masks, tmp_path / "masks.png", names=["cat", "dog"])
+    assert has_color(tmp_path / "masks.png", 2) and not has_color(tmp_path / "masks.png", 1)
+
+
+def test_the_parts_of_the_loss_are_drawn_beside_it(tmp_path):
+    steps = range(10, 200, 10)
+    whole = {"train/loss": [(step, 3.0) for step in steps], "train/acc": [(step, 90.0) for step in steps]}
+    write_curves(whole, tmp_path / "whole.png")
+    parts = {f"train/loss_{name}": [(step, value) for step in steps] for name, value in (("cls", 2.0), ("bbox", 1.0))}
+    write_curves(whole | parts, tmp_path / "parts.png")
+    for label in (3, 4):
+        assert has_color(tmp_path / "parts.png", label) and not has_color(tmp_path / "whole.png", label)
+
+
 @pytest.mark.parametrize(
     "series",
     [
@@ -74,8 +102,24 @@ def test_structures_have_the_colors_of_their_labels(tmp_path):
         {"train/loss": [(1, float("nan"))], "train/lr": [(1, 0.0)], "val/dice": [(1, float("nan"))]},
         {"val/loss": [(1, 2.0)], "val/dice/a$b_{": [(1, float("nan")), (2, 0.4)], "val/dice": [(1, 0.0)]},
         {f"val/dice/structure {i}": [(0, 0.0), (5, 1.0)] for i in range(40)},
+        {"train/loss_bbox": [(1, float("nan"))], "train/loss_cls": [(1, float("inf"))], "train/loss": [(1, 1.0)]},
+        {"val/AP": [(1, float("nan"))], "val/AP50": [(1, 0.0)], "val/AP/cat": [(1, float("nan"))]},
+        {"val/AP": [(1, 1.0)], "val/AP50": [(1, 1.0)], "val/AP75": [(1, float("nan"))], "val/AP_small": [(1, 1.0)]},
+        {f"val/mask_AP/class {i}": [(1, 0.0)] for i in range(80)} | {"val/mask_AP": [(1, 0.0)]},
+        {f"train/d{i}.loss_{kind}": [(1, 1.0), (2, 0.5)] for i in range(6) for kind in ("cls", "bbox")}
+        | {"train/loss": [(1, 9.0), (2, 5.0)]},
     ],
-    ids=["nothing", "all NaN", "odd name", "many structures"],
+    ids=[
+        "nothing",
+        "all NaN",
+        "odd name",
+        "many structures",
+        "parts NaN",
+        "AP NaN",
+        "one validation",
+        "many classes",
+        "many losses",
+    ],
 )
 @pytest.mark.filterwarnings("error")
 def test_any_record_can_be_drawn(tmp_path, series):

@@ -37,8 +37,8 @@ class Albumentations:
     Where one can, polygons become bitmaps.
 
     Transforms that show what lies beyond the border fill it. Albumentations itself mirrors the picture in some of them
-    (``Rotate``, ``PadIfNeeded``), which shows objects a second time, and not always with a box; ``border_mode=4`` brings
-    that back.
+    (``Rotate``, ``PadIfNeeded``), which shows objects a second time, and not always with a box; that comes back with
+    ``border_mode=4``.
 
     All randomness comes from numpy's global generator, one draw a call: the same seed gives the same picture, whatever
     was drawn before.
@@ -70,7 +70,7 @@ class Albumentations:
             raise ConfigError(f"Albumentations: min_visibility={min_visibility} is not a share; give 0 to 1")
         if not min_size >= 1:
             raise ConfigError(f"Albumentations: min_size={min_size} is too small; give 1 pixel or more")
-        self.transforms = _plain(transforms)
+        self.transforms = list(transforms)
         self.min_visibility, self.min_size = min_visibility, min_size
         self.boxes_from_masks, self.bgr = boxes_from_masks, bgr
         library = albumentations()
@@ -182,7 +182,7 @@ class Albumentations:
             if self._mirrors:
                 _cut_off(moved_masks, boxes)
             if self.boxes_from_masks:
-                pass
+                boxes = _around(moved_masks, boxes, before[places])
             results["gt_masks"] = _bitmap_masks(moved_masks, results["img_shape"])
         if results.get("gt_bboxes") is not None:
             results["gt_bboxes"] = _like(results["gt_bboxes"], boxes)
@@ -198,17 +198,6 @@ def albumentations() -> ModuleType:
     import albumentations
 
     return albumentations
-
-
-def _plain(value: Any) -> Any:
-    """Config containers as ordinary dicts and lists."""
-    if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_plain(v) for v in value)
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return value
 
 
 def _build_all(configs: Any, place: str) -> list[Any]:

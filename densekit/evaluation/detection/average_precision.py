@@ -48,8 +48,8 @@ def evaluate(
 ) -> DetectionScores:
     """Score detections against COCO annotations.
 
-    The numbers are those of pycocotools, and of it the ones it means: an object with id 0 counts like any other, and
-    for masks the size of a detection is that of its mask (pycocotools takes the box's if there is one).
+    The numbers are those of pycocotools, but for two traps of its: here an object with id 0 counts like any other, and
+    the size of a mask is its own even where the detection has a box (as MMDetection and Detectron2 have it).
 
     Args:
         truth: COCO JSON file or its content.

@@ -13,7 +13,7 @@ def encode_masks(masks: torch.Tensor | np.ndarray | Sequence[dict]) -> list[dict
     """Return the run lengths of masks ``(N, H, W)`` of bool, each ``{"size": [H, W], "counts": text}``.
 
     Run lengths go column by column, so only the columns that have any pixel are read (and, from a GPU, copied): for
-    100 masks of a picture of 640 x 480 a quarter of the time of pycocotools.
+    100 masks of a picture of 640 x 480 about a third of the time of pycocotools.
 
     Args:
         masks: On any device. Run lengths as MMDetection makes them (text as bytes) pass through as text.
@@ -23,7 +23,7 @@ def encode_masks(masks: torch.Tensor | np.ndarray | Sequence[dict]) -> list[dict
     if not isinstance(masks, (torch.Tensor, np.ndarray)):
         return [{"size": [int(s) for s in rle["size"]], "counts": _text(rle["counts"], library, rle)} for rle in masks]
     if isinstance(masks, torch.Tensor) and masks.device.type == "cpu":
-        masks = masks.numpy()  # NumPy's any() is ten times as fast as torch's on a CPU
+        masks = masks.numpy()  # NumPy's any() is several times as fast as torch's on a CPU
     occupied = masks.any(1)
     occupied = occupied.cpu().numpy() if isinstance(occupied, torch.Tensor) else occupied
     height, width = (int(side) for side in masks.shape[1:])

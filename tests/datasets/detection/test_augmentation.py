@@ -15,13 +15,13 @@ SIZE = (96, 128)
 BOXES = np.array([(8, 8, 48, 40), (60, 20, 120, 90), (30, 60, 42, 72)], dtype=np.float32)
 
 
-def sample():
+def sample(ellipses=True):
     image = np.full((*SIZE, 3), 120, dtype=np.uint8)
     masks = np.zeros((len(BOXES), *SIZE), dtype=np.uint8)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    for mask, (x1, y1, x2, y2) in zip(masks, BOXES, strict=True):  # ellipses that fill their boxes
+    for mask, (x1, y1, x2, y2) in zip(masks, BOXES, strict=True):  # ellipses or rectangles that fill their boxes
         x, y = (columns + 0.5 - (x1 + x2) / 2) / (x2 - x1), (rows + 0.5 - (y1 + y2) / 2) / (y2 - y1)
-        mask[x**2 + y**2 < 0.25] = 1
+        mask[x**2 + y**2 < 0.25 if ellipses else np.maximum(abs(x), abs(y)) < 0.5] = 1
     image[masks.any(axis=0)] = (30, 60, 200)
     return {
         "img": image,
@@ -36,7 +36,7 @@ def sample():
 def draw(name, seed, masks=False):
     (config,) = augmentation(name, masks=masks)
     np.random.seed(seed)
-    return TRANSFORMS.build(config)(sample())
+    return TRANSFORMS.build(config)(sample(ellipses=not masks))
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -110,6 +110,9 @@ def test_detections_on_crowds_are_no_errors(coco, found):
     rows = found((1, 0, [60, 60, 20, 20], 0.9), (1, 0, [90, 90, 20, 20], 0.8))
     split = error_split(truth, rows)
     assert split.counts == {**dict.fromkeys(KINDS, 0), "missed": 1}
+    # No error is about a crowd: one of another class on it, and one beside it, are where no object is.
+    rows = found((1, 1, [60, 60, 20, 20], 0.9), (1, 0, [44, 60, 8, 20], 0.8), (1, 0, [0, 0, 20, 20], 0.7))
+    assert error_split(truth, rows).counts == {**dict.fromkeys(KINDS, 0), "background": 2}
 
 
 def test_a_detector_that_finds_nothing_misses_everything(coco):
