@@ -32,7 +32,7 @@ setup(
         "monai>=1.6,<1.7",
         "nibabel>=5.3,<6",
         "SimpleITK>=2.4,<3",
-        "albumentations>=1.4.11,<2",
+        "albumentations>=1.4.24,<2",
         "hotcoco>=1.3,<2",
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",

@@ -167,7 +167,7 @@ class DetectionPlan(Plan):
         keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
         pipeline = [
             {"type": LoadPicture},
-            {"type": "LoadAnnotations", "with_bbox": True},
+            {"type": "LoadAnnotations", "with_bbox": True, "with_mask": self.masks},  # the pictures show the truth
             *transforms,
             {"type": "PackDetInputs", "meta_keys": keys},
         ]

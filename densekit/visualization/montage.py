@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw
 
-from densekit.io.atomic import atomic_path
-from densekit.visualization.palette import Color, label_color
+from densekit.visualization.palette import label_color
+from densekit.visualization.sheet import (
+    BACKGROUND,
+    FAINT,
+    GAP,
+    LARGE,
+    MARGIN,
+    SMALL,
+    TEXT,
+    below,
+    fit,
+    font,
+    one_line,
+    save_sheet,
+    text_block,
+)
 from densekit.visualization.slices import (
     PLANES,
     PlaneName,
@@ -26,15 +38,9 @@ from densekit.visualization.slices import (
 
 _PANEL = 400  # pixels of the longer side of an axial slice
 _TALLEST = 1.5  # a coronal slice may be this much longer than an axial one before the scale shrinks
-_GAP = 10
-_MARGIN = 18
 _CAPTION = 26
-_SMALL, _LARGE = 17, 24  # text sizes in pixels; pages show the montage at about two thirds of its size
 _LEGEND = 400  # the legend stands to the right of the last row if there are so many pixels, else below
 _THINNEST = 24  # a view with fewer pixels than this (a volume of very few slices) shows nothing
-_BACKGROUND: Color = (18, 19, 22)
-_TEXT: Color = (232, 233, 236)
-_FAINT: Color = (160, 163, 170)
 _PER_ROW = 4
 
 
@@ -73,7 +79,7 @@ class _Tile:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        width = max(self.picture.width, int(_font(_SMALL).getlength(self.caption)) + 1)
+        width = max(self.picture.width, int(font(SMALL).getlength(self.caption)) + 1)
         return width, self.picture.height + self.offset
 
 
@@ -126,14 +132,14 @@ def write_montage(
     rows = [_beside(tiles[start : start + _PER_ROW]) for start in range(0, len(tiles), _PER_ROW)]
     width = max(row.width for row in rows)
     if maps:
-        space = width - rows[-1].width - _MARGIN
+        space = width - rows[-1].width - MARGIN
         if space >= _LEGEND:
-            rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(maps, names, space), top=_CAPTION)], _MARGIN)
+            rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(maps, names, space), top=_CAPTION)], MARGIN)
         else:
             rows.append(_legend(maps, names, width))
-    lines = [(_one_line(title), _LARGE, _TEXT)] if title else []
-    lines.append((_describe(image.shape, spacing, window), _SMALL, _FAINT))
-    _save(path, _below([_text_block(lines, width), *rows]))
+    lines = [(one_line(title), LARGE, TEXT)] if title else []
+    lines.append((_describe(image.shape, spacing, window), SMALL, FAINT))
+    save_sheet(path, below([text_block(lines, width), *rows]))
 
 
 def validation_picture(
@@ -168,13 +174,13 @@ def validation_picture(
             )
             tiles.append(_Tile(_mark(panel, "axial", scale), name))
         row = _beside(tiles)
-        position = f"{_one_line(case.case_id)}   axial {index + 1} / {len(case.image)}"
-        blocks.append(_below([_text_block([(position, _SMALL, _TEXT)], row.width), row], gap=0))
+        position = f"{one_line(case.case_id)}   axial {index + 1} / {len(case.image)}"
+        blocks.append(below([text_block([(position, SMALL, TEXT)], row.width), row], gap=0))
     width = max(block.width for block in blocks)
     if title:
-        blocks.insert(0, _text_block([(_one_line(title), _LARGE, _TEXT)], width))
+        blocks.insert(0, text_block([(one_line(title), LARGE, TEXT)], width))
     blocks.append(_legend([m for case in cases for m in (case.prediction, case.reference)], names, width))
-    _save(path, _below(blocks))
+    save_sheet(path, below(blocks))
 
 
 def _check(image: np.ndarray, *label_maps: np.ndarray | None) -> None:
@@ -230,34 +236,12 @@ def _describe(shape: Sequence[int], spacing: Sequence[float], window: tuple[floa
     )
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Matplotlib brings DejaVu Sans along, so the text looks the same on every machine and knows more than ASCII.
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-
-
-def _one_line(text: str) -> str:
-    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be drawn.
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-
-
-def _fit(text: str, size: int, width: int) -> str:
-    """Shorten ``text`` with an ellipsis until it is at most ``width`` pixels wide."""
-    if _font(size).getlength(text) <= width:
-        return text
-    while text and _font(size).getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
 def _mark(panel: np.ndarray, plane: PlaneName, pixels_per_mm: float) -> Image.Image:
     """Write the patient directions at the edges, and a bar with its length in mm."""
     picture = Image.fromarray(panel)
     draw = ImageDraw.Draw(picture)
     width, height = picture.size
-    style = {"font": _font(_SMALL), "fill": _TEXT, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
+    style = {"font": font(SMALL), "fill": TEXT, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
     top, bottom, left, right = PLANES[plane].letters
     if height >= 3 * 20:
         draw.text((width / 2, 4), top, anchor="mt", **style)
@@ -276,75 +260,51 @@ def _scale_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], pixels_per_mm: 
     right, bottom = width - 8, height - 8
     left = right - millimetres * pixels_per_mm
     draw.rectangle((left - 1, bottom - 4, right + 1, bottom + 1), fill=(0, 0, 0))
-    draw.rectangle((left, bottom - 3, right, bottom), fill=_TEXT)
+    draw.rectangle((left, bottom - 3, right, bottom), fill=TEXT)
     text = f"{millimetres:g} mm"
     draw.text(
         (right, bottom - 8),
         text,
         anchor="rb",
-        font=_font(_SMALL - 2),
-        fill=_TEXT,
+        font=font(SMALL - 2),
+        fill=TEXT,
         stroke_width=2,
         stroke_fill=(0, 0, 0),
     )
 
 
-def _beside(tiles: Sequence[_Tile], gap: int = _GAP) -> Image.Image:
+def _beside(tiles: Sequence[_Tile], gap: int = GAP) -> Image.Image:
     """Put tiles beside each other, aligned at the top."""
     sizes = [tile.size for tile in tiles]
-    canvas = Image.new(
-        "RGB", (sum(w for w, _ in sizes) + gap * (len(tiles) - 1), max(h for _, h in sizes)), _BACKGROUND
-    )
+    canvas = Image.new("RGB", (sum(w for w, _ in sizes) + gap * (len(tiles) - 1), max(h for _, h in sizes)), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     x = 0
     for tile, (width, _) in zip(tiles, sizes, strict=True):
-        draw.text((x, 2), tile.caption, font=_font(_SMALL), fill=_FAINT)
+        draw.text((x, 2), tile.caption, font=font(SMALL), fill=FAINT)
         canvas.paste(tile.picture, (x, tile.offset))
         x += width + gap
-    return canvas
-
-
-def _below(blocks: Sequence[Image.Image], gap: int = _GAP) -> Image.Image:
-    """Put pictures below each other, aligned at the left."""
-    size = (max(block.width for block in blocks), sum(block.height + gap for block in blocks) - gap)
-    canvas = Image.new("RGB", size, _BACKGROUND)
-    y = 0
-    for block in blocks:
-        canvas.paste(block, (0, y))
-        y += block.height + gap
-    return canvas
-
-
-def _text_block(lines: Sequence[tuple[str, int, Color]], width: int) -> Image.Image:
-    """Draw lines of text, each with its size in pixels and colour, shortened to ``width``."""
-    canvas = Image.new("RGB", (width, sum(size + 8 for _, size, _ in lines)), _BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    y = 0
-    for text, size, color in lines:
-        draw.text((0, y), _fit(text, size, width), font=_font(size), fill=color)
-        y += size + 8
     return canvas
 
 
 def _legend(maps: Sequence[np.ndarray], names: Sequence[str], width: int) -> Image.Image:
     """Draw names and colours of the labels that occur, and say in words which of the named ones do not."""
     present = sorted({int(value) for labels in maps for value in np.flatnonzero(label_counts(labels).any(axis=0))})
-    absent = [_one_line(name) for value, name in enumerate(names) if value > 0 and value not in present]
-    shown = [_one_line(names[value]) if value < len(names) else f"label {value}" for value in present]
-    font, swatch, line, gap = _font(_SMALL), 16, 28, 24
+    absent = [one_line(name) for value, name in enumerate(names) if value > 0 and value not in present]
+    shown = [one_line(names[value]) if value < len(names) else f"label {value}" for value in present]
+    letters, swatch, line, gap = font(SMALL), 16, 28, 24
 
-    column = max((swatch + 10 + int(font.getlength(name)) + gap for name in shown), default=width)
+    column = max((swatch + 10 + int(letters.getlength(name)) + gap for name in shown), default=width)
     columns = max(1, min((width + gap) // column, len(shown)))
     rows = -(-len(shown) // columns) if shown else 0
     lines = _wrap(f"Not found: {', '.join(absent)}", width) if absent else []
-    canvas = Image.new("RGB", (width, max(1, line * (rows + len(lines)))), _BACKGROUND)
+    canvas = Image.new("RGB", (width, max(1, line * (rows + len(lines)))), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     for i, (value, name) in enumerate(zip(present, shown, strict=True)):
         x, y = (i // rows) * column, (i % rows) * line  # read down the columns
         draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
-        draw.text((x + swatch + 10, y), _fit(name, _SMALL, width - swatch - 10), font=font, fill=_TEXT)
+        draw.text((x + swatch + 10, y), fit(name, SMALL, width - swatch - 10), font=letters, fill=TEXT)
     for i, text in enumerate(lines):
-        draw.text((0, (rows + i) * line + 4), text, font=font, fill=_FAINT)
+        draw.text((0, (rows + i) * line + 4), text, font=letters, fill=FAINT)
     return canvas
 
 
@@ -353,14 +313,8 @@ def _wrap(text: str, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and _font(_SMALL).getlength(longer) > width:
+        if lines[-1] and font(SMALL).getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
-    return [_fit(line, _SMALL, width) for line in lines]
-
-
-def _save(path: str | os.PathLike, picture: Image.Image) -> None:
-    framed = ImageOps.expand(picture, border=_MARGIN, fill=_BACKGROUND)
-    with atomic_path(path) as temporary:
-        framed.save(temporary, format="PNG")
+    return [fit(line, SMALL, width) for line in lines]
