@@ -66,7 +66,9 @@ def read_named_weights(path: str | Path) -> NamedWeights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         content = _without_objects(path)
-    except Exception:  # a damaged file fails in any way; the reader says in which
+    # A few damaged bytes can end in any of a dozen types of error, struct.error and AssertionError among them: no list
+    # of them would be whole. read_weights meets the same error and says it in one line.
+    except Exception:
         content = read_weights(path)
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
@@ -79,7 +81,7 @@ def _without_objects(path: Path) -> Any:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(_Nothing, name) for name in names]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # as above
+    except Exception:  # as above; what is refused without the stand-ins is refused with its reason
         return read_weights(path)
 
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-import jinja2
-import markupsafe
-
-from densekit import __version__
 from densekit.datasets.detection.inspection import SIDES, Inspection
 from densekit.datasets.finding import Example, Finding
-from densekit.io.atomic import write_text_atomic
+from densekit.visualization.page import write_page
 from densekit.visualization.palette import css_color
-from densekit.visualization.templates import SCRIPT, STYLE, TEMPLATES
 from densekit.visualization.thumbnails import crop_around, data_uri, draw_objects, open_upright
 
 _STYLE = """
@@ -130,19 +124,11 @@ def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> Non
         severity: [f for f in inspection.findings if f.severity == severity]
         for severity in ("error", "warning", "note")
     }
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({**TEMPLATES, "dataset": _PAGE}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("dataset").render(
+    write_page(
+        path,
+        _PAGE,
         title=f"Data set {summary['name']}",
-        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
-        version=__version__,
-        style=markupsafe.Markup(STYLE + _STYLE),
-        script=markupsafe.Markup(SCRIPT),
+        style=_STYLE,
         lead=_lead(inspection),
         layout=summary["layout"],
         errors=[_finding_view(finding) for finding in by_severity["error"]],
@@ -156,8 +142,6 @@ def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> Non
         classes=_class_views(summary),
         gallery=[view for view in (_gallery_view(item, summary) for item in summary["gallery"]) if view],
     )
-    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be written.
-    write_text_atomic(path, html.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _lead(inspection: Inspection) -> str:

@@ -6,15 +6,11 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
 
-from densekit import __version__
 from densekit.evaluation.detection import Comparison, Detections, DetectionScores, Truth, WorstImage, evaluate
 from densekit.evaluation.detection.average_precision import SIZES
 from densekit.evaluation.detection.confusion import Confusion, chosen_threshold, confuse
@@ -22,11 +18,10 @@ from densekit.evaluation.detection.curves import PRCurve
 from densekit.evaluation.detection.curves import curves as pr_curves_of
 from densekit.evaluation.detection.error_split import KINDS, TITLES, ErrorSplit, classify, split
 from densekit.evaluation.detection.worst import rank
-from densekit.io.atomic import write_text_atomic
 from densekit.visualization.detection_figures import draw_confusion, draw_curves, draw_pair
 from densekit.visualization.detection_templates import DETECTION_PAGE, DETECTION_STYLE
+from densekit.visualization.page import write_page
 from densekit.visualization.palette import css_color
-from densekit.visualization.templates import SCRIPT, STYLE, TEMPLATES
 from densekit.visualization.thumbnails import data_uri, open_upright
 
 logger = logging.getLogger("densekit")
@@ -104,9 +99,11 @@ def write_detection_report(
     worst_images = rank(comparison, worst, threshold)
     confusion_picture, confusion_drawn = draw_confusion(confusion)
     sizes = _sizes(reference)
-    _write(
+    write_page(
         path,
+        DETECTION_PAGE,
         title=title,
+        style=DETECTION_STYLE,
         lead=_lead(scores[comparison.iou_type], losses, comparison),
         facts=_facts(comparison, threshold, facts),
         scores=[_score_row(_NAMES[kind], value) for kind, value in scores.items()],
@@ -304,24 +301,3 @@ def _number(value: float) -> str:
 def _times(count: int, what: str) -> str:
     plural = f"{what}es" if what.endswith("s") else f"{what}s"
     return f"{count:,} {what if count == 1 else plural}"
-
-
-def _write(path: str | os.PathLike, *, title: str, **content: Any) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({**TEMPLATES, "detection": DETECTION_PAGE}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Style and script are ours and hold no text of the user's: they alone go in as they are.
-    html = environment.get_template("detection").render(
-        title=title,
-        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
-        version=__version__,
-        style=markupsafe.Markup(STYLE + DETECTION_STYLE),
-        script=markupsafe.Markup(SCRIPT),
-        **content,
-    )
-    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be written.
-    write_text_atomic(path, html.encode("utf-8", "replace").decode("utf-8"))

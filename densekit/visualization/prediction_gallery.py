@@ -7,18 +7,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-import jinja2
-import markupsafe
 from PIL import Image
 
-from densekit import __version__
-from densekit.io.atomic import write_text_atomic
+from densekit.visualization.page import show_duration, write_page
 from densekit.visualization.palette import css_color
-from densekit.visualization.templates import SCRIPT, STYLE, TEMPLATES
 from densekit.visualization.thumbnails import data_uri
 
 TILE = (440, 330)
@@ -166,19 +161,11 @@ def write_prediction_gallery(
     done = [picture for picture in pictures if picture.status == "ok"]
     failed = [picture for picture in pictures if picture.status == "failed"]
     shown = _evenly(done, _SHOWN)
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({**TEMPLATES, "gallery": _PAGE}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("gallery").render(
+    write_page(
+        path,
+        _PAGE,
         title=title,
-        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
-        version=__version__,
-        style=markupsafe.Markup(STYLE + _STYLE),
-        script=markupsafe.Markup(SCRIPT),
+        style=_STYLE,
         lead=_lead(done, failed, threshold),
         failed=[{"id": p.name, "reason": p.reason or "no reason was given", "notes": p.notes} for p in failed],
         notes=_notes(done),
@@ -192,8 +179,6 @@ def write_prediction_gallery(
         gallery=[_tile(picture) for picture in shown],
         settings=[(name, _words(value)) for name, value in settings.items()],
     )
-    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be written.
-    write_text_atomic(path, html.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _lead(done: Sequence[PictureReport], failed: Sequence[PictureReport], threshold: float) -> str:
@@ -205,16 +190,9 @@ def _lead(done: Sequence[PictureReport], failed: Sequence[PictureReport], thresh
     text = f"{files:,} file{'s' * (files != 1)}: {len(done):,} predicted"
     text += f" ({videos:,} of them video{'s' * (videos != 1)})" * (videos > 0)
     text += f", {len(failed):,} failed" * bool(failed)
-    text += f", in {_duration(seconds)}. {objects:,} object{'s' * (objects != 1)} with a score from {threshold:.2g} on"
+    text += f", in {show_duration(seconds)}."
+    text += f" {objects:,} object{'s' * (objects != 1)} with a score from {threshold:.2g} on"
     return text + (f"; nothing in {empty:,} of the files." if empty else ".")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def _notes(done: Sequence[PictureReport]) -> list[str]:

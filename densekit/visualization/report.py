@@ -13,20 +13,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-import markupsafe
 from PIL import Image, features
 
-from densekit import __version__
-from densekit.io.atomic import write_text_atomic
 from densekit.visualization.cohort import OUTLIER, VolumeSummary, find_outliers, summarize
+from densekit.visualization.page import show_duration, write_page
 from densekit.visualization.palette import css_color
-from densekit.visualization.templates import SCRIPT, STYLE, TEMPLATES
+from densekit.visualization.templates import TEMPLATES
 
 logger = logging.getLogger("densekit")
 
@@ -95,9 +91,10 @@ def write_prediction_report(
     done = [case for case in cases if case.status == "ok"]
     failed = [case for case in cases if case.status == "failed"]
     structures = [_Structure.over(done, name, index) for index, name in enumerate(labels) if index > 0]
-    html = _render(
-        "prediction",
-        title,
+    write_page(
+        path,
+        TEMPLATES["prediction"],
+        title=title,
         lead=_lead(len(done), len(failed), sum(case.seconds for case in cases)),
         failed=[_failed_view(case) for case in failed],
         remarks=_remarks(done, structures),
@@ -108,7 +105,6 @@ def write_prediction_report(
         limit=f"{OUTLIER:g}",
         settings=[(name, _show(value)) for name, value in settings.items()],
     )
-    write_text_atomic(path, html)
 
 
 def write_training_report(
@@ -150,9 +146,10 @@ def write_training_report(
             for place, name in enumerate(prediction.volumes_ml, start=1)
         ]
         unseen = _case_view(prediction, structures, 0)
-    html = _render(
-        "training",
-        title,
+    write_page(
+        path,
+        TEMPLATES["training"],
+        title=title,
         facts=[(name, _show(value)) for name, value in facts.items()],
         score_columns=columns,
         scores=[[_score_cell(name, row.get(name)) for name in columns] for row in rows],
@@ -160,7 +157,6 @@ def write_training_report(
         pictures=[picture for picture in embedded if picture["data"]],
         unseen=unseen,
     )
-    write_text_atomic(path, html)
 
 
 @dataclass(frozen=True)
@@ -219,7 +215,7 @@ def _lead(done: int, failed: int, seconds: float) -> str:
     counted = f"{scans} scan{'s' if scans != 1 else ''}: {done} segmented"
     if failed:
         counted += f", {failed} failed"
-    return f"{counted}, in {_duration(seconds)}."
+    return f"{counted}, in {show_duration(seconds)}."
 
 
 def _remarks(done: Sequence[CaseReport], structures: Sequence[_Structure]) -> list[str]:
@@ -262,7 +258,7 @@ def _case_view(case: CaseReport, structures: Sequence[_Structure], place: int) -
         "id": case.case_id,
         "anchor": f"case-{place + 1}",  # a case id may hold anything; an anchor may not
         "grid": f"{size} voxels of {spacing} mm" if case.shape else "grid not recorded",
-        "time": _duration(case.seconds),
+        "time": show_duration(case.seconds),
         "picture": picture,
         "picture_missing": case.picture is not None and picture is None,
         "volumes": [structure.cell(place) for structure in structures],
@@ -292,14 +288,6 @@ def _show(value: Any) -> str:
     return str(value)
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
 def _embed(picture: str | os.PathLike) -> str | None:
     """Return a picture as a data URI; None, and a line in the log, if it cannot be read.
 
@@ -314,24 +302,3 @@ def _embed(picture: str | os.PathLike) -> str | None:
         logger.warning("%s: left out of the report, cannot be read as a picture (%s)", picture, error)
         return None
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def _render(template: str, title: str, **content: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Style and script are ours and hold no text of the user's: they alone go in as they are.
-    html = environment.get_template(template).render(
-        title=title,
-        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
-        version=__version__,
-        style=markupsafe.Markup(STYLE),
-        script=markupsafe.Markup(SCRIPT),
-        **content,
-    )
-    # A file name that is not UTF-8 reaches us with lone surrogates, which cannot be written.
-    return html.encode("utf-8", "replace").decode("utf-8")

@@ -1,14 +1,20 @@
-"""A prepared data set of bright blobs, and a config that learns them in seconds."""
+"""A prepared data set of bright blobs, a config that learns them in seconds, and runs of it to look at."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.store import write_store
 from densekit.engine.config import default_config_path
+from densekit.engine.train import train
 from densekit.io import Geometry, write_image, write_label
+from densekit.package import load_checkpoint
 
 CONFIG = """
 from mmengine.config import read_base
@@ -85,3 +91,65 @@ def config(tmp_path_factory):
         return path
 
     return write
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+SHORT = ["max_epochs=2", "val_interval=1", "pictures=0"]
+
+
+def weights(folder, name="last.pth"):
+    return load_checkpoint(folder / name).state_dict
+
+
+def assert_bit_equal(one, other):
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
+def command(config, prepared, work_dir, *more):
+    return [
+        sys.executable,
+        "-m",
+        "densekit.cli",
+        "train",
+        str(config),
+        "--data",
+        str(prepared),
+        "--work-dir",
+        str(work_dir),
+        *more,
+    ]
+
+
+def messages(folder):
+    """What the log of the newest start says."""
+    return max(folder.glob("*/*.log"), key=lambda path: path.stat().st_mtime).read_text()
+
+
+@pytest.fixture
+def one_thread():
+    """Results are compared to the bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, prepared, config):
+    """Config and folder of a run of four epochs that nothing disturbed; nothing in it may be changed."""
+    path, folder = config(), tmp_path_factory.mktemp("trained")
+    run = subprocess.run(
+        command(path, prepared, folder), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return path, folder, run.stdout + run.stderr
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory, prepared, config):
+    """Config and folder of a run of two epochs; copy the folder before changing anything in it."""
+    path, folder = config(), tmp_path_factory.mktemp("short")
+    train(path, data=prepared, work_dir=folder, options=SHORT)
+    return path, folder

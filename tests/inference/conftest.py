@@ -1,5 +1,6 @@
 """A network that segments by intensity bands: what it should find in a scan is known exactly."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -31,6 +32,14 @@ class BandNetwork(nn.Module):
         return nn.functional.one_hot(label, len(self.edges) + 1).movedim(-1, 1).float() * 8
 
 
+def ledger(out):
+    return json.loads((out / "predictions.json").read_text())
+
+
+def statuses(result):
+    return {row.case.id: row.status for row in result.rows}
+
+
 @pytest.fixture(autouse=True)
 def registered():
     """The registry knows the band network during these tests only: others go over everything that is registered."""
@@ -53,6 +62,32 @@ def preprocessing():
 @pytest.fixture
 def band_network():
     return BandNetwork
+
+
+@pytest.fixture
+def predicting(band_network):
+    """The network of these tests, and its method that predicts."""
+    return band_network, "forward"
+
+
+@pytest.fixture
+def network(predicting):
+    """Register a network that does something else first; returns its name."""
+    base, method = predicting
+    added = []
+
+    def make(name, action):
+        def act_and_predict(self, given):
+            action(given)
+            return getattr(base, method)(self, given)
+
+        MODELS.register_module(name=name, module=type("Special", (base,), {method: act_and_predict}), force=True)
+        added.append(name)
+        return name
+
+    yield make
+    for name in added:
+        MODELS.module_dict.pop(name)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
 from densekit.inference import batch as batch_module
 from densekit.inference import export
 from densekit.inference.batch import predict_many
-from densekit.registry import MODELS
+
+from .conftest import ledger, statuses
 
 torch.set_num_threads(1)
 
@@ -34,34 +35,6 @@ def quick_pictures(request, monkeypatch):
     if request.node.originalname != "test_a_run_writes_labels_names_volumes_pictures_report_and_ledger":
         pixel = Image.new("RGB", (8, 8))
         monkeypatch.setattr(batch_module, "write_montage", lambda path, *_, **__: pixel.save(path))
-
-
-@pytest.fixture
-def network(band_network):
-    """Register a band network that does something else once; returns its name."""
-    added = []
-
-    def make(name, action):
-        class Special(band_network):
-            def forward(self, x):
-                action(x)
-                return super().forward(x)
-
-        MODELS.register_module(name=name, module=Special, force=True)
-        added.append(name)
-        return name
-
-    yield make
-    for name in added:
-        MODELS.module_dict.pop(name)
-
-
-def ledger(out):
-    return json.loads((out / "predictions.json").read_text())
-
-
-def statuses(result):
-    return {row.case.id: row.status for row in result.rows}
 
 
 def hidden(out):

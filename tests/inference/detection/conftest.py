@@ -67,6 +67,12 @@ def detector():
 
 
 @pytest.fixture
+def predicting(detector):
+    """The detector of these tests, and its method that predicts."""
+    return detector, "test_step"
+
+
+@pytest.fixture
 def checkpoint(tmp_path):
     """Write a checkpoint of the detector and return its path."""
 

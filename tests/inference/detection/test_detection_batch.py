@@ -14,31 +14,8 @@ from PIL import Image
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
 from densekit.inference.detection import batch as batch_module
 from densekit.inference.detection import predict_images
-from densekit.registry import MODELS
 
-
-@pytest.fixture
-def network(detector):
-    """Register a detector that does something else first; returns its name."""
-    added = []
-
-    def make(name, action):
-        class Special(detector):
-            def test_step(self, data):
-                action(data)
-                return super().test_step(data)
-
-        MODELS.register_module(name=name, module=Special, force=True)
-        added.append(name)
-        return name
-
-    yield make
-    for name in added:
-        MODELS.module_dict.pop(name)
-
-
-def statuses(result):
-    return {row.case.id: row.status for row in result.rows}
+from ..conftest import ledger, statuses
 
 
 def files(folder):
@@ -48,10 +25,6 @@ def files(folder):
 def table(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def ledger(out):
-    return json.loads((out / "predictions.json").read_text())
 
 
 def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, images, tmp_path):
