@@ -123,7 +123,9 @@ def _train(a: argparse.Namespace) -> int:
     if a.dry_run:
         from densekit.engine.train import try_out
 
-        report = try_out(a.config, data=a.data, seed=a.seed, amp=a.amp, options=a.cfg_options)
+        if a.resume or a.launcher != "none":
+            raise ConfigError("--dry-run tries a new run in one process: leave --resume and --launcher out")
+        report = try_out(a.config, data=a.data, load_from=a.load_from, seed=a.seed, amp=a.amp, options=a.cfg_options)
         width = max(len(name) for name, _ in report.table())
         print("\n".join(f"{name:<{width}}  {value}" for name, value in report.table()))
         return 2 if report.problems else 0

@@ -7,7 +7,7 @@ command line prints it without a traceback and exits with status 2 (``--debug`` 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class DensekitError(Exception):
@@ -50,3 +50,18 @@ def close_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     lowered = {k.lower(): k for k in known}
     found = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.6)]
     return f"; did you mean {' or '.join(repr(f) for f in found)}?" if found else ""
+
+
+def class_difference(one: Sequence[str], other: Sequence[str]) -> str:
+    """What tells two lists of class names apart, in words: ``its classes ... , here ...`` or the first other place."""
+    missing = [name for name in one if name not in other]
+    new = [name for name in other if name not in one]
+    if not missing and not new:
+        place = next(n for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+        return f"its classes are in another order: label {place} is {one[place]!r}, here {other[place]!r}"
+    parts = []
+    for words, names in (("it has {}, which are not here", missing), ("it lacks {}", new)):
+        if names:
+            shown = ", ".join(map(repr, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            parts.append(words.format(shown))
+    return f"its {len(one)} classes are not the {len(other)} here: {'; '.join(parts)}"

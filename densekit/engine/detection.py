@@ -275,14 +275,20 @@ class DetectionPlan(Plan):
         folder = Path(runner.work_dir)
         detections = folder / f"best_{DETECTIONS}"
         if not (self.validates and detections.is_file()):
-            return []
+            return ["no report.html: nothing was scored"]
+        if runner.resuming and runner.epoch == runner.started_at:
+            return []  # a finished run, continued: its report is there
         self.write_report(
             folder,
             self.config.val_split,
             detections,
             [
-                ("training", f"{runner.epoch} epochs in {minutes:.1f} minutes, seed {self.config.seed}"),
-                ("weights", "best.pth, the epoch of the best AP"),
+                (
+                    "training",
+                    f"{runner.epoch} epochs, seed {self.config.seed}"
+                    + ("" if runner.resuming else f", {minutes:.1f} minutes"),
+                ),
+                ("weights", f"best.pth, the epoch of the best {self.score}"),
             ],
         )
         return [f"report: {folder / 'report.html'}"]
@@ -376,7 +382,7 @@ class DetectionPlan(Plan):
             )
         lines += self._backbone_lines
         if not self.validates:
-            lines.append("no validation: best.pth will be the last epoch")
+            lines.append("no validation: best.pth will be the last epoch, and there will be no report.html")
         return lines
 
     def cautions(self) -> list[str]:

@@ -228,6 +228,7 @@ class Plan(ABC):
         c = self.config
         return [
             {"type": "densekit.StatelessSeedHook", "seed": c.seed},
+            *([{"type": "densekit.AverageBuffersHook"}] if get_world_size() > 1 else []),
             {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
             {"type": "densekit.CsvLogHook", "names": self.class_names, "interval": c.log_interval},
             *(self.picture_hooks() if c.pictures and self.validates else []),

@@ -16,8 +16,8 @@ from mmengine.runner import Runner as _Runner
 
 from densekit import __version__
 from densekit.engine.plan import Plan
-from densekit.errors import CheckpointError, ConfigError
-from densekit.package import load_checkpoint, load_weights, write_checkpoint
+from densekit.errors import CheckpointError, ConfigError, class_difference
+from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import RUNNERS
 
 LONGEST_MESSAGE = 25
@@ -45,6 +45,7 @@ class Runner(_Runner):
         self.described = described
         self.start_from = start_from
         self.resuming = False
+        self.started_at = 0
         super().__init__(**runner)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
@@ -93,15 +94,23 @@ class Runner(_Runner):
             self.logger.info(line)
         return {}
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Continue a run as if it had never stopped.
+    def check_start(self, filename: str | Path) -> None:
+        """See that the weights of ``load_from`` can be loaded; they are, again, when the training begins.
 
         Raises:
-            CheckpointError: if the checkpoint holds no training state, or belongs to another architecture or optimizer.
+            CheckpointError: if they cannot.
+        """
+        self.start_from(self._bare_model(), str(filename))
+
+    def check_resumable(self, filename: str | Path) -> Checkpoint:
+        """Read a checkpoint of a run that is to be continued, and see that this is the same run.
+
+        Raises:
+            CheckpointError: if it holds no training state, or belongs to another seed, other classes or another
+                architecture.
         """
         checkpoint = load_checkpoint(filename, map_location=training_device())
-        state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
-        if "optimizer" not in state:
+        if "optimizer" not in checkpoint.training:
             raise CheckpointError(
                 f"{filename}: holds weights only, a run cannot be resumed from it; start from it with --load-from"
             )
@@ -110,9 +119,26 @@ class Runner(_Runner):
             raise CheckpointError(
                 f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed {seed}"
             )
+        before, now = list(checkpoint.labels), list(self.described["labels"])
+        if before != now:
+            raise CheckpointError(
+                f"{filename}: {class_difference(before, now)}; a run goes on with the classes it was started with; "
+                f"give the same data, or start a new run from these weights with --load-from"
+            )
+        load_weights(self._bare_model(), checkpoint.state_dict, Path(filename))
+        return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Continue a run as if it had never stopped.
+
+        Raises:
+            CheckpointError: if the checkpoint holds no training state, or belongs to another architecture or optimizer.
+        """
+        checkpoint = self.check_resumable(filename)
+        state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
         self.call_hook("after_load_checkpoint", checkpoint=state)
         load_weights(self._bare_model(), state["state_dict"], Path(filename))
-        self.train_loop._epoch = state["epoch"]
+        self.train_loop._epoch = self.started_at = state["epoch"]
         self.train_loop._iter = state["iter"]
         try:
             self.optim_wrapper.load_state_dict(state["optimizer"])

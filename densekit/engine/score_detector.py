@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from densekit.engine.detection import DETECTIONS, DetectionPlan
-from densekit.errors import CheckpointError, DataError, close_names
+from densekit.errors import CheckpointError, DataError, class_difference, close_names
 from densekit.evaluation.detection import DetectionMetric, DetectionScores
 from densekit.inference.export import staging_folder
 from densekit.inference.predictor import choose_device
@@ -104,9 +104,14 @@ def score_detector(
     if found.task != "detection":
         raise CheckpointError(f"{checkpoint}: predicts volumes; score it with the config it was trained with")
     if list(found.labels) != plan.class_names:
+        remedy = "score it on data of its classes"
+        if set(found.labels) <= set(plan.class_names):
+            remedy = f'add --cfg-options "classes={list(found.labels)}"'.replace(", ", ",")
+        raise CheckpointError(f"{checkpoint}: {class_difference(found.labels, plan.class_names)}; {remedy}")
+    if plan.masks and not found.preprocessing.get("masks"):
         raise CheckpointError(
-            f"{checkpoint}: its classes are {', '.join(found.labels[:6])}; {plan.data.root} has "
-            f"{', '.join(plan.class_names[:6])}; score it on data of its classes (classes=[...] chooses among them)"
+            f"{checkpoint}: predicts boxes alone, {plan.config.filename} is of a network with masks; score it with the "
+            f"config it was trained with"
         )
     split = split or plan.config.val_split
     if split not in plan.data.counts:

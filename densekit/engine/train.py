@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from densekit.engine.origin import origins, write_resolved
 from densekit.engine.plan import Plan
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
 from densekit.engine.runner import Runner, build_runner, join_processes, training_device
-from densekit.errors import ConfigError
+from densekit.errors import ConfigError, DensekitError
 from densekit.io import output_error, write_json_atomic
 
 logger = logging.getLogger("densekit")
@@ -74,10 +75,16 @@ def train(
     lowered = fit_batch(plan)
     if lowered is not None:
         places |= dict.fromkeys(("batch_size", "accumulate"), "lowered to what the GPU's memory takes")
+    kept = work_dir is not None and Path(work_dir).exists()
     folder = choose_folder(Path(config).stem, work_dir, resume)
     changes = check_continued(folder, plan.resolved()) if resume else []
-    with _one_line_errors(folder, plan):
+    with _one_line_errors(folder, plan), _no_empty_run(folder, keep=resume or kept):
         runner = build_runner(plan, folder, resume=resume, launcher=launcher)
+        # before anything is written: what is loaded may not fit
+        if resume and (folder / "last.pth").exists():
+            runner.check_resumable(folder / "last.pth")
+        elif cfg.load_from is not None:
+            runner.check_start(cfg.load_from)
         if is_main_process():
             values = plan.resolved()
             write_json_atomic(folder / "config.json", values)
@@ -131,6 +138,7 @@ def try_out(
     config: str | Path,
     *,
     data: str | Path | None = None,
+    load_from: str | Path | None = None,
     seed: int | None = None,
     amp: str | None = None,
     options: Sequence[str] = (),
@@ -142,11 +150,16 @@ def try_out(
     Raises:
         ConfigError, DataError: for what the user can put right, a memory too small for one image included.
     """
-    plan, _ = _plan(config, data, options, {"seed": seed, "amp": amp})
-    line = fit_batch(plan)
-    if line is not None:
+    plan, _ = _plan(config, data, options, {"load_from": load_from, "seed": seed, "amp": amp})
+    lines = [fit_batch(plan)]
+    model = plan.network(fresh=False)
+    if plan.config.load_from is not None:
+        lines += plan.load_weights(model, plan.config.load_from)
+    elif plan.config.get("pretrained", False) is not False:
+        lines.append(f"pretrained={plan.config.pretrained!r} is not looked for in a dry run: random weights")
+    for line in filter(None, lines):
         logger.warning(line)
-    model = plan.network(fresh=False).to(training_device())
+    model = model.to(training_device())
     wrapper = build_optim_wrapper(model, plan.optim_wrapper())
     return dry_run(model, wrapper, plan.worst_batch(plan.config.batch_size), iterations=plan.iterations_per_epoch)
 
@@ -177,6 +190,22 @@ def fit_batch(plan: Plan) -> str | None:
     chosen = min(all_gather_object(chosen), key=lambda found: found[0])  # all processes take the same
     plan.config.batch_size, plan.config.accumulate, line = chosen
     return line
+
+
+@contextmanager
+def _no_empty_run(folder: Path, *, keep: bool) -> Iterator[None]:
+    """Take the work folder away again if the run could not start (a missing file, weights that do not fit).
+
+    Args:
+        folder: The work folder.
+        keep: It was there before.
+    """
+    try:
+        yield
+    except DensekitError:
+        if not keep and is_main_process() and not any(folder.glob("*.csv")) and not any(folder.glob("*.pth")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

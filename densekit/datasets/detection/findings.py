@@ -173,9 +173,9 @@ KINDS: dict[str, Kind] = {
     ),
     "image-duplicate": Kind("warning", "image files with the same content in one split", "keep one"),
     "image-truncated": Kind(
-        "warning",
-        "image files that end before their picture does: the rest is read as grey",
-        "fetch the files again",
+        "error",
+        "image files that end before their picture does: they cannot be read",
+        "fetch the files again, or take them out of the annotations",
     ),
     "image-exif": Kind(
         "warning",

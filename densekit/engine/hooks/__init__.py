@@ -1,5 +1,6 @@
 """Hooks of densekit's training runs."""
 
+from densekit.engine.hooks.buffers import AverageBuffersHook
 from densekit.engine.hooks.checkpoint import BestAndLastHook
 from densekit.engine.hooks.detection_pictures import DetectionPictureHook
 from densekit.engine.hooks.finite import FiniteLossHook
@@ -7,6 +8,7 @@ from densekit.engine.hooks.records import CsvLogHook, ValidationPictureHook
 from densekit.engine.hooks.seed import StatelessSeedHook
 
 __all__ = [
+    "AverageBuffersHook",
     "BestAndLastHook",
     "CsvLogHook",
     "DetectionPictureHook",

@@ -53,17 +53,22 @@ class CsvLogHook(Hook):
         for name, value in (outputs or {}).items():
             self._sums.setdefault(name, []).append(float(value.detach()))
         if (runner.iter + 1) % self.interval == 0:
-            scalars = {name: float(np.mean(values)) for name, values in self._sums.items()}
-            scalars["lr"] = runner.optim_wrapper.get_lr()["lr"][0]
-            self._sums.clear()
-            self._write(runner.iter + 1, runner.epoch + 1, "train", scalars)
+            self._write_means(runner, runner.iter + 1, runner.epoch + 1)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         self._write(runner.iter, runner.epoch, "val", metrics or {})
         self._draw(runner)
 
     def after_train(self, runner) -> None:
+        if self._sums:  # iterations after the last whole interval
+            self._write_means(runner, runner.iter, runner.epoch)
         self._draw(runner)
+
+    def _write_means(self, runner, step: int, epoch: int) -> None:
+        scalars = {name: float(np.mean(values)) for name, values in self._sums.items()}
+        scalars["lr"] = runner.optim_wrapper.get_lr()["lr"][0]
+        self._sums.clear()
+        self._write(step, epoch, "train", scalars)
 
     @master_only
     def _write(self, step: int, epoch: int, split: str, scalars: dict[str, float]) -> None:

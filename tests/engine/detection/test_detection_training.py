@@ -304,3 +304,45 @@ def test_published_weights_that_are_not_there_are_asked_for_in_one_line(boxes, d
     with pytest.raises(CheckpointError, match=r"resnet18-.*\.pth could not be downloaded .*pretrained=PATH"):
         options = ["model.backbone=resnet18"]
         train(detection_config(pretrained=True), data=boxes, work_dir=tmp_path / "run", options=options)
+
+
+def test_a_run_goes_on_with_its_classes_and_its_network_only(run, boxes, detection_config):
+    path = detection_config(max_epochs=24, optimizer={"type": "AdamW", "lr": 2e-3})
+    before = (run / "config.json").read_bytes()
+    again = {"data": boxes, "work_dir": run, "resume": True}
+    with pytest.raises(CheckpointError, match=r"another order: label 0 is 'grass', here 'sea'"):
+        train(path, **again, options=["classes=['sea','sun','grass']"])
+    with pytest.raises(CheckpointError, match=r"it has 'grass', which are not here"):
+        train(path, **again, options=["classes=['sun','sea']"])
+    with pytest.raises(CheckpointError, match=r"checkpoint of another architecture"):
+        train(path, **again, options=["model.head.feat_channels=8"])
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_a_run_that_could_not_start_leaves_no_folder(boxes, detection_config, tmp_path):
+    (tmp_path / "random.pth").write_bytes(b"nothing")
+    for wrong in ("none.pth", "random.pth"):
+        with pytest.raises(CheckpointError, match=wrong):
+            train(detection_config(), data=boxes, work_dir=tmp_path / "run", load_from=tmp_path / wrong)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_test_is_on_the_classes_of_the_checkpoint(run, boxes, outlines, detection_config, tmp_path, capsys):
+    command = ["test", str(detection_config()), str(run / "best.pth"), "--data", str(boxes), "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert "boxes  all" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} >= {"scores.csv", "scores.json", "detections.json", "report.html"}
+    assert main([*command, "--cfg-options", "classes=['sun','sea','grass']"]) == 2
+    assert """add --cfg-options "classes=['grass','sun','sea']\"""" in capsys.readouterr().err
+    masks = ["test", str(detection_config(more=MASKS)), str(run / "best.pth"), "--data", str(outlines)]
+    assert main([*masks, "--out", str(tmp_path / "other")]) == 2
+    assert "predicts boxes alone" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_dry_run_looks_at_the_weights_it_would_start_from(boxes, detection_config, tmp_path, capsys):
+    command = ["train", str(detection_config()), "--data", str(boxes), "--dry-run"]
+    assert main([*command, "--load-from", str(tmp_path / "none.pth")]) == 2
+    assert "none.pth: no such checkpoint file" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 2
+    assert "leave --resume and --launcher out" in capsys.readouterr().err
