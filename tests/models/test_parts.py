@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from densekit.models.layers.position_encoding import DynamicPositionEncoding
 from densekit.registry import MODELS
 
 DYNUNET = {
@@ -93,3 +94,20 @@ def test_head(name):
     check_gradients(losses.values(), head)
     # While training too, a prediction is the full-resolution output alone.
     assert head.predict(maps, size).shape == (2, head.num_classes, *size)
+
+
+def test_the_position_encoding_learns_in_bfloat16_whatever_was_in_the_memory():
+    """oneDNN's depth-wise 3D convolution reads memory that it has not written, see ``DynamicPositionEncoding``."""
+    torch.manual_seed(0)
+    layer, x = DynamicPositionEncoding(16), torch.randn(2, 2, 3, 3, 16)
+    (layer(x) ** 2).mean().backward()
+    expected = layer.conv.weight.grad.clone()
+    for _ in range(40):
+        layer.zero_grad()
+        dirt = [torch.full((size,), float("nan")) for size in (16, 64, 256, 512, 1024, 4096, 16384) for _ in range(20)]
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = (layer(x) ** 2).mean()
+        del dirt
+        loss.backward()
+        assert layer.conv.weight.grad.isfinite().all()
+        assert torch.allclose(layer.conv.weight.grad, expected, atol=1e-3)

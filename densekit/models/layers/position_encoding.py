@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -19,4 +20,12 @@ class DynamicPositionEncoding(nn.Module):
         """Add the encoding to a channel-last map ``(B, D, H, W, C)``."""
         # The permuted view *is* the channels_last_3d layout, in which depth-wise convolution is several times faster on
         # the CPU.
-        return x + self.conv(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        return x + self._convolve(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """In full precision on a CPU: there the bfloat16 weight gradient of oneDNN's depth-wise 3D convolution reads
+        memory that nothing was written to (torch 2.14), which now and then is NaN."""
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self.conv(x.float()).to(x.dtype)
+        return self.conv(x)
