@@ -100,6 +100,11 @@ class DetectionPlan(Plan):
                 f"{self.data.root}: {c.filename} trains a network that predicts masks, but the data have boxes without "
                 f"outlines; take a config without mask_head, or annotate outlines"
             )
+        if c.lr_batch is not None and "lr" not in c.optimizer:
+            raise ConfigError(
+                f"{c.filename}: optimizer={plain(c.optimizer)} has no lr that lr_batch={c.lr_batch} could scale; give "
+                f"one, or set lr_batch=None"
+            )
         for name in ("train_pipeline", "test_pipeline"):
             self._check_transforms(name)
         self.check_parts()

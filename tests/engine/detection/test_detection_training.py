@@ -188,6 +188,7 @@ def test_masks_need_outlines(boxes, detection_config):
         (["train_pipeline.0.scal=(1,2)"], r"train_pipeline.0=.*scal"),
         (['train_pipeline=[{"type":"Resiz"}]'], r"'Resiz' is no transform .*did you mean 'Resize'"),
         (["optimizer.lrr=1"], r"'lrr'"),
+        (['optimizer={"type":"AdamW"}', "lr_batch=16"], r"has no lr that lr_batch=16 could scale"),
         (["model.hed=1"], r"no argument 'hed'.*'head'"),
         (["model.head.num_classes=2"], r"num_classes"),
         (["augment=mild"], r"augment='mild', expected one of"),
