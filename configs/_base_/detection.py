@@ -44,6 +44,7 @@ schedule = [
     dict(type="MultiStepLR", milestones=[8, 11], gamma=0.1),  # ends at max_epochs; by epoch unless by_epoch=False
 ]
 amp = None  # None, "bf16" (CPU or GPU) or "fp16" (GPU)
+channels_last = False  # memory format of the network; True is faster on GPUs with amp, and on CPUs
 ema = None  # momentum of a moving average of the weights, e.g. 0.0002
 load_from = None  # checkpoint whose weights to start from
 

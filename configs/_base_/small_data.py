@@ -20,6 +20,7 @@ max_epochs = 24
 lr_batch = None
 optimizer = dict(type="AdamW", lr=5e-4, weight_decay=0.05)
 clip_grad = 35.0
+channels_last = True
 ema = 0.005
 schedule = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),

@@ -41,6 +41,7 @@ class DetectionPlan(Plan):
 
     task, scope, checks = "detection", "mmdet", DETECTION
     beside = (DETECTIONS,)
+    memory_format = torch.channels_last
     smaller = "the scale of the Resize transforms"
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:

@@ -46,6 +46,8 @@ class Plan(ABC):
     score: ClassVar[str] = "dice"
     """The validation score that best.pth is chosen by; higher is better."""
     checks: ClassVar[Mapping[str, Check]]
+    memory_format: ClassVar[torch.memory_format]
+    """That of ``channels_last=True``."""
     beside: ClassVar[tuple[str, ...]] = ()
     """Files of the work folder that belong to a validation; those of best.pth are kept as ``best_<name>``."""
     smaller: ClassVar[str]
@@ -168,7 +170,7 @@ class Plan(ABC):
             model = MODELS.build(ConfigDict(config))  # MMDetection reads train_cfg by attribute
             with _quiet():
                 model.init_weights()
-        return model
+        return model.to(memory_format=self.memory_format) if self.config.channels_last else model
 
     def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
         """Start from the weights of a file (``load_from``).

@@ -64,7 +64,7 @@ class Runner(_Runner):
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
         """Write weights, training state and description of the model atomically."""
         state = {
-            "state_dict": {k: v.detach().cpu().clone() for k, v in self._bare_model().state_dict().items()},
+            "state_dict": {k: v.detach().cpu().clone() for k, v in self.bare_model().state_dict().items()},
             "optimizer": self.optim_wrapper.state_dict(),
             "param_schedulers": [s.state_dict() for s in self.param_schedulers or []],
             "epoch": epoch,
@@ -86,8 +86,8 @@ class Runner(_Runner):
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
     ) -> dict:
         """Start from the weights of a checkpoint (``load_from``)."""
-        lines = self.start_from(self._bare_model(), filename)
-        weights = {k: v.clone() for k, v in self._bare_model().state_dict().items()}
+        lines = self.start_from(self.bare_model(), filename)
+        weights = {k: v.clone() for k, v in self.bare_model().state_dict().items()}
         self.call_hook("after_load_checkpoint", checkpoint={"state_dict": weights})
         self._has_loaded = True
         for line in lines:
@@ -100,7 +100,7 @@ class Runner(_Runner):
         Raises:
             CheckpointError: if they cannot.
         """
-        self.start_from(self._bare_model(), str(filename))
+        self.start_from(self.bare_model(), str(filename))
 
     def check_resumable(self, filename: str | Path) -> Checkpoint:
         """Read a checkpoint of a run that is to be continued, and see that this is the same run.
@@ -125,7 +125,7 @@ class Runner(_Runner):
                 f"{filename}: {class_difference(before, now)}; a run goes on with the classes it was started with; "
                 f"give the same data, or start a new run from these weights with --load-from"
             )
-        load_weights(self._bare_model(), checkpoint.state_dict, Path(filename))
+        load_weights(self.bare_model(), checkpoint.state_dict, Path(filename))
         return checkpoint
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -137,7 +137,7 @@ class Runner(_Runner):
         checkpoint = self.check_resumable(filename)
         state = {"state_dict": checkpoint.state_dict, **checkpoint.training}
         self.call_hook("after_load_checkpoint", checkpoint=state)
-        load_weights(self._bare_model(), state["state_dict"], Path(filename))
+        load_weights(self.bare_model(), state["state_dict"], Path(filename))
         self.train_loop._epoch = self.started_at = state["epoch"]
         self.train_loop._iter = state["iter"]
         try:
@@ -173,7 +173,8 @@ class Runner(_Runner):
     def dump_config(self) -> None:
         """:func:`build_runner`'s caller writes the config, resolved; MMEngine's own dump is not wanted beside it."""
 
-    def _bare_model(self) -> torch.nn.Module:
+    def bare_model(self) -> torch.nn.Module:
+        """The model without what averages its gradients over processes."""
         return getattr(self.model, "module", self.model)
 
 
@@ -254,3 +255,14 @@ def join_processes() -> None:
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         torch.distributed.init_process_group(backend, timeout=timedelta(minutes=5))
+
+
+def leave_processes(runner: Runner) -> None:
+    """Leave the process group, and unwrap the model that belongs to it.
+
+    A group that still stands when the interpreter goes down can abort the process; torchrun then ends the others, the
+    one that is still writing the report among them. After an error it is not called: with NCCL it would wait for
+    processes that do not come.
+    """
+    runner.model = runner.bare_model()
+    torch.distributed.destroy_process_group()

@@ -20,7 +20,7 @@ from densekit.engine.folder import check_continued, choose_folder
 from densekit.engine.origin import origins, write_resolved
 from densekit.engine.plan import Plan
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
-from densekit.engine.runner import Runner, build_runner, join_processes, training_device
+from densekit.engine.runner import Runner, build_runner, join_processes, leave_processes, training_device
 from densekit.errors import ConfigError, DensekitError
 from densekit.io import output_error, write_json_atomic
 
@@ -107,6 +107,8 @@ def train(
                 f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}, "
                 f"curves in {folder / 'curves.png'}"
             )
+        if launcher == "pytorch":
+            leave_processes(runner)
     return runner
 
 

@@ -62,6 +62,7 @@ class VolumePlan(Plan):
     """
 
     task, scope, checks = "volume", "densekit", VOLUME
+    memory_format = torch.channels_last_3d
     smaller = "patch_size"
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
@@ -196,8 +197,6 @@ class VolumePlan(Plan):
 
     def network(self, *, fresh: bool = True) -> nn.Module:
         model = super().network(fresh=fresh)
-        if self.config.channels_last:
-            model = model.to(memory_format=torch.channels_last_3d)
         if self.config.compile:
             _compile(model)
         return model

@@ -117,6 +117,19 @@ def test_autocast(name, dtype, build_detector, toy_batch):
     torch.testing.assert_close(loss.float(), losses_of(model, data)[0], rtol=0.2, atol=0)
 
 
+@pytest.mark.parametrize("name", EACH)
+def test_channels_last_changes_nothing(name, build_detector, toy_batch):
+    model = build_detector(small_model(name)).train()
+    data = model.data_preprocessor(toy_batch(*SIZES.get(name, (64, 96))), training=True)
+    torch.manual_seed(0)
+    loss, _ = losses_of(model, data)
+    torch.manual_seed(0)
+    model = model.to(memory_format=torch.channels_last)
+    other, _ = losses_of(model, data)
+    other.backward()
+    torch.testing.assert_close(other, loss, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_it_has_the_keys_of_the_base_and_a_reason(name):
     config = Config.fromfile(CONFIGS[name])
