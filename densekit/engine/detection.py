@@ -154,29 +154,21 @@ class DetectionPlan(Plan):
 
     def train_dataset(self) -> Any:
         """Return the training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
-        from densekit.datasets.detection.training import LoadPicture, SeededDataset, coco_dataset
+        from densekit.datasets.detection.loading import with_loading
+        from densekit.datasets.detection.training import SeededDataset, coco_dataset
 
         c = self.config
-        pipeline = [
-            {"type": LoadPicture},
-            {"type": "LoadAnnotations", "with_bbox": True, "with_mask": self.masks},
-            *self.train_transforms(),
-            {"type": "PackDetInputs"},
-        ]
+        pipeline = with_loading(self.train_transforms(), masks=self.masks)
         dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
         return SeededDataset(dataset, c.seed, c.repeat)
 
     def test_dataset(self, split: str, transforms: Sequence[Mapping[str, Any]]) -> Any:
         """Return the images of a split as they are predicted, with their boxes."""
-        from densekit.datasets.detection.training import LoadPicture, coco_dataset
+        from densekit.datasets.detection.loading import with_loading
+        from densekit.datasets.detection.training import coco_dataset
 
         keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
-        pipeline = [
-            {"type": LoadPicture},
-            {"type": "LoadAnnotations", "with_bbox": True, "with_mask": self.masks},  # the pictures show the truth
-            *transforms,
-            {"type": "PackDetInputs", "meta_keys": keys},
-        ]
+        pipeline = with_loading(transforms, masks=self.masks, meta_keys=keys)  # the pictures show the truth's masks
         return coco_dataset(self.data.annotations[split], self.data.root, self.data.classes, pipeline, test=True)
 
     def train_loader(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +60,12 @@ class Runner(_Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Move the model to its device; with several processes, average gradients over them (GPUs or CPUs alike)."""
         model = model.to(training_device())
-        return MMDistributedDataParallel(module=model, broadcast_buffers=False) if self.distributed else model
+        if not self.distributed:
+            return model
+        with warnings.catch_warnings():
+            # torch renames the switch; the older releases that setup.py allows know this name only
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return MMDistributedDataParallel(module=model, broadcast_buffers=False)
 
     def write_checkpoint(self, path: Path, *, epoch: int) -> None:
         """Write weights, training state and description of the model atomically."""

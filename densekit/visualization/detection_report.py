@@ -168,12 +168,13 @@ def _facts(comparison: Comparison, threshold: float, further: Sequence[tuple[str
     empty = len(truth.image_ids) - len(np.unique(truth.image))
     words = f"{int(truth.counts().sum()):,}" + (f", and {crowds:,} crowds, which do not count" if crowds else "")
     counted = int((found.score >= threshold).sum())
+    detections = f"{len(found):,}, {counted:,} of them from score {threshold:.2f} on" if len(found) else "none"
     return [
         *((str(name), str(value)) for name, value in further),
         ("annotations", truth.where),
         ("images", f"{len(truth.image_ids):,}, {empty:,} of them without objects"),
         ("objects", words),
-        ("detections", f"{len(found):,}, {counted:,} of them from score {threshold:.2f} on"),
+        ("detections", detections),
         ("compared by", "masks" if comparison.iou_type == "segm" else "boxes"),
     ]
 

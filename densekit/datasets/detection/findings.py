@@ -95,12 +95,12 @@ KINDS: dict[str, Kind] = {
     ),
     "no-training-images": Kind(
         "error",
-        "there is no image to train on",
+        "training splits without an image",
         "check the names of the splits and where the images lie",
     ),
     "no-objects": Kind(
         "error",
-        "the training images have no object at all",
+        "training splits without an object",
         "check that the annotations belong to these images",
     ),
     # --- warnings: put right -------------------------------------------------------------------------------------

@@ -11,29 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
 from mmengine.dataset import DefaultSampler
 from mmengine.registry import DefaultScope
 from torch.utils.data import Dataset
-
-from densekit.io.pictures import read_picture
-
-
-class LoadPicture(BaseTransform):
-    """Reads a picture as prediction does (:func:`densekit.io.pictures.read_picture`).
-
-    MMDetection's loader leaves WebP as it lies, whatever its EXIF says, and fills up what a cut file lacks.
-    """
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``img`` (uint8 ``(H, W, 3)`` in BGR), ``img_shape`` and ``ori_shape``.
-
-        Raises:
-            DataError: if the file cannot be read.
-        """
-        pixels = read_picture(Path(results["img_path"])).pixels
-        return {**results, "img": pixels, "img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
 
 
 def coco_dataset(
@@ -93,7 +74,7 @@ class SeededDataset(Dataset):
         state = np.random.SeedSequence([self.seed, index]).generate_state(3)
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))
-        torch.manual_seed(int(state[2]))
+        torch.random.default_generator.manual_seed(int(state[2]))  # torch.manual_seed formats the stack each time
         return self.dataset[index % len(self.dataset)]
 
 

@@ -183,7 +183,7 @@ class Albumentations:
                 _cut_off(moved_masks, boxes)
             if self.boxes_from_masks:
                 boxes = _around(moved_masks, boxes, before[places])
-            results["gt_masks"] = _bitmap_masks(moved_masks, results["img_shape"])
+            results["gt_masks"] = _cropped_masks(moved_masks, results["img_shape"])
         if results.get("gt_bboxes") is not None:
             results["gt_bboxes"] = _like(results["gt_bboxes"], boxes)
         for key in _PER_OBJECT:
@@ -318,10 +318,10 @@ def _bitmaps(results: Results, rows: np.ndarray) -> np.ndarray | None:
     return np.asarray(masks.masks, dtype=np.uint8).reshape(len(rows), *results["img"].shape[:2])
 
 
-def _bitmap_masks(masks: np.ndarray, shape: tuple[int, int]) -> Any:
-    from mmdet.structures.mask import BitmapMasks
+def _cropped_masks(masks: np.ndarray, shape: tuple[int, int]) -> Any:
+    from densekit.datasets.detection.cropped_masks import CroppedMasks
 
-    return BitmapMasks(np.ascontiguousarray(masks), *shape)
+    return CroppedMasks(masks, *shape)
 
 
 def _cut_off(masks: np.ndarray, boxes: np.ndarray) -> None:

@@ -185,7 +185,7 @@ class DetectionPredictor:
 
 
 def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[dict], dict | None]]:
-    """Build transforms from their configs, and MMDetection's packing after them.
+    """Build transforms from their configs, and the packing after them.
 
     Only registered names may stand under ``type``: what a checkpoint brings with it is never imported as code.
 
@@ -196,11 +196,12 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
     from mmengine.registry import DefaultScope
 
     import densekit.registry as ours
+    from densekit.datasets.detection.loading import PackPicture
 
     TRANSFORMS.import_from_location()
     built = []
     with DefaultScope.overwrite_default_scope(_SCOPE):
-        for number, given in enumerate([*pipeline, {"type": "PackDetInputs"}]):
+        for number, given in enumerate(pipeline):
             for kind in _types(given):
                 if not isinstance(kind, str) or not _NAME.fullmatch(kind) or TRANSFORMS.get(kind) is None:
                     known = [*TRANSFORMS.module_dict, *ours.TRANSFORMS.module_dict]
@@ -210,7 +211,7 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
             except (TypeError, ValueError, AssertionError, KeyError) as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(f"pipeline.{number}: {given['type']} cannot be built here: {reason}") from error
-    return built
+    return [*built, PackPicture()]
 
 
 def _with_tuples(config: Any, key: str = "") -> Any:
