@@ -20,6 +20,22 @@ from .conftest import ENVIRONMENT, SHORT, assert_bit_equal, command, messages, w
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+KILLED = """
+import os, signal, sys
+
+from densekit.cli import main
+from densekit.engine.hooks.seed import StatelessSeedHook
+
+def kill(hook, runner, **_):
+    if runner.iter == 9:  # the second of the four iterations of the third epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+    seed(hook, runner, 0)
+
+seed, StatelessSeedHook.before_train_iter = StatelessSeedHook.before_train_iter, kill
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def resume(run, prepared, tmp_path, *options):
     # MMEngine tells runs of one second apart by the name of their folder
     folder = shutil.copytree(run[1], tmp_path / f"run-{tmp_path.name}")
@@ -28,20 +44,11 @@ def resume(run, prepared, tmp_path, *options):
 
 def test_killed_and_resumed_is_bit_equal_to_undisturbed(trained, prepared, tmp_path):
     config, undisturbed, _ = trained
-    # The run is slowed so that the kill lands inside the third epoch, after the checkpoint of the second.
-    slow = "log_interval=1"
-    process = subprocess.Popen(
-        command(config, prepared, tmp_path, "--cfg-options", slow),
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    python, _, _, *arguments = command(config, prepared, tmp_path)
+    killed = subprocess.run(
+        [python, "-c", KILLED, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
-    for line in process.stdout:
-        if "Epoch(train) [3][1/4]" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    assert process.wait(timeout=60) == -signal.SIGKILL
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert load_checkpoint(tmp_path / "last.pth").meta["epoch"] == 2
     done = subprocess.run(
         command(config, prepared, tmp_path, "--resume"),
@@ -162,7 +169,7 @@ def test_ctrl_c_leaves_whole_files_and_status_130(config, prepared, tmp_path):
         if re.search(r"Epoch\(train\) +\[2\]", line):
             os.killpg(process.pid, signal.SIGINT)
             break
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.strip().splitlines()[-1].startswith("densekit train: stopped by Ctrl-C")
     assert "Traceback" not in err

@@ -129,11 +129,6 @@ def test_epochs_are_whole_steps(boxes, detection_config, tmp_path):
     assert tried.iterations_per_epoch == len(loader) == 15
 
 
-def _write_and_stop(hook, runner):
-    hook._write(runner, "last.pth", runner.epoch + 1)
-    raise KeyboardInterrupt
-
-
 def test_a_resumed_run_is_bit_equal(boxes, detection_config, tmp_path, monkeypatch):
     path = detection_config(ema=0.1, max_epochs=2, val_interval=2)
     train(path, data=boxes, work_dir=tmp_path / "whole")
