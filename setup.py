@@ -34,6 +34,8 @@ setup(
         "SimpleITK>=2.4,<3",
         "albumentations>=1.4.24,<2",
         "hotcoco>=1.3,<2",
+        "pycocotools>=2.0.8",
+        "opencv-python>=4.9",
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",
         "scipy>=1.13,<2",
@@ -45,11 +47,12 @@ setup(
         "jinja2>=3.1,<4",
         "pyyaml>=6,<7",
         "tqdm>=4.66,<5",
+        "packaging>=23",
         "tensorboard>=2.17,<3",
     ],
     extras_require={
-        "dev": ["pytest>=8,<10", "ruff>=0.12", "medpy>=0.5.2,<0.6", "pytest-timeout>=2.3"],
-        "bench": ["psutil>=6"],
+        "dev": ["pytest>=8,<10", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
+        "bench": [],  # the benchmarks need nothing more
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

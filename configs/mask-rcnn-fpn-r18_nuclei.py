@@ -32,3 +32,4 @@ model = dict(
 )
 batch_size = 2
 max_epochs = 20
+max_dets = 300  # a picture may have more than 100 nuclei

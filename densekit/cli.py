@@ -123,9 +123,23 @@ def _train(a: argparse.Namespace) -> int:
     if a.dry_run:
         from densekit.engine.train import try_out
 
-        if a.resume or a.launcher != "none":
-            raise ConfigError("--dry-run tries a new run in one process: leave --resume and --launcher out")
-        report = try_out(a.config, data=a.data, load_from=a.load_from, seed=a.seed, amp=a.amp, options=a.cfg_options)
+        unused = {
+            "--resume": a.resume,
+            "--launcher": a.launcher != "none",
+            "--work-dir": a.work_dir,
+        }
+        if any(unused.values()):
+            given = " and ".join(option for option, value in unused.items() if value)
+            raise ConfigError(f"--dry-run tries a new run in one process and writes nothing: leave {given} out")
+        report = try_out(
+            a.config,
+            data=a.data,
+            load_from=a.load_from,
+            seed=a.seed,
+            deterministic=a.deterministic,
+            amp=a.amp,
+            options=a.cfg_options,
+        )
         width = max(len(name) for name, _ in report.table())
         print("\n".join(f"{name:<{width}}  {value}" for name, value in report.table()))
         return 2 if report.problems else 0
@@ -153,7 +167,9 @@ def _add_test(p: argparse.ArgumentParser) -> None:
         "--split", help="split to score (default: test for volumes, where several are joined by +; val for boxes)"
     )
     p.add_argument(
-        "--out", metavar="PATH", help="folder for the scores, and of boxes a report (default: beside the checkpoint)"
+        "--out",
+        metavar="PATH",
+        help="folder for the scores, and of boxes a report (default: test_SPLIT beside the checkpoint)",
     )
     p.add_argument(
         "--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)"
@@ -282,8 +298,13 @@ def _add_check(p: argparse.ArgumentParser) -> None:
 
 def _check(a: argparse.Namespace) -> int:
     path = Path(a.path)
-    volumes = not path.exists() or any((path / name).exists() for name in ("dataset.json", "cases"))
-    if a.kind or a.encoding or volumes or next(path.rglob("*.nii*"), None):
+    for boxes in ("html", "format"):
+        for volumes in ("kind", "encoding"):
+            if getattr(a, boxes) and getattr(a, volumes):
+                raise ConfigError(f"--{boxes} is for boxes and masks, --{volumes} for volumes; leave one of them out")
+    prepared = any((path / name).exists() for name in ("dataset.json", "cases"))
+    found = not path.exists() or prepared or next(path.rglob("*.nii*"), None)
+    if a.kind or a.encoding or (found and not (a.html or a.format)):
         from densekit.datasets.check import check
 
         return check(path, kind=a.kind, encoding=a.encoding, json_path=a.json)

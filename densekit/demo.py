@@ -21,7 +21,7 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     """Make phantoms, prepare them, train a tiny D-Former, score it, predict an unseen volume, write the report.
 
     Args:
-        work_dir: Where everything goes; ``raw/``, ``data/`` and ``predictions/`` are made in it.
+        work_dir: Where everything goes; ``raw/``, ``data/``, ``test_best_test/`` and ``predictions/`` are made in it.
         seed: Of the phantoms and of the training.
         epochs: Replaces the config's number of epochs.
 
@@ -73,7 +73,7 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
         "score it on cases it never saw, on their own grids",
         f"densekit test configs/{CONFIG.name} {best} --data {data}",
     )
-    table = test(CONFIG, best, data=data, out=work_dir)
+    table = test(CONFIG, best, data=data)
     print(table.render())
 
     unseen = sorted((raw / "RawData" / "Testing" / "img").glob("*.nii.gz"))

@@ -9,6 +9,7 @@ def test_the_demo_ends_with_a_report(tmp_path, capsys):
     for words in ("1/6", "6/6", "$ densekit train configs/dformer-tiny_phantom.py", "liver", "mean Dice"):
         assert words in out
     assert (tmp_path / "best.pth").is_file()
+    assert (tmp_path / "test_best_test" / "scores.csv").is_file()
     assert (tmp_path / "predictions" / "img0061.nii.gz").is_file()
     report = (tmp_path / "report.html").read_text()
     assert "img0061" in report

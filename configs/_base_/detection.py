@@ -50,6 +50,7 @@ load_from = None  # checkpoint whose weights to start from
 
 # --- validation -------------------------------------------------------------------------------------------------------
 val_interval = 1  # epochs
+max_dets = 100  # detections of each class and image that AP counts, the best ones; COCO: 100
 score_threshold = 0.3  # what pictures and predictions show; AP counts all detections
 
 # --- run --------------------------------------------------------------------------------------------------------------

@@ -46,5 +46,5 @@ seed = 0
 deterministic = False
 log_interval = 50  # iterations
 checkpoint_interval = 1  # epochs between two writings of last.pth
-pictures = 4  # cases in the validation picture; 0: none
+pictures = 4  # cases in the validation picture, a row each; 0: none
 custom_hooks = []  # MMEngine hooks

@@ -14,17 +14,12 @@ import numpy as np
 
 from densekit.datasets.case import CaseSettings, check_grids, read_case
 from densekit.datasets.finding import Finding
+from densekit.datasets.outliers import find_outliers
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.preprocessing import Preprocessing
 from densekit.datasets.stored import Store, open_store
 from densekit.errors import ConfigError, DataError
 from densekit.io import write_json_atomic
-
-OUTLIER = 3.5
-"""Robust z (of the logarithm) beyond which a spacing or an organ's volume is worth a look."""
-
-SMALLEST_COHORT = 6
-"""Cases with a value for it to have outliers."""
 
 
 @dataclass(frozen=True)
@@ -184,16 +179,10 @@ def _compare(facts: Mapping[str, _Facts], labels: Iterable[str]) -> Iterator[Fin
 
 
 def _outliers(values: Mapping[str, float]) -> Iterator[tuple[str, float, float]]:
-    """Cases whose value is far from the others, by robust z of the logarithm, with the median."""
-    if len(values) < SMALLEST_COHORT:
-        return
-    logs = np.log([*values.values()])
-    median = np.median(logs)
-    # Never less than 5 %: where nearly all values are equal, a rounding would be an outlier.
-    spread = max(1.4826 * float(np.median(np.abs(logs - median))), 0.05)
-    for (case_id, value), log in zip(values.items(), logs, strict=True):
-        if abs(log - median) > OUTLIER * spread:
-            yield case_id, value, float(np.exp(median))
+    """Cases whose value stands out from the others, with their median."""
+    ids, numbers = list(values), list(values.values())
+    for place in find_outliers(numbers):
+        yield ids[place], numbers[place], float(np.median(numbers))
 
 
 def _progress(items):

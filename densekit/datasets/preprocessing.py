@@ -56,12 +56,6 @@ class SpatialResult:
         """Bring a label map ``(D, H, W)`` on the scan's grid to the network's ``(d, h, w)`` by nearest neighbour."""
         return np.ascontiguousarray(resample_labels(labels[self.region], self.shape))
 
-    def labels_to_scan(self, labels: np.ndarray) -> np.ndarray:
-        """Bring a label map ``(d, h, w)`` on the network's grid back to ``(D, H, W)``; what was cropped away is 0."""
-        out = np.zeros(self.shape_before, dtype=labels.dtype)
-        out[self.region] = resample_labels(labels, self.cropped_shape)
-        return out
-
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -25,6 +25,8 @@ from densekit.registry import TRANSFORMS
 DETECTIONS = "detections.json"
 _MASKED = re.compile(r"Mask|SOLO|CondInst|QueryInst|PointRend|YOLACT|BoxInst|Ins(Sep)?(BN)?Head$")
 _SHOWN_FINDINGS = 12
+_BATCH_OF_NORMS = 4
+"""Images that batch norm in a neck wants at a time."""
 
 
 class DetectionPlan(Plan):
@@ -51,7 +53,11 @@ class DetectionPlan(Plan):
         if root is None:
             raise ConfigError(f"{config.filename}: no data_root; give the data set with --data PATH")
         self.data: PreparedDetection = prepare_detection(
-            root, format=config.data_format, classes=config.classes, input_size=self._input_size()
+            root,
+            format=config.data_format,
+            classes=config.classes,
+            seed=None if config.val_split is None else 0,  # all images train if none validate
+            input_size=self._input_size(),
         )
 
     @property
@@ -152,8 +158,9 @@ class DetectionPlan(Plan):
         sides = [pair for t in self.config.train_pipeline for pair in _scales(t)]
         return max(sides, key=lambda pair: pair[0] * pair[1], default=(1333, 800))
 
+    @cached_property
     def train_dataset(self) -> Any:
-        """Return the training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
+        """The training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
         from densekit.datasets.detection.loading import with_loading
         from densekit.datasets.detection.training import SeededDataset, coco_dataset
 
@@ -182,11 +189,11 @@ class DetectionPlan(Plan):
             "pin_memory": torch.cuda.is_available(),
             "sampler": {"type": EpochSampler, "shuffle": True, "multiple": c.batch_size * c.accumulate},
             "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
-            "dataset": self.train_dataset(),
+            "dataset": self.train_dataset,
         }
 
     def worst_batch(self, batch_size: int) -> WorstBatch:
-        return worst_batch(self.train_dataset(), batch_size)
+        return worst_batch(self.train_dataset, batch_size, largest=self._input_size())
 
     def test_loader(self, split: str, transforms: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded.
@@ -210,6 +217,7 @@ class DetectionPlan(Plan):
             "iou_types": ("bbox", "segm") if self.masks else ("bbox",),
             "out": str(work_dir / DETECTIONS),
             "collect_dir": str(work_dir / ".collect"),
+            "max_dets": self.config.max_dets,
         }
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
@@ -266,7 +274,7 @@ class DetectionPlan(Plan):
 
         path = Path(runner.work_dir) / "pictures" / "training.png"
         path.parent.mkdir(exist_ok=True)
-        training_mosaic(self.train_dataset(), path, names=self.class_names)
+        training_mosaic(self.train_dataset, path, names=self.class_names)
         return [f"what the network gets, after augmentation: {path}"]
 
     def after_training(self, runner: Any, minutes: float) -> list[str]:
@@ -274,8 +282,9 @@ class DetectionPlan(Plan):
         detections = folder / f"best_{DETECTIONS}"
         if not (self.validates and detections.is_file()):
             return ["no report.html: nothing was scored"]
-        if runner.resuming and runner.epoch == runner.started_at:
-            return []  # a finished run, continued: its report is there
+        finished = runner.resuming and runner.epoch == runner.started_at
+        if finished and (folder / "report.html").is_file():
+            return []
         self.write_report(
             folder,
             self.config.val_split,
@@ -304,6 +313,7 @@ class DetectionPlan(Plan):
             detections=detections,
             title=f"{Path(self.config.filename).stem} on {self.data.name}",
             curves=curves if curves.is_file() else None,
+            max_dets=self.config.max_dets,
             facts=[
                 ("data set", f"{self.data.name}: {self.data.layout}"),
                 ("scored on", f"{counts['images']:,} images of {split!r}, {counts['objects']:,} objects"),
@@ -358,6 +368,7 @@ class DetectionPlan(Plan):
     def describe(self) -> list[str]:
         c = self.config
         lines = [f"data set {self.data.name} ({self.data.root}): {self.data.layout}"]
+        lines += [found.message for found in self.data.findings if found.code in ("layout", "split-drawn")]
         for split in dict.fromkeys((c.train_split, c.val_split)):
             if split is not None:
                 n = self.data.counts[split]
@@ -383,6 +394,11 @@ class DetectionPlan(Plan):
             lines.append("no validation: best.pth will be the last epoch, and there will be no report.html")
         return lines
 
+    def _batch_normed_necks(self) -> str:
+        necks = self.model().get("neck") or []
+        necks = necks if isinstance(necks, (list, tuple)) else [necks]
+        return " and ".join(str(neck["type"]).rpartition(".")[2] for neck in necks if _batch_normed(neck))
+
     def cautions(self) -> list[str]:
         c = self.config
         found = [f for f in self.data.findings if f.severity == "warning"]
@@ -397,6 +413,12 @@ class DetectionPlan(Plan):
         if c.val_split == c.train_split:
             lines.append(
                 f"train_split and val_split are both {c.val_split!r}: best.pth is chosen by images it was trained on"
+            )
+        if c.batch_size < _BATCH_OF_NORMS and (necks := self._batch_normed_necks()):
+            lines.append(
+                f"{necks}: batch norm in the neck sees {c.batch_size} image{'s' * (c.batch_size > 1)} at a time, and "
+                f"accumulate does not change that; it wants {_BATCH_OF_NORMS}: take SyncBN with several GPUs, or GN in "
+                f"RCFPN"
             )
         for number, schedule in enumerate(self.schedule()):
             late = [m for m in schedule.get("milestones", ()) if m >= c.max_epochs and schedule["by_epoch"]]
@@ -414,6 +436,13 @@ class DetectionPlan(Plan):
         return lines
 
 
+def _batch_normed(neck: Mapping[str, Any]) -> bool:
+    """Whether it is a neck of densekit whose batch norms learn their statistics from the batch of one process."""
+    kind = str(neck.get("type")).rpartition(".")[2]
+    normed = kind == "RCFPN" or (kind == "SEPC" and neck.get("ibn", True))
+    return normed and (neck.get("norm_cfg") or {"type": "BN"})["type"] == "BN"
+
+
 def _types(config: Any) -> Iterator[Any]:
     """Every ``type`` in a config."""
     if isinstance(config, Mapping):
@@ -427,18 +456,30 @@ def _types(config: Any) -> Iterator[Any]:
 
 
 def _scales(transform: Any) -> Iterator[tuple[int, int]]:
-    """(longer, shorter) side of each ``scale`` or ``scales`` in a transform's config."""
+    """(longer, shorter) side in pixels of each ``scale`` or ``scales`` of a Resize."""
     if isinstance(transform, Mapping):
+        kind = transform.get("type", "")
+        resizes = "Resize" in getattr(kind, "__name__", str(kind))
         for key, value in transform.items():
-            if key in ("scale", "scales"):
-                pairs = np.atleast_2d(np.asarray(value, dtype=float))
-                if pairs.shape[-1] == 2:
-                    yield from ((int(max(p)), int(min(p))) for p in pairs)
+            if resizes and key in ("scale", "scales"):
+                yield from _sizes(value)
             else:
                 yield from _scales(value)
     elif isinstance(transform, (list, tuple)):
         for child in transform:
             yield from _scales(child)
+
+
+def _sizes(value: Any) -> Iterator[tuple[int, int]]:
+    try:
+        pairs = np.atleast_2d(np.asarray(value, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"train_pipeline: a Resize has scale={value!r}, expected the longer and the shorter side in pixels, e.g. "
+            f"(1333, 800), or a list of such pairs"
+        ) from error
+    if pairs.ndim == 2 and pairs.shape[1] == 2:
+        yield from ((int(max(pair)), int(min(pair))) for pair in pairs if min(pair) > 1)
 
 
 def _scoped(transform: Any) -> Any:

@@ -114,13 +114,14 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
         }
-    refused = [change for name, change in changed.items() if name.partition(".")[0] in RESTORED]
+    refused = {name: change for name, change in changed.items() if name.partition(".")[0] in RESTORED}
+    # with the number of epochs the end of the schedule changes: the cause says more than its effect
+    if "max_epochs" in changed and (ends := [name for name in refused if name.endswith((".end", ".T_max"))]):
+        refused = {"max_epochs": changed["max_epochs"], **{k: v for k, v in refused.items() if k not in ends}}
     if refused:
-        # with the number of epochs the end of the schedule changes: the cause says more than its effect
-        shown = changed.get("max_epochs", ", ".join(refused))
         raise ConfigError(
-            f"--resume: {shown}, but a run goes on with the {', '.join(RESTORED)} it was started with; leave it as it "
-            f"was, or start a new run from these weights with --load-from {folder / 'last.pth'}"
+            f"--resume: {', '.join(refused.values())}, but a run goes on with the {', '.join(RESTORED)} it was started "
+            f"with; leave it as it was, or start a new run from these weights with --load-from {folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from torch import nn
 from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.preflight import Batch
 from densekit.engine.values import Check, check_values
-from densekit.errors import ConfigError
+from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, plain_config, read_weights
 from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 
@@ -129,6 +131,18 @@ class Plan(ABC):
         """Samples between two steps of the optimizer, over all processes."""
         return self.config.batch_size * self.config.accumulate * get_world_size()
 
+    def lower(self, batch_size: int, accumulate: int) -> None:
+        """Take smaller batches, with as many samples between two steps of the optimizer as before.
+
+        What is counted in iterations follows: schedules, and the momentum of the moving average, which moves at each.
+        """
+        c = self.config
+        times = accumulate / c.accumulate
+        c.batch_size, c.accumulate = batch_size, accumulate
+        c.schedule = [_stretched(plain(given), times) for given in c.schedule]
+        if c.ema is not None:
+            c.ema = 1 - (1 - c.ema) ** (1 / times)
+
     def check_parts(self) -> None:
         """Build what a training would build late, so that it is refused now.
 
@@ -166,8 +180,13 @@ class Plan(ABC):
     def _drawn(self, config: dict[str, Any]) -> nn.Module:
         """Build a model config and draw its weights from the seed."""
         set_random_seed(self.config.seed, deterministic=self.config.deterministic)
+        if self.config.deterministic:
+            deterministic_kernels()
         with DefaultScope.overwrite_default_scope(self.scope):
-            model = MODELS.build(ConfigDict(config))  # MMDetection reads train_cfg by attribute
+            try:
+                model = MODELS.build(ConfigDict(config))  # MMDetection reads train_cfg by attribute
+            except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
+                raise ConfigError(f"{self.config.filename}: model cannot be built: {_why(error)}") from error
             with _quiet():
                 model.init_weights()
         return model.to(memory_format=self.memory_format) if self.config.channels_last else model
@@ -237,6 +256,41 @@ class Plan(ABC):
             *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
             *c.custom_hooks,
         ]
+
+
+def deterministic_kernels() -> None:
+    """Take deterministic kernels; where a GPU lacks one (trilinear upsampling, backward) torch warns and goes on.
+
+    To be called after MMEngine's seeding, which makes that an error.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has none
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _why(error: Exception) -> str:
+    """What a part of a network had against its config, in one line."""
+    reason = " ".join(str(error).split()) or f"an {type(error).__name__} without a word"
+    unknown = re.search(r"'?(\S+) is not in the (\S+?)::", reason)
+    if unknown is None:
+        return reason
+    name, scope = unknown.groups()
+    known = [
+        part
+        for scoped in (MODELS.root.children.get(scope), MODELS, MODELS.root)
+        if scoped
+        for part in scoped.module_dict
+    ]
+    return f"{name!r} is not registered{close_names(name, known)}"
+
+
+def _stretched(schedule: dict[str, Any], times: float) -> dict[str, Any]:
+    """A schedule that counts iterations, for so many times as many of them."""
+    if schedule.get("by_epoch", True):
+        return schedule
+    stretched = {key: round(schedule[key] * times) for key in ("begin", "end", "T_max", "step_size") if key in schedule}
+    if "milestones" in schedule:
+        stretched["milestones"] = [round(milestone * times) for milestone in schedule["milestones"]]
+    return {**schedule, **stretched}
 
 
 @contextmanager

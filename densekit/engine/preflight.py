@@ -11,7 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +24,6 @@ from torch import Tensor, nn
 from densekit.engine.worst_batch import random_state_kept
 from densekit.errors import ConfigError
 
-_AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_TOLD = ("step", "memory", "epoch")
 _SHOWN = 4
 
 
@@ -91,31 +89,9 @@ class DryRun:
         return []
 
     @property
-    def cautions(self) -> list[str]:
-        """What is allowed and yet may not be meant."""
-        if not self.without_gradient:
-            return []
-        names = _few(self.without_gradient)
-        return [
-            f"{len(self.without_gradient)} parameters are to be trained but get no gradient ({names}): they learn "
-            f"nothing, and a training on several GPUs stops at them; leave them out, or freeze them"
-        ]
-
-    @property
     def seconds_per_epoch(self) -> float | None:
         """An upper bound without loading: no batch takes longer than this one."""
         return None if self.iterations is None else self.iterations * min(self.seconds[1:] or self.seconds)
-
-    def lines(self) -> list[str]:
-        """For the log: one line of facts, and one for each caution or problem."""
-        totals = ", then ".join(f"{losses['loss']:.4g}" for losses in self.losses)
-        facts = [f"loss {totals}", *(f"{name} {value}" for name, value in self.table() if name in _TOLD)]
-        verdict = "no-go" if self.problems else "go"
-        return [
-            f"dry run on the worst batch ({self.batch}): {'; '.join(facts)}: {verdict}",
-            *self.cautions,
-            *(f"no-go: {problem}" for problem in self.problems),
-        ]
 
     def table(self) -> list[tuple[str, str]]:
         """Rows ``(name, value)`` of a card."""
@@ -128,6 +104,8 @@ class DryRun:
             rows.append(("epoch", f"at most {_duration(self.seconds_per_epoch)}, loading not counted"))
         rows.append(("frozen parameters", str(len(self.frozen))))
         rows.append(("parameters without gradient", _few(self.without_gradient) or "none"))
+        if self.without_gradient:
+            rows.append(("caution", "those learn nothing, and a training on several GPUs stops at them; freeze them"))
         return rows + [("no-go", problem) for problem in self.problems]
 
     def _memory(self) -> str:
@@ -140,11 +118,10 @@ class DryRun:
 
 def dry_run(
     model: nn.Module,
-    optimizer: OptimWrapper | torch.optim.Optimizer,
+    optimizer: OptimWrapper,
     batch: Batch,
     *,
     steps: int = 2,
-    amp: str | None = None,
     iterations: int | None = None,
 ) -> DryRun:
     """Do whole training steps on a batch, and put everything back: afterwards nothing has happened.
@@ -153,10 +130,9 @@ def dry_run(
 
     Args:
         model: Detector or volume segmentor on its device, not wrapped for several processes.
-        optimizer: As in training. A wrapper's accumulation is left out: each step steps.
+        optimizer: As in training, but for its accumulation: each step steps.
         batch: What :meth:`densekit.engine.plan.Plan.worst_batch` returned.
         steps: Number of steps.
-        amp: ``"bf16"`` or ``"fp16"`` with a bare optimizer; a wrapper has its own precision.
         iterations: Of an epoch, for the estimate of its time.
 
     Raises:
@@ -166,14 +142,14 @@ def dry_run(
     losses, seconds = [], []
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     idle, finite = set(trained), True
-    scaled = amp == "fp16" or hasattr(optimizer, "loss_scaler")
+    scaled = hasattr(optimizer, "loss_scaler")
     with _unchanged(model, optimizer):
         model.train()
         with _peak_memory(device) as memory:
             for _ in range(steps):
                 inputs = copy.deepcopy(batch.data)  # MMDetection writes into its samples
                 started = _now(device)
-                losses.append(_backward(model, optimizer, inputs, amp))
+                losses.append(_backward(model, optimizer, inputs))
                 given = {name: p.grad for name, p in trained.items() if p.grad is not None}
                 idle -= given.keys()
                 finite &= scaled or bool(torch.nn.utils.get_total_norm(list(given.values())).isfinite())
@@ -194,19 +170,12 @@ def dry_run(
     )
 
 
-def _backward(
-    model: nn.Module, optimizer: OptimWrapper | torch.optim.Optimizer, inputs: dict[str, Any], amp: str | None
-) -> dict[str, float]:
+def _backward(model: nn.Module, optimizer: OptimWrapper, inputs: dict[str, Any]) -> dict[str, float]:
     """Forward and backward pass; the losses."""
-    wrapped = isinstance(optimizer, OptimWrapper)
-    if wrapped:
-        context = optimizer.optim_context(model)
-    else:
-        context = torch.autocast(next(model.parameters()).device.type, _AMP[amp]) if amp else nullcontext()
-    with context:
+    with optimizer.optim_context(model):
         data = model.data_preprocessor(inputs, True)
         total, parts = model.parse_losses(model._run_forward(data, mode="loss"))
-    optimizer.backward(total) if wrapped else total.backward()
+    optimizer.backward(total)
     found = {name: float(value.detach()) for name, value in parts.items() if name != "loss"}
     return {**found, "loss": float(total.detach())}
 
@@ -219,9 +188,9 @@ def _now(device: torch.device) -> float:
 
 # --- what is put back -------------------------------------------------------------------------------------------------
 @contextmanager
-def _unchanged(model: nn.Module, optimizer: OptimWrapper | torch.optim.Optimizer) -> Iterator[None]:
+def _unchanged(model: nn.Module, optimizer: OptimWrapper) -> Iterator[None]:
     """Put back what training steps change in a model and an optimizer; copies lie in the memory of the CPU."""
-    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    bare = optimizer.optimizer
     tensors = [t for m in model.modules() for t in _tensors(m)]
     contents = [t.detach().to("cpu", copy=True) for t in tensors]
     gradients = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
@@ -229,10 +198,8 @@ def _unchanged(model: nn.Module, optimizer: OptimWrapper | torch.optim.Optimizer
     places = [(m, dict(m._buffers), _plain(m)) for m in model.modules()]
     state = {p: {k: _kept(v) for k, v in values.items()} for p, values in bare.state.items()}
     groups = [{k: copy.deepcopy(v) for k, v in group.items() if k != "params"} for group in bare.param_groups]
-    wrapper = {}
-    if isinstance(optimizer, OptimWrapper):
-        wrapper = {key: vars(optimizer)[key] for key in ("_inner_count", "message_hub") if key in vars(optimizer)}
-        optimizer.message_hub = MessageHub("dry run")  # not the run's, whose log would average over these steps
+    wrapper = {key: vars(optimizer)[key] for key in ("_inner_count", "message_hub") if key in vars(optimizer)}
+    optimizer.message_hub = MessageHub("dry run")  # not the run's, whose log would average over these steps
     counters = {key: value for key, value in vars(bare).items() if isinstance(value, (bool, int))}
     scaler = copy.deepcopy(optimizer.loss_scaler.state_dict()) if hasattr(optimizer, "loss_scaler") else None
     try:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner as _Runner
 
 from densekit import __version__
-from densekit.engine.plan import Plan
-from densekit.errors import CheckpointError, ConfigError, class_difference
+from densekit.engine.plan import Plan, deterministic_kernels
+from densekit.errors import CheckpointError, class_difference
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import RUNNERS
 
@@ -194,8 +192,6 @@ def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: 
         launcher: ``"none"``, or ``"pytorch"`` after :func:`join_processes`.
     """
     c = plan.config
-    if c.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS has no deterministic kernels
     continued = resume and (work_dir / "last.pth").exists()
     runner = Runner(
         described=plan.described(),
@@ -227,9 +223,7 @@ def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: 
         experiment_name=Path(work_dir).name,
     )
     if c.deterministic:
-        # Seeding made them an error; a GPU lacks deterministic kernels for some steps (trilinear upsampling, backward):
-        # torch then warns and goes on.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic_kernels()
     return runner
 
 
@@ -241,34 +235,3 @@ def training_device() -> torch.device:
 def _belongs_on_screen(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     return message.count("\n") < LONGEST_MESSAGE and not message.startswith("Exp name:")
-
-
-def join_processes() -> None:
-    """Join the process group that torchrun set up: NCCL with one GPU per process, gloo without GPUs.
-
-    MMEngine's own start asks for a GPU. A process that hangs is given up after five minutes rather than thirty.
-
-    Raises:
-        ConfigError: if the process was not started by torchrun.
-    """
-    if "RANK" not in os.environ:
-        raise ConfigError(
-            "--launcher pytorch: not started by torchrun; run torchrun --nproc_per_node=N tools/train.py CONFIG "
-            "--launcher pytorch"
-        )
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    if not torch.distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        torch.distributed.init_process_group(backend, timeout=timedelta(minutes=5))
-
-
-def leave_processes(runner: Runner) -> None:
-    """Leave the process group, and unwrap the model that belongs to it.
-
-    A group that still stands when the interpreter goes down can abort the process; torchrun then ends the others, the
-    one that is still writing the report among them. After an error it is not called: with NCCL it would wait for
-    processes that do not come.
-    """
-    runner.model = runner.bare_model()
-    torch.distributed.destroy_process_group()

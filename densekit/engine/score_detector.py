@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from densekit.inference.export import staging_folder
 from densekit.inference.predictor import choose_device
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.package import load_checkpoint
+
+logger = logging.getLogger("densekit")
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 NAMES = {"bbox": "boxes", "segm": "masks"}
@@ -74,6 +77,22 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+def score_folder(out: str | Path | None, checkpoint: str | Path, split: str) -> Path:
+    """Return the folder for the scores of a checkpoint on a split, made and seen to take files.
+
+    Args:
+        out: The folder asked for; None: ``test_<checkpoint>_<split>`` beside it, so that what its training left stays.
+        checkpoint: The file that is scored.
+        split: What it is scored on.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    folder = Path(out) if out else Path(checkpoint).parent / f"test_{Path(checkpoint).stem}_{split}"
+    with staging_folder(folder):
+        return folder
+
+
 def score_detector(
     plan: DetectionPlan,
     checkpoint: str | Path,
@@ -91,7 +110,7 @@ def score_detector(
         plan: Config and data set. The transforms are those of the checkpoint.
         checkpoint: ``best.pth`` or ``last.pth`` of a detector with the same classes.
         split: Default: the config's ``val_split``.
-        out: Folder; default beside the checkpoint.
+        out: Folder; default see :func:`score_folder`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
         progress: Called with (file, images done, total).
 
@@ -119,9 +138,7 @@ def score_detector(
             f"{plan.data.root}: has no split {split!r} (it has {', '.join(plan.data.counts)})"
             f"{close_names(str(split), plan.data.counts)}; choose with --split"
         )
-    folder = Path(out) if out else Path(checkpoint).parent
-    with staging_folder(folder):
-        pass  # the folder can be written to: known before the long work
+    folder = score_folder(out, checkpoint, split)  # before the long work
     model = found.build_model().to(choose_device(device))
     metric = DetectionMetric(**{k: v for k, v in plan.metric(split, folder).items() if k != "type"})
     with DefaultScope.overwrite_default_scope(plan.scope):
@@ -141,4 +158,5 @@ def score_detector(
         folder / DETECTIONS,
         [("checkpoint", f"{checkpoint}, epoch {found.meta.get('epoch', 'unknown')}")],
     )
+    logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table

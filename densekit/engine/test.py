@@ -9,14 +9,19 @@ from pathlib import Path
 from densekit.datasets.store import open_store
 from densekit.engine.config import load_config, make_plan
 from densekit.engine.detection import DetectionPlan
-from densekit.engine.score_detector import DetectionTable, score_detector
-from densekit.errors import CheckpointError, DataError, DensekitError
+from densekit.engine.score_detector import DetectionTable, score_detector, score_folder
+from densekit.errors import CheckpointError, ConfigError, DataError, DensekitError
 from densekit.evaluation import ScoreTable, score_case
 from densekit.evaluation.score import check_settings
-from densekit.inference.export import staging_folder
 from densekit.inference.predictor import VolumePredictor
 
 logger = logging.getLogger("densekit")
+
+USED = {
+    "volume": ("data_root", "convention"),
+    "detection": ("data_root", "data_format", "classes", "val_split", "num_workers", "max_dets"),
+}
+"""Keys of a config that a test reads, by task."""
 
 
 def test(
@@ -44,11 +49,11 @@ def test(
         data: Prepared folder that replaces the config's ``data_root``.
         split: Split to score; of volumes several may be joined by ``+``. Default: ``test`` for volumes, the config's
             ``val_split`` for detectors.
-        out: Folder for ``scores.csv`` and ``scores.json``; default beside the checkpoint.
-        convention: Volumes: empty-mask convention; default the data set's own.
-        surface: Volumes: also HD95 and surface Dice.
+        out: Folder for ``scores.csv`` and ``scores.json``; default ``test_<checkpoint>_<split>`` beside it.
+        convention: Volumes only: empty-mask convention; default the data set's own.
+        surface: Volumes only: also HD95 and surface Dice.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
-        options: ``key=value`` overrides of the config.
+        options: ``key=value`` overrides of the config, of the keys in :data:`USED`.
         progress: Called with (case id, cases done, total).
 
     Returns:
@@ -58,7 +63,17 @@ def test(
         ConfigError, DataError, CheckpointError: for what the user can put right.
     """
     plan = make_plan(load_config(config, options), data)
+    for option in options:
+        key = option.partition("=")[0].partition(".")[0]
+        if key not in USED[plan.task]:
+            raise ConfigError(
+                f"--cfg-options {option}: does nothing here, network and transforms are the checkpoint's; what can be "
+                f"set is {', '.join(USED[plan.task])}"
+            )
     if isinstance(plan, DetectionPlan):
+        for option, given in (("--convention", convention is not None), ("--no-surface", not surface)):
+            if given:
+                raise ConfigError(f"{option}: is for volumes, and {config} finds objects in pictures; leave it out")
         return score_detector(plan, checkpoint, split=split, out=out, device=device, progress=progress)
     split = split or "test"
     store = open_store(plan.root)
@@ -74,9 +89,7 @@ def test(
         raise DataError(f"{plan.root}: split {split!r} has no cases; choose another with --split")
     convention = convention or plan.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
-    folder = Path(out) if out else Path(checkpoint).parent
-    with staging_folder(folder):
-        pass  # the folder can be written to: known before the long work as well
+    folder = score_folder(out, checkpoint, split)  # before it as well
     scores, failures = [], {}
     for done, case_id in enumerate(ids):
         if progress:
@@ -99,4 +112,5 @@ def test(
     table = ScoreTable(scores, failures=failures)
     table.to_csv(folder / "scores.csv")
     table.to_json(folder / "scores.json")
+    logger.info("scores.csv and scores.json are in %s", folder)
     return table

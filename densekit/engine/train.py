@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.optim import build_optim_wrapper
 
 from densekit.engine.config import load_config, make_plan
@@ -20,9 +21,10 @@ from densekit.engine.folder import check_continued, choose_folder
 from densekit.engine.origin import origins, write_resolved
 from densekit.engine.plan import Plan
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
-from densekit.engine.runner import Runner, build_runner, join_processes, leave_processes, training_device
+from densekit.engine.runner import Runner, build_runner, training_device
 from densekit.errors import ConfigError, DensekitError
 from densekit.io import output_error, write_json_atomic
+from densekit.processes import join_processes, leave_processes, main_first
 
 logger = logging.getLogger("densekit")
 
@@ -68,10 +70,10 @@ def train(
     if resume and load_from is not None:
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
     given = {"load_from": load_from, "seed": seed, "deterministic": deterministic or None, "amp": amp}
-    plan, places = _plan(config, data, options, given)
-    cfg = plan.config
     if launcher == "pytorch":
         join_processes()
+    plan, places = _plan(config, data, options, given)
+    cfg = plan.config
     lowered = fit_batch(plan)
     if lowered is not None:
         places |= dict.fromkeys(("batch_size", "accumulate"), "lowered to what the GPU's memory takes")
@@ -108,7 +110,8 @@ def train(
                 f"curves in {folder / 'curves.png'}"
             )
         if launcher == "pytorch":
-            leave_processes(runner)
+            runner.model = runner.bare_model()
+            leave_processes()
     return runner
 
 
@@ -129,7 +132,7 @@ def _plan(
         if value is not None:
             cfg[key] = str(value) if isinstance(value, Path) else value
             places[key] = f"--{key.replace('_', '-')}"
-    plan = make_plan(cfg, data)
+    plan = main_first(lambda: make_plan(cfg, data))
     if data is not None:
         places["data_root"] = "--data"
     plan.check_training()
@@ -142,6 +145,7 @@ def try_out(
     data: str | Path | None = None,
     load_from: str | Path | None = None,
     seed: int | None = None,
+    deterministic: bool = False,
     amp: str | None = None,
     options: Sequence[str] = (),
 ) -> DryRun:
@@ -152,7 +156,8 @@ def try_out(
     Raises:
         ConfigError, DataError: for what the user can put right, a memory too small for one image included.
     """
-    plan, _ = _plan(config, data, options, {"load_from": load_from, "seed": seed, "amp": amp})
+    given = {"load_from": load_from, "seed": seed, "deterministic": deterministic or None, "amp": amp}
+    plan, _ = _plan(config, data, options, given)
     lines = [fit_batch(plan)]
     model = plan.network(fresh=False)
     if plan.config.load_from is not None:
@@ -177,20 +182,26 @@ def fit_batch(plan: Plan) -> str | None:
     Raises:
         ConfigError: if not even one sample fits.
     """
-    if not torch.cuda.is_available():
+    device = training_device()
+    if device.type == "cpu":
         return None
-    model = plan.network(fresh=False).to(training_device())
+    model = plan.network(fresh=False).to(device)
     wrapper = build_optim_wrapper(model, plan.optim_wrapper())
     worst = plan.worst_batch(plan.config.batch_size)
+    # The moving average is a network of its own, and so large are the buffers that processes average gradients in.
+    beside = [copy.deepcopy(model) for needed in (plan.config.ema is not None, get_world_size() > 1) if needed]
     chosen = fitting_batch(
-        lambda size: dry_run(model, wrapper, worst.first(size), steps=1),
+        lambda size: dry_run(model, wrapper, worst.first(size)),
         plan.config.batch_size,
         plan.config.accumulate,
         worst=worst,
         smaller=plan.smaller,
     )
     chosen = min(all_gather_object(chosen), key=lambda found: found[0])  # all processes take the same
-    plan.config.batch_size, plan.config.accumulate, line = chosen
+    del beside
+    batch_size, accumulate, line = chosen
+    if line is not None:
+        plan.lower(batch_size, accumulate)
     return line
 
 

@@ -105,6 +105,7 @@ DETECTION: dict[str, Check] = {
     "pretrained": (_is(bool, str, Path), "True (the backbone's own weights), False (from scratch), or a file or name"),
     "lr_batch": (_maybe(_whole(1)), "a positive whole number, or None for no scaling"),
     "paramwise": (_maybe(_is(Mapping)), "a dict, e.g. dict(bias_lr_mult=2.0), or None"),
+    "max_dets": _POSITIVE,
     "score_threshold": (lambda value: _number(value) and 0 <= value <= 1, "a score from 0 to 1"),
 }
 """As :data:`VOLUME`, of a detection config."""

@@ -30,19 +30,24 @@ class PatchBatch:
     """Training patches; all are of one size.
 
     Attributes:
-        data: Collated samples of the training data set.
+        samples: Of the training data set.
     """
 
-    data: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The samples, collated."""
+        return default_collate(self.samples)
 
     def first(self, number: int) -> PatchBatch:
         """The same of fewer patches."""
-        return PatchBatch({key: value[:number] for key, value in self.data.items()})
+        return PatchBatch(self.samples[:number])
 
     def described(self) -> str:
         """In words: ``2 patches of 1x64x128x128``."""
-        inputs = self.data["inputs"]
-        return f"{len(inputs)} patch{'es' * (len(inputs) > 1)} of {'x'.join(map(str, inputs.shape[1:]))}"
+        number, shape = len(self.samples), self.samples[0]["inputs"].shape
+        return f"{number} patch{'es' * (number > 1)} of {'x'.join(map(str, shape))}"
 
     def heavy(self) -> tuple[str, list[str]]:
         """Nothing besides the size of the patch."""
@@ -120,6 +125,11 @@ class VolumePlan(Plan):
     @property
     def convention(self) -> str:
         return self.config.convention or self.store.convention
+
+    def lower(self, batch_size: int, accumulate: int) -> None:
+        steps = self.config.iterations_per_epoch // self.config.accumulate
+        super().lower(batch_size, accumulate)
+        self.config.iterations_per_epoch = steps * accumulate
 
     def inference(self) -> dict[str, Any]:
         """Sliding-window settings: the training patch as window unless another is given, mirror axes by number.
@@ -229,7 +239,7 @@ class VolumePlan(Plan):
         config = {key: value for key, value in self.train_loader()["dataset"].items() if key != "type"}
         dataset = VolumePatchDataset(**config)
         with random_state_kept():
-            return PatchBatch(default_collate([dataset[i] for i in range(batch_size)]))
+            return PatchBatch([dataset[i] for i in range(batch_size)])
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
         c, store = self.config, self.store

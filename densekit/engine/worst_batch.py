@@ -15,7 +15,8 @@ import torch
 CANDIDATES = 8
 """Images with the most objects that are tried, besides the tallest, the widest and the largest."""
 DRAWS = 4
-"""Times each of them passes the pipeline, which may draw another scale each time."""
+"""Times each of them passes the pipeline, which may draw another scale each time; more if the largest did not come."""
+MOST_DRAWS = 24
 ANCHORS_PER_PIXEL = 9 / 64 * 4 / 3
 """Of RetinaNet: nine at each place of levels with strides 8, 16, ..."""
 MANY_BYTES = 256 * 1024**2
@@ -62,7 +63,9 @@ class WorstBatch:
         )
 
 
-def worst_batch(dataset: Any, batch_size: int, *, draws: int = DRAWS) -> WorstBatch:
+def worst_batch(
+    dataset: Any, batch_size: int, *, largest: tuple[int, int] | None = None, draws: int = DRAWS
+) -> WorstBatch:
     """Find the batch of a training that needs the most memory.
 
     The images with the most annotated objects go through the pipeline several times, each is taken at its largest. If
@@ -74,7 +77,9 @@ def worst_batch(dataset: Any, batch_size: int, *, draws: int = DRAWS) -> WorstBa
         dataset: MMDetection dataset, or :class:`~densekit.datasets.detection.training.SeededDataset`, whose epochs are
             the draws.
         batch_size: Images in the batch; a smaller data set gives some twice.
-        draws: Times each candidate passes the pipeline.
+        largest: Longer and shorter side of the largest size that the pipeline resizes to, if that is known: each
+            candidate passes the pipeline until it has been drawn, but at most :data:`MOST_DRAWS` times.
+        draws: Times each candidate passes the pipeline at least.
     """
     base = getattr(dataset, "dataset", dataset)
     seeded = base is not dataset and hasattr(dataset, "seed")
@@ -85,17 +90,34 @@ def worst_batch(dataset: Any, batch_size: int, *, draws: int = DRAWS) -> WorstBa
         tried += [max(known, key=lambda i: extreme(*shapes[i]))] if known else []
     with random_state_kept():
         drawn = [
-            [dataset[i + len(dataset) * draw if seeded else i] for draw in range(draws)] for i in dict.fromkeys(tried)
+            _draw(
+                (dataset[i + len(dataset) * n if seeded else i] for n in range(max(draws, MOST_DRAWS))), draws, largest
+            )
+            for i in dict.fromkeys(tried)
         ]
-    largest = [max(items, key=lambda item: (_area([item]), _objects(item))) for items in drawn]
-    largest.sort(key=lambda item: (-_objects(item), -_area([item])))
-    chosen = [largest[i % len(largest)] for i in range(batch_size)]
+    best = [max(items, key=lambda item: (_area([item]), _objects(item))) for items in drawn]
+    best.sort(key=lambda item: (-_objects(item), -_area([item])))
+    chosen = [best[i % len(best)] for i in range(batch_size)]
     if batch_size > 1:
         others = [item for items in drawn for item in items]
-        last = max(others, key=lambda item: _area([*chosen[:-1], item]))
-        if _area([*chosen[:-1], last]) > _area(chosen):
-            chosen[-1] = last
+        padding = max(others, key=lambda item: _area([*chosen[:-1], item]))
+        if _area([*chosen[:-1], padding]) > _area(chosen):
+            chosen = [padding, *chosen[:-1]]  # first, where it stays in a smaller batch
     return as_batch(chosen)
+
+
+def _draw(items: Iterator[dict[str, Any]], draws: int, largest: tuple[int, int] | None) -> list[dict[str, Any]]:
+    """Take so many items, or more until one has the largest size; keeping the ratio makes one of its sides so long."""
+    drawn = []
+    for item in items:
+        drawn.append(item)
+        sides = sorted(item["inputs"].shape[-2:], reverse=True)
+        reached = largest is None or any(side >= most for side, most in zip(sides, largest, strict=True))
+        if reached:
+            largest = None
+        if len(drawn) >= draws and reached:
+            break
+    return drawn
 
 
 def _annotated(dataset: Any) -> tuple[list[int], list[tuple[int, int]]]:

@@ -213,8 +213,8 @@ class BatchRun(ABC):
         try:
             facts = self.results(case, start)
         except Exception as error:  # whatever is wrong with one case must not cost the others
-            if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
-                raise
+            if isinstance(error, OutputError) and getattr(error.__cause__, "errno", None) is not None:
+                raise  # the disk's own error; one without errno is about what was to be written
             logger.debug("%s failed", case.id, exc_info=True)
             facts = {"status": "failed", "reason": self._reason(case, error), "seconds": since(start)}
             self.record(case, **facts)

@@ -16,10 +16,12 @@ from PIL import Image, ImageOps
 
 from densekit.errors import DataError
 
+TAIL = 4096
+"""Bytes at the end of a file in which its picture's end mark is looked for."""
+
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_TAIL = 4096
+_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 _KINDS = {
     "1": "black and white: read as three equal channels of 0 and 255",
     "L": "grey: read as three equal channels",
@@ -89,7 +91,7 @@ def _of_array(image: np.ndarray) -> Picture:
 
 def _of_pillow(image: Image.Image) -> Picture:
     notes = _kind_notes(image.mode)
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = orientation_of(image)
     if orientation != 1:
         notes.append(_turned(orientation))
         image = ImageOps.exif_transpose(image)
@@ -121,10 +123,33 @@ def read_picture(path: Path) -> Picture:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise DataError(f"{path}: {_why_not(data, facts.mode)}")
-    if _ENDS.get(facts.format, b"") not in data[-_TAIL:]:
-        _check_whole(path, data)
     pixels = np.ascontiguousarray(_turn(pixels, facts.orientation))
     return Picture(pixels, facts.notes, hashlib.sha256(data).hexdigest())
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 (upright) for a picture that has none, or an impossible one."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def why_cut_short(image: Image.Image, tail: bytes) -> str:
+    """Return why a file cannot hold its whole picture, "" for one that does.
+
+    Only a picture whose end mark is not in the tail is decoded: cameras append previews, films and depth maps, and some
+    versions of OpenCV fill up with grey what is missing.
+
+    Args:
+        image: The picture as Pillow opened it.
+        tail: The file's last :data:`TAIL` bytes.
+    """
+    if _ENDS.get(image.format or "", b"") in tail:
+        return ""
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +157,6 @@ class _Facts:
     """What Pillow says of a file; nothing if it does not know the format."""
 
     mode: str = ""
-    format: str = ""
     orientation: int = 1
     notes: tuple[str, ...] = ()
 
@@ -140,24 +164,24 @@ class _Facts:
 def _look(path: Path, data: bytes) -> _Facts:
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if reason := why_cut_short(image, data[-TAIL:]):
+                raise DataError(f"{path}: {_damaged(reason)}")
             notes = _kind_notes(image.mode)
             if not image.mode.startswith("I") and _bits(data, image) == 16:
                 notes.append(_DEEP)
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            if orientation not in range(1, 9):
-                orientation = 1
+            orientation = orientation_of(image)
             if orientation != 1:
                 notes.append(_turned(orientation))
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # a camera's JPEG with a preview or a depth map behind it
                 notes.append("several pictures in one file (pages or an animation): only the first is read")
-            kind = image.format or ""
+            if image.format == "TIFF":  # OpenCV turns it upright in any case
+                orientation = 1
+            return _Facts(image.mode, orientation, tuple(notes))
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: more than 179 million pixels; cut it into tiles") from error
     except (OSError, ValueError, SyntaxError, TypeError):
         return _Facts()  # OpenCV may know it; if not, the reason is looked for then
-    # OpenCV turns TIFF files upright in any case.
-    return _Facts(image.mode, "JPEG" if kind == "MPO" else kind, 1 if kind == "TIFF" else orientation, tuple(notes))
 
 
 def _bits(data: bytes, image: Image.Image) -> int:
@@ -201,23 +225,17 @@ def _why_not(data: bytes, mode: str) -> str:
     except Image.UnidentifiedImageError:
         return "not a picture that can be read (jpg, png, bmp, tif, webp); check what the file is"
     except (OSError, ValueError, SyntaxError) as error:
-        return f"cannot be decoded, the file is damaged or cut short ({error}); fetch it again"
+        return _damaged(error)
     return f"OpenCV cannot decode this kind of file (mode {mode}); save it as PNG or JPEG"
+
+
+def _damaged(reason: object) -> str:
+    return f"cannot be decoded, the file is damaged or cut short ({reason}); fetch it again"
 
 
 def _no_range(mode: str) -> str:
     kind = "floating-point" if mode == "F" else "32-bit"
     return f"{kind} pixels have no fixed range to bring to 8 bit; save it as 8 or 16 bit"
-
-
-def _check_whole(path: Path, data: bytes) -> None:
-    """Check a file without its format's end mark: some versions of OpenCV fill up with grey what is missing."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = f"cannot be decoded, the file is damaged or cut short ({error})"
-        raise DataError(f"{path}: {reason}; fetch it again") from error
 
 
 class _Quiet:

@@ -14,7 +14,16 @@ from densekit.errors import ConfigError, close_names
 from densekit.models import published
 from densekit.models.checks import check_fit
 from densekit.models.detector_wiring import DetectorWiring
-from densekit.models.wiring import Wired, build_on_meta, check_classes, check_dimensions, plain, split
+from densekit.models.wiring import (
+    Wired,
+    build_on_meta,
+    check_classes,
+    check_dimensions,
+    find_part,
+    parameters,
+    plain,
+    split,
+)
 from densekit.registry import MODELS
 
 Part = str | type | Mapping[str, Any]
@@ -56,8 +65,9 @@ def assemble(
         test_cfg: As ``train_cfg``.
         data_preprocessor: Of a detector, put over normalisation by the mean and SD the backbone was trained with.
         inference: For volumes, see :class:`densekit.models.assemblies.VolumeSegmentor`.
-        pretrained: Of a detector with a ResNet or a backbone of timm. False: it starts from random weights, so that
-            none of its stages is frozen and its batch norms learn. In a config file this key stands beside ``model``.
+        pretrained: Of a detector. False: the backbone starts from random weights, so that none of its stages is frozen
+            and its batch norms learn, unless its config says so itself. In a config file this key stands beside
+            ``model``.
 
     Returns:
         An ordinary MMEngine config in plain values. The parts of a detector are named as ``type="mmdet.RetinaNet"``, so
@@ -98,17 +108,22 @@ def model_config(model: Mapping[str, Any], num_classes: int, *, pretrained: bool
 
     Args:
         model: The arguments of :func:`assemble`, or an ordinary MMEngine config with its ``type``, in which every
-            ``num_classes`` is set to the number given here.
+            ``num_classes`` and ``num_things_classes`` is set to the number given here, and a ``class_weight`` of equal
+            weights follows.
         num_classes: See :func:`assemble`.
-        pretrained: See :func:`assemble`.
+        pretrained: See :func:`assemble`. What a whole config says of frozen stages and batch norms of its backbone is
+            for the weights it names: False replaces that as well.
 
     Raises:
-        ConfigError: see :func:`assemble`, or for an argument it does not have.
+        ConfigError: see :func:`assemble`, or for an argument it does not have; for a whole config with stuff classes,
+            or with different weights of classes that are not those of the data.
     """
     if "type" in model:
         whole = _with_classes(plain(model), num_classes)
+        whole["type"] = _scoped(whole["type"])
         if not pretrained and isinstance(whole.get("backbone"), dict):
-            whole["backbone"]["init_cfg"] = None
+            part = find_part(whole["backbone"].get("type"), "backbone")
+            whole["backbone"] |= {**_nothing_frozen(part), **_random_weights(part)}
         return ConfigDict(whole)
     known = [name for name in inspect.signature(assemble).parameters if name not in ("num_classes", "pretrained")]
     for key in model:
@@ -120,13 +135,48 @@ def model_config(model: Mapping[str, Any], num_classes: int, *, pretrained: bool
     return assemble(**model, num_classes=num_classes, pretrained=pretrained)
 
 
-def _with_classes(config: Any, num_classes: int) -> Any:
-    if isinstance(config, dict):
-        return {
-            key: num_classes if key == "num_classes" else _with_classes(value, num_classes)
-            for key, value in config.items()
-        }
-    return [_with_classes(item, num_classes) for item in config] if isinstance(config, list) else config
+def _scoped(kind: Any) -> Any:
+    """MMDetection's name of a whole model with its scope, as its own configs need not give it."""
+    if not isinstance(kind, str) or "." in kind or MODELS.get(kind) is not None:
+        return kind
+    from mmdet.registry import MODELS as MMDETECTION
+
+    return f"mmdet.{kind}" if MMDETECTION.get(kind) is not None else kind
+
+
+def _with_classes(config: Any, num_classes: int, where: str = "model", before: int | None = None) -> Any:
+    """The config with another number of classes; ``before`` is the number of what it stands in."""
+    if isinstance(config, list):
+        return [_with_classes(item, num_classes, f"{where}.{i}", before) for i, item in enumerate(config)]
+    if not isinstance(config, dict):
+        return config
+    if config.get("num_stuff_classes"):
+        raise ConfigError(
+            f"{where}.num_stuff_classes={config['num_stuff_classes']}: panoptic segmentation, of things and stuff, is "
+            "not what densekit trains; take the form of this config for instances, with num_stuff_classes=0"
+        )
+    before = config.get("num_classes", config.get("num_things_classes", before))
+    changed = {}
+    for key, value in config.items():
+        if key in ("num_classes", "num_things_classes"):
+            changed[key] = num_classes
+        elif key == "class_weight" and isinstance(value, list):
+            changed[key] = _class_weights(value, before, num_classes, f"{where}.{key}")
+        else:
+            changed[key] = _with_classes(value, num_classes, f"{where}.{key}", before)
+    return changed
+
+
+def _class_weights(weights: list[float], before: int | None, num_classes: int, where: str) -> list[float]:
+    """The weights of a loss for another number of classes, where the last of them is that of the background."""
+    if before == num_classes or len(weights) - 1 != before:
+        return weights
+    if len(set(weights[:-1])) > 1:
+        raise ConfigError(
+            f"{where}: it has a weight for each of {before} classes, the data have {num_classes}; give "
+            f"{num_classes + 1} weights, the last for the background, and set the number of classes beside them"
+        )
+    return [weights[0]] * num_classes + weights[-1:]
 
 
 def _backbone(given: Part, pretrained: bool) -> Wired:
@@ -139,13 +189,29 @@ def _backbone(given: Part, pretrained: bool) -> Wired:
             given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
     wired = split(given, "backbone")
     if not pretrained:
-        scratch = {"pretrained": False} if wired.part.__name__ == "TimmBackbone" else {"init_cfg": None}
-        wired = Wired(wired.part, {**wired.arguments, **scratch})
+        part = wired.part
+        wired = Wired(part, {**_nothing_frozen(part), **wired.arguments, **_random_weights(part)})
     if wired.part.__module__ == "mmdet.models.backbones.resnet" and "depth" in wired.arguments:
         scratch = wired.arguments.get("init_cfg", True) is None
         settings = published.resnet(wired.arguments["depth"], scratch=scratch)
         return Wired(wired.part, {**settings, **wired.arguments})
     return wired
+
+
+def _random_weights(backbone: type[nn.Module]) -> dict[str, Any]:
+    """The argument without which a backbone would load its published weights, if it has one."""
+    if backbone.__name__ == "TimmBackbone":
+        return {"pretrained": False}
+    return {"init_cfg": None} if "init_cfg" in parameters(backbone) else {}
+
+
+def _nothing_frozen(backbone: type[nn.Module]) -> dict[str, Any]:
+    """The arguments, as far as a backbone has them, with which no stage is frozen and batch norms learn."""
+    known = parameters(backbone)
+    settings = {"norm_eval": False} if "norm_eval" in known else {}
+    if "frozen_stages" in known:
+        settings["frozen_stages"] = known["frozen_stages"].default  # for none: -1, in MMDetection's EfficientNet 0
+    return settings
 
 
 def _is_registered(name: str) -> bool:

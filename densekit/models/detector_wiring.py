@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from densekit.errors import ConfigError
+import torch
+
+from densekit.errors import ConfigError, close_names
 from densekit.models import published
 from densekit.models.wiring import (
     Pyramid,
@@ -13,14 +15,19 @@ from densekit.models.wiring import (
     build_on_meta,
     check_classes,
     describe,
+    find_task_part,
     merge,
     merge_part,
     plain,
+    split,
 )
+from densekit.ops.mmcv_ext.nms import batched_nms
 
 TASKS = ("bbox", "mask")
 UNANNOTATED = ("DyHead",)
 """Necks whose ``in_channels`` is one number for all levels, although their signature does not say so."""
+READ_WITH = {"assigner": "sampler", "mask_size": "soft_mask_target"}
+"""What MMDetection reads besides, wherever the published settings have the first."""
 
 
 class DetectorWiring:
@@ -71,6 +78,8 @@ class DetectorWiring:
                 f"rpn_head: {self.head.name} is the head of a one-stage detector, which has none; leave it out"
             )
         heads = self._regions(levels, rpn_head or {}) if self.two_stage else {"bbox_head": self._dense_head(levels)}
+        other_rpn = self.two_stage and heads["rpn_head"]["type"] != "mmdet.RPNHead"
+        unchecked = ("rpn", "rpn_proposal") if other_rpn else ()
         detector = "MaskRCNN" if self.masks and self.known["detector"] == "FasterRCNN" else self.known["detector"]
         return {
             "type": f"mmdet.{detector}",
@@ -78,8 +87,8 @@ class DetectorWiring:
             "backbone": self.backbone.config(),
             **({"neck": configs[0] if len(configs) == 1 else configs} if configs else {}),
             **heads,
-            "train_cfg": self._settings("train", train_cfg),
-            "test_cfg": self._settings("test", test_cfg),
+            "train_cfg": self._settings("train", train_cfg, unchecked),
+            "test_cfg": self._settings("test", test_cfg, unchecked),
         }
 
     def _neck_facts(self, neck: Wired, source: Pyramid, *, first: bool) -> dict[str, Any]:
@@ -154,6 +163,7 @@ class DetectorWiring:
 
     def _regions(self, levels: Pyramid, rpn_given: Any) -> dict[str, Any]:
         """Proposals and region head."""
+        self._check_stages()
         given, settings = self.head.arguments, self.known["head"]
         tasks = TASKS if self.masks else TASKS[:1]
         nested = {f"{task}_{part}" for task in TASKS for part in ("head", "roi_extractor")}
@@ -162,7 +172,8 @@ class DetectorWiring:
         for task in tasks:
             arguments |= self._region_task(task, {**settings, **published.MASKS}, levels)
         rpn = merge_part(self.known["rpn_head"], rpn_given, "rpn_head")
-        rpn.arguments["anchor_generator"] = {"strides": list(levels.strides), **rpn.arguments["anchor_generator"]}
+        if "anchor_generator" in rpn.arguments:
+            rpn.arguments["anchor_generator"] = {"strides": list(levels.strides), **rpn.arguments["anchor_generator"]}
         channels = levels.common_channels(self.head.name)
         facts = {"in_channels": channels, "feat_channels": channels}
         return {"rpn_head": rpn.with_facts(facts).config(), "roi_head": Wired(self.head.part, arguments).config()}
@@ -172,14 +183,13 @@ class DetectorWiring:
         channels = levels.common_channels(self.head.name)
         given = self.head.arguments.get(f"{task}_roi_extractor", {})
         extractor = merge_part(settings[f"{task}_roi_extractor"], given, f"{task}_roi_extractor")
-        stages = settings[f"{task}_head"]
-        heads = self.head.arguments.get(f"{task}_head", {})
-        pairs = (
-            zip(stages, heads, strict=True)
-            if isinstance(heads, list)
-            else ((stage, heads) for stage in _listed(stages))
-        )
-        made = [merge_part(stage, one, f"{task}_head") for stage, one in pairs]
+        stages = _listed(settings[f"{task}_head"])
+        heads = _listed(self.head.arguments.get(f"{task}_head", {}))
+        if len(stages) == 1:
+            stages = stages * len(heads)
+        elif len(heads) == 1:
+            heads = heads * len(stages)
+        made = [merge_part(stage, one, f"{task}_head") for stage, one in zip(stages, heads, strict=True)]
         if getattr(made[0].part, "all_levels", False) and isinstance(given, Mapping) and "type" not in given:
             extractor = merge_part(extractor.arguments, {"type": "AllLevelRoIExtractor"}, f"{task}_roi_extractor")
         facts = {
@@ -195,8 +205,19 @@ class DetectorWiring:
         maps = {"out_channels": channels, "featmap_strides": list(levels.strides[:-1])}
         return {
             f"{task}_roi_extractor": extractor.with_facts(maps).config(),
-            f"{task}_head": configs if isinstance(stages, list) else configs[0],
+            f"{task}_head": configs if len(configs) > 1 else configs[0],
         }
+
+    def _check_stages(self) -> None:
+        stages = self.known["head"].get("num_stages", 1)
+        for key in ("num_stages", "stage_loss_weights", "bbox_head", "mask_head"):
+            value = self.head.arguments.get(key)
+            number = value if key == "num_stages" else len(value) if isinstance(value, (list, tuple)) else None
+            if number not in (None, stages):
+                raise ConfigError(
+                    f"head: the number of stages in {key} is {number}, in the published settings of {self.head.name} "
+                    f"{stages}; make it {stages}, or write the model config in full, with the type of its detector"
+                )
 
     def _check_extractor(self, extractor: Wired, head: Wired) -> None:
         gives, takes = (getattr(part, "all_levels", False) for part in (extractor.part, head.part))
@@ -208,16 +229,87 @@ class DetectorWiring:
                 f"{extractor.name} gives it from {'all' if gives else 'one'}; what fits is {fits}"
             )
 
-    def _settings(self, kind: str, given: Mapping[str, Any] | None) -> Any:
+    def _settings(self, kind: str, given: Mapping[str, Any] | None, unchecked: Sequence[str]) -> Any:
+        """What is given, put over the published settings.
+
+        Keys are checked where the code that reads them is known: not with a head of another package that is derived
+        from one with published settings, and not in the parts ``unchecked``.
+        """
         settings = self.known[f"{kind}_cfg"]
         if self.masks:
             masks = self.known["masks_train_cfg"] if kind == "train" else published.MASKS_TEST
             settings = merge(settings, {"rcnn": masks})
-        return plain(merge(settings, given) if given else settings)
+        if not given:
+            return plain(settings)
+        part = self.head.part
+        if part.__name__ in published.HEADS or part.__module__.startswith("densekit."):
+            checked = {key: value for key, value in given.items() if key not in unchecked}
+            check_settings(settings or {}, checked, f"{kind}_cfg", self.head.name)
+        return plain(merge(settings, given))
 
     def _images(self, backbone: Any) -> dict[str, Any]:
         own = {key: getattr(backbone, key) for key in ("mean", "std") if hasattr(backbone, key)}
         return {**published.PREPROCESSOR, **own, **({"pad_mask": True} if self.masks else {})}
+
+
+def check_settings(settings: Any, given: Any, where: str, head: str) -> None:
+    """Check what is put over the published settings of a detector.
+
+    Args:
+        settings: The published ones; a list has those of each stage, None stands for a part that they do not have.
+        given: What is put over them.
+        where: Its place in the model config.
+        head: Name of the detector's head.
+
+    Raises:
+        ConfigError: for a key that nothing reads, with the place where it belongs or the close names; for an argument
+            that the assigner, the sampler or the NMS does not take; for a list that is not one of all stages.
+    """
+    if isinstance(settings, list):
+        if isinstance(given, list) and len(given) != len(settings):
+            raise ConfigError(
+                f"{where}: it is a list of {len(given)}, {head} has {len(settings)} stages; give one for each, or one "
+                "alone, without a list, for all"
+            )
+        for one in _listed(given):
+            check_settings(settings[0], one, where, head)
+        return
+    if not isinstance(given, Mapping):
+        return
+    whole = merge(settings, given)
+    if "type" in whole or settings is None:
+        _check_part(whole, where)
+        return
+    if not isinstance(settings, Mapping):
+        return
+    known = [*settings, *(READ_WITH[key] for key in settings if key in READ_WITH)]
+    for key, value in given.items():
+        if key not in known:
+            places = " or ".join(_places(settings, key, where))
+            hint = f"; it belongs in {places}" if places else close_names(key, known)
+            others = f"; known: {', '.join(known)}" if known else "; leave it out"
+            raise ConfigError(f"{where}: nothing reads {key!r} there with {head}{hint or others}")
+        check_settings(settings.get(key), value, f"{where}.{key}", head)
+
+
+def _check_part(part: Mapping[str, Any], where: str) -> None:
+    if not where.endswith(".nms"):
+        split(part, where, find_task_part)
+        return
+    try:
+        batched_nms(torch.empty(0, 4), torch.empty(0), torch.empty(0, dtype=torch.long), part)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _places(settings: Mapping[str, Any], key: str, where: str) -> Iterator[str]:
+    """The places below ``where`` that have a key."""
+    for name, inner in settings.items():
+        inner = _listed(inner)[0]
+        if isinstance(inner, Mapping):
+            if key in inner:
+                yield f"{where}.{name}.{key}"
+            yield from _places(inner, key, f"{where}.{name}")
 
 
 def _listed(value: Any) -> list[Any]:

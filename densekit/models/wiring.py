@@ -4,7 +4,7 @@ gives."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ PROBES = (1024, 2048)
 """Sides of the images a part is tried on, on PyTorch's meta device, where they cost nothing."""
 SCOPES = ("densekit", "mmdet", "mmseg")
 """Packages whose registries have a name; parts of others (mmcv, mmengine) stand in MMEngine's own registry."""
+UNDECLARED = ("init_cfg", "rng")
+"""Arguments that no signature names: of every module, and of samplers, which take ``rng`` out of their ``**kwargs``."""
 STOCK = {"backbones": ["ResNet"], "necks": ["FPN", "PAFPN"]}
 """Parts of MMDetection that are named as fitting, besides our own."""
 
@@ -81,6 +83,24 @@ def mmdet_models():
     return registry
 
 
+def find_task_part(kind: Any, role: str) -> type:
+    """The assigner or sampler of MMDetection that is meant by a class or by a name.
+
+    Raises:
+        ConfigError: naming the close names.
+    """
+    from mmdet.registry import TASK_UTILS
+
+    if inspect.isclass(kind):
+        return kind
+    found = TASK_UTILS.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise ConfigError(
+            f"{role}: {kind!r} is no assigner or sampler of MMDetection{close_names(str(kind), TASK_UTILS.module_dict)}"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Wired:
     """A part: its class and its arguments."""
@@ -112,21 +132,26 @@ class Wired:
         return plain({"type": qualified(self.part) if scoped else self.name, **self.arguments})
 
 
-def split(given: Any, role: str) -> Wired:
+def split(given: Any, role: str, find: Callable[[Any, str], type] = find_part) -> Wired:
     """A part that is given as a name, a class or a config.
+
+    Args:
+        given: The part.
+        role: Its place in the model config.
+        find: What looks up the class.
 
     Raises:
         ConfigError: if it is none of these, has no type, or an argument its class does not take.
     """
     if not isinstance(given, Mapping):
-        return Wired(find_part(given, role), {})
+        return Wired(find(given, role), {})
     arguments = dict(given)
     if "type" not in arguments:
         raise ConfigError(f"{role}: a part needs a type, this one has only {sorted(arguments)}")
-    part = find_part(arguments.pop("type"), role)
+    part = find(arguments.pop("type"), role)
     known = parameters(part)
     for key in arguments:
-        if key not in known and key != "init_cfg":
+        if key not in known and key not in UNDECLARED:
             raise ConfigError(f"{role}: {part.__name__} takes no argument {key!r}{close_names(key, known)}")
     return Wired(part, arguments)
 

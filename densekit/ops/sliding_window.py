@@ -240,7 +240,7 @@ def _windows(
 
 
 @torch.no_grad()
-def sliding_window(
+def sliding_window_slabs(
     volume: Tensor,
     network: Network,
     window: Sequence[int],
@@ -256,8 +256,11 @@ def sliding_window(
     device: torch.device | str | None = None,
     accumulate_on: torch.device | str | None = None,
     progress: Progress | None = None,
-) -> Tensor:
-    """Predict a whole volume window by window and return the blended scores of every class.
+) -> Iterator[Tensor]:
+    """Predict a volume window by window; yield the blended scores of every class in pieces along D.
+
+    Each piece comes as soon as no later window can change it, so that only ``K x d x H x W`` sums exist at a time, with
+    the window's depth d.
 
     Args:
         volume: (C, D, H, W), any dtype, on any device.
@@ -276,68 +279,15 @@ def sliding_window(
             before ``prepare``). It must be what training patches were padded with: for densekit's data sets
             :func:`minimum`. None: 0 after ``prepare``, as MONAI does.
         device: Where windows are predicted (default: where the volume is).
-        accumulate_on: Where sums and result are held (default: ``device``); "cpu" if they do not fit the accelerator.
+        accumulate_on: Where the sums are held (default: ``device``); "cpu" if they do not fit the accelerator.
         progress: Called with (windows done, windows in all) after each batch.
 
-    Returns:
-        Weighted means (K, D, H, W), float32, on ``accumulate_on``: logits or probabilities, see ``activation``.
+    Yields:
+        Weighted means (K, rows, H, W), float32, on ``accumulate_on``: logits or probabilities, see ``activation``. The
+        pieces follow one another without gap and add up to D rows.
 
     Raises:
         ConfigError: if an option cannot be, or the network changes the size of its input.
-    """
-    plan = WindowPlan.of(volume.shape[1:], window, overlap)
-    device = torch.device(device or volume.device)
-    home = torch.device(accumulate_on or device)
-    map_ = window_weights(plan.window, weights).to(device)
-    weighted = _windows(
-        volume,
-        network,
-        plan,
-        batch=batch,
-        weights=map_,
-        mirror_axes=mirror_axes,
-        mirror_swaps=mirror_swaps,
-        activation=activation,
-        prepare=prepare,
-        fill=fill,
-        progress=progress,
-    )
-    total, map_home = None, map_.to(home)
-    counts = torch.zeros(plan.padded_shape, device=home)
-    for origin, score in weighted:
-        if total is None:
-            total = torch.zeros((score.shape[0], *plan.padded_shape), device=home)
-        region = plan.region(origin)
-        total[(slice(None), *region)] += score.to(home)
-        counts[region] += map_home
-    return total.div_(counts)[(slice(None), *plan.crop())]
-
-
-@torch.no_grad()
-def sliding_window_slabs(
-    volume: Tensor,
-    network: Network,
-    window: Sequence[int],
-    *,
-    overlap: float | Sequence[float] = 0.5,
-    batch: int = 1,
-    weights: str = "gaussian",
-    mirror_axes: Sequence[int] = (),
-    mirror_swaps: Sequence[Sequence[int]] = (),
-    activation: str | None = None,
-    prepare: Prepare | None = None,
-    fill: Sequence[float] | None = None,
-    device: torch.device | str | None = None,
-    accumulate_on: torch.device | str | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Tensor]:
-    """Yield the result of :func:`sliding_window` in pieces along D, each as soon as no later window can change it.
-
-    Bit-equal to ``sliding_window`` (the same sums in the same order), but only ``K x d x H x W`` sums exist at a time,
-    d the window's depth. Arguments: those of :func:`sliding_window`; ``accumulate_on`` holds the sums of one slab.
-
-    Yields:
-        Scores (K, rows, H, W), float32; the pieces follow one another without gap and add up to D rows.
     """
     plan = WindowPlan.of(volume.shape[1:], window, overlap)
     device = torch.device(device or volume.device)
@@ -391,6 +341,15 @@ class _Slab:
         low, high = max(depth.start - self.first, 0), min(depth.stop - self.first, rows)
         self.first = first
         return done[:, low:high, height, width]
+
+
+def sliding_window(volume: Tensor, network: Network, window: Sequence[int], **options) -> Tensor:
+    """Predict a whole volume: the pieces of :func:`sliding_window_slabs`, whose options it takes, put together.
+
+    Returns:
+        (K, D, H, W), float32.
+    """
+    return torch.cat(list(sliding_window_slabs(volume, network, window, **options)), dim=1)
 
 
 def sliding_window_labels(volume: Tensor, network: Network, window: Sequence[int], **options) -> Tensor:

@@ -16,22 +16,21 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.dist import broadcast_object_list, is_main_process
 from torch import Tensor, nn
 
-from densekit.errors import CheckpointError, ConfigError, DensekitError, close_names
+from densekit.errors import CheckpointError, ConfigError, close_names
 from densekit.package.checkpoint import read_weights
 from densekit.package.transfer import PREFIXES, read_named_weights
+from densekit.processes import main_first
 
 TIMEOUT = 10
 """Seconds without an answer after which a download is given up."""
 _TORCHVISION, _TIMM, _OPENMMLAB = "torchvision://", "timm/", ("open-mmlab://", "openmmlab://")
 _PUBLISHED = ("Pretrained", "PretrainedInit")
-T = TypeVar("T")
 
 
 # --- config -----------------------------------------------------------------------------------------------------------
@@ -135,9 +134,9 @@ def load_backbone(model: nn.Module, pretrained: bool | str | Path, source: str |
     own_kind = type(backbone).__name__ == "TimmBackbone"
     if own_kind and wanted.startswith(_TIMM):
         name = wanted.removeprefix(_TIMM)
-        _main_first(lambda: _from_timm(name, lambda: _into_timm(backbone, name, True)))
+        main_first(lambda: _from_timm(name, lambda: _into_timm(backbone, name, True)))
         return [f"backbone: weights of {wanted}"]
-    weights, place = _main_first(lambda: _fetch(wanted))
+    weights, place = main_first(lambda: _fetch(wanted))
     target = backbone.network if own_kind else backbone
     found = _of_backbone(weights)
     if own_kind:
@@ -186,21 +185,6 @@ def _of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     bare = {PREFIXES.sub("", key, count=1) if PREFIXES.match(key) else key: value for key, value in weights.items()}
     inner = {key.removeprefix("backbone."): value for key, value in bare.items() if key.startswith("backbone.")}
     return inner or bare
-
-
-def _main_first(fetch: Callable[[], T]) -> T:
-    """Fetch in the main process, then in the others, which find it in the cache; an error is everybody's."""
-    problem: list[DensekitError | None] = [None]
-    result: T | None = None
-    if is_main_process():
-        try:
-            result = fetch()
-        except DensekitError as error:
-            problem[0] = error
-    broadcast_object_list(problem)
-    if problem[0] is not None:
-        raise problem[0]
-    return result if is_main_process() else fetch()
 
 
 def _fetch(wanted: str) -> tuple[dict[str, Tensor], str | Path]:
@@ -332,7 +316,7 @@ def _into_timm(backbone: Any, name: str, pretrained: bool | str) -> None:
         backbone.name, backbone.pretrained = before
 
 
-def _from_timm(name: str, load: Callable[[], T]) -> T:
+def _from_timm(name: str, load: Callable[[], Any]) -> Any:
     """Call what has timm load its weights: from the cache, else after a look whether the hub answers.
 
     By itself timm tries two files six times each, which takes minutes where nothing answers.

@@ -1,4 +1,4 @@
-"""Volumes over a cohort: the usual figures per structure, and the cases that stand out."""
+"""Volumes over a cohort: the usual figures per structure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-OUTLIER = 3.5  # |robust z| above which a value stands out (Iglewicz and Hoaglin 1993)
-FEWEST = 5  # with fewer values no value is said to stand out
 
 
 @dataclass(frozen=True)
@@ -47,28 +44,3 @@ def summarize(volumes: Sequence[float]) -> VolumeSummary:
         maximum=float(found.max()),
         median=float(np.median(found)),
     )
-
-
-def robust_z(values: Sequence[float]) -> np.ndarray:
-    """Return how far each value lies from the median, in robust standard deviations.
-
-    The scale is the median absolute deviation; where more than half of the values are equal it would be 0, and the mean
-    absolute deviation takes its place (Iglewicz and Hoaglin, *How to Detect and Handle Outliers*, 1993).
-    """
-    distance = np.asarray(values, float) - np.median(values)
-    for scale in (np.median(np.abs(distance)) / 0.6745, np.mean(np.abs(distance)) * 1.2533):
-        if scale > 0:
-            return distance / scale
-    return np.zeros(len(distance))
-
-
-def find_outliers(volumes: Sequence[float | None]) -> dict[int, float]:
-    """Return the places of volumes that stand out from the others, each with its robust z.
-
-    Volumes of 0 and None (structure not found, case failed) are neither judged nor used to judge the others.
-    """
-    places = [i for i, volume in enumerate(volumes) if volume]
-    if len(places) < FEWEST:
-        return {}
-    scores = robust_z([volumes[i] for i in places])
-    return {i: float(z) for i, z in zip(places, scores, strict=True) if abs(z) > OUTLIER}

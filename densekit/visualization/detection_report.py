@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from densekit.evaluation.detection import Comparison, Detections, DetectionScores, Truth, WorstImage, evaluate
-from densekit.evaluation.detection.average_precision import SIZES
+from densekit.evaluation.detection.average_precision import MAX_DETS, SIZES
 from densekit.evaluation.detection.confusion import Confusion, chosen_threshold, confuse
 from densekit.evaluation.detection.curves import PRCurve
 from densekit.evaluation.detection.curves import curves as pr_curves_of
@@ -69,6 +69,7 @@ def write_detection_report(
     facts: Sequence[tuple[str, str]] = (),
     threshold: float | None = None,
     worst: int = 24,
+    max_dets: int = MAX_DETS,
 ) -> None:
     """Write how well a detector does, and where it fails, as one self-contained HTML page.
 
@@ -85,12 +86,13 @@ def write_detection_report(
         threshold: Score from which detections count in the confusion matrix and the pictures. None: that with the best
             F1 over all classes.
         worst: How many of the worst images to show.
+        max_dets: So many detections of each class and image count, the best ones.
 
     Raises:
         DataError: if truth or detections cannot be used.
         OutputError: if the file cannot be written.
     """
-    comparison, scores = _compare(truth, detections)
+    comparison, scores = _compare(truth, detections, max_dets)
     reference = comparison.truth
     threshold = chosen_threshold(comparison, threshold)
     losses = split(comparison)
@@ -105,7 +107,7 @@ def write_detection_report(
         title=title,
         style=DETECTION_STYLE,
         lead=_lead(scores[comparison.iou_type], losses, comparison),
-        facts=_facts(comparison, threshold, facts),
+        facts=_facts(comparison, threshold, max_dets, facts),
         scores=[_score_row(_NAMES[kind], value) for kind, value in scores.items()],
         sizes=sizes,
         objects=f"{int(reference.counts().sum()):,}",
@@ -130,14 +132,14 @@ def write_detection_report(
 
 
 def _compare(
-    truth: str | os.PathLike, detections: str | os.PathLike | Sequence[Mapping]
+    truth: str | os.PathLike, detections: str | os.PathLike | Sequence[Mapping], max_dets: int
 ) -> tuple[Comparison, dict[str, DetectionScores]]:
     """Read both sides; return them compared, by masks where there are any, and the scores by IoU type."""
     reference = Truth.read(truth, outlines=None)
     found = Detections.of(detections, reference, masks=None if reference.outlines else False)
     kinds = ("segm", "bbox") if found.masks else ("bbox",)
-    scores = {kind: evaluate(reference, found, iou_type=kind) for kind in kinds}
-    return Comparison(reference, found, iou_type=kinds[0]), scores
+    scores = {kind: evaluate(reference, found, iou_type=kind, max_dets=max_dets) for kind in kinds}
+    return Comparison(reference, found, iou_type=kinds[0], max_dets=max_dets), scores
 
 
 def _lead(scores: DetectionScores, losses: ErrorSplit, comparison: Comparison) -> str:
@@ -162,7 +164,9 @@ def _lead(scores: DetectionScores, losses: ErrorSplit, comparison: Comparison) -
     )
 
 
-def _facts(comparison: Comparison, threshold: float, further: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _facts(
+    comparison: Comparison, threshold: float, max_dets: int, further: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
     truth, found = comparison.truth, comparison.detections
     crowds = int(truth.crowd.sum())
     empty = len(truth.image_ids) - len(np.unique(truth.image))
@@ -175,6 +179,7 @@ def _facts(comparison: Comparison, threshold: float, further: Sequence[tuple[str
         ("images", f"{len(truth.image_ids):,}, {empty:,} of them without objects"),
         ("objects", words),
         ("detections", detections),
+        ("counted", f"the {max_dets} best of each class and image" + (", COCO's rule" if max_dets == MAX_DETS else "")),
         ("compared by", "masks" if comparison.iou_type == "segm" else "boxes"),
     ]
 

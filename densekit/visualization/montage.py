@@ -151,16 +151,16 @@ def validation_picture(
 
     Args:
         path: The PNG file to write.
-        cases: The cases to show, at most four (more would make the picture too long to look at during training).
+        cases: The cases to show.
         names: Structure names; the index is the label value, ``names[0]`` is the background.
         title: Heading, for example ``"epoch 12"``.
 
     Raises:
-        ValueError: for no case, more than four, or arrays that do not fit together.
+        ValueError: for no case, or arrays that do not fit together.
         OutputError: if the file cannot be written.
     """
-    if not 1 <= len(cases) <= 4:
-        raise ValueError(f"a validation picture shows 1 to 4 cases, got {len(cases)}")
+    if not cases:
+        raise ValueError("a validation picture shows one case or more, got none")
     blocks: list[Image.Image] = []
     for case in cases:
         _check(case.image, case.prediction, case.reference)

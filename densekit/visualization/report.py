@@ -6,8 +6,6 @@ A page needs nothing but a browser: pictures, style and script are inside, nothi
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import math
 import os
@@ -17,12 +15,12 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image, features
-
-from densekit.visualization.cohort import OUTLIER, VolumeSummary, find_outliers, summarize
+from densekit.datasets.outliers import OUTLIER, find_outliers
+from densekit.visualization.cohort import VolumeSummary, summarize
 from densekit.visualization.page import show_duration, write_page
 from densekit.visualization.palette import css_color
 from densekit.visualization.templates import TEMPLATES
+from densekit.visualization.thumbnails import data_uri, open_upright
 
 logger = logging.getLogger("densekit")
 
@@ -289,16 +287,9 @@ def _show(value: Any) -> str:
 
 
 def _embed(picture: str | os.PathLike) -> str | None:
-    """Return a picture as a data URI; None, and a line in the log, if it cannot be read.
-
-    As WebP where Pillow can write it: a third of the bytes of a PNG, and a report may hold hundreds of pictures.
-    """
-    try:
-        with Image.open(picture) as image:
-            kind = "webp" if features.check("webp") and max(image.size) <= 16383 else "png"
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, format=kind, **({"quality": 80} if kind == "webp" else {}))
-    except OSError as error:
-        logger.warning("%s: left out of the report, cannot be read as a picture (%s)", picture, error)
+    """Return a picture as a data URI; None, and a line in the log, if it cannot be read."""
+    image = open_upright(str(picture))
+    if image is None:
+        logger.warning("%s: left out of the report, cannot be read as a picture", picture)
         return None
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return data_uri(image)

@@ -17,6 +17,7 @@ ALARM: Color = (0xE1, 0x4B, 0x3C)
 _BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the picture
 _CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
 _LEAST = 96  # pixels of the original that a crop shows at least
+_WEBP_LONGEST = 16383  # pixels of width or height: the format holds no more
 
 
 def open_upright(path: str) -> Image.Image | None:
@@ -134,8 +135,11 @@ def _filter(factor: float) -> Image.Resampling:
 
 
 def data_uri(image: Image.Image) -> str:
-    """Return a picture as a data URI, as WebP where Pillow can write it."""
-    kind = "webp" if features.check("webp") else "png"
+    """Return a picture as a data URI.
+
+    As WebP where that can be: a third of the bytes of a PNG, and a report may hold hundreds of pictures.
+    """
+    kind = "webp" if features.check("webp") and max(image.size) <= _WEBP_LONGEST else "png"
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **({"quality": 82} if kind == "webp" else {}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

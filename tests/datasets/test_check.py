@@ -49,6 +49,14 @@ def test_a_sound_data_set_has_no_errors(prepared, raw, capsys):
         assert "8 cases checked, 0 errors" in output.out
 
 
+def test_an_option_for_boxes_decides_and_does_not_go_with_one_for_volumes(prepared, capsys):
+    status, output = run(capsys, prepared, "--html", "findings.html", "--kind", "folder")
+    message = "--html is for boxes and masks, --kind for volumes; leave one of them out"
+    assert (status, output.err) == (2, f"densekit check: {message}\n")
+    status, output = run(capsys, prepared, "--format", "coco")
+    assert status == 2 and "coco" in output.err.lower() and output.err.count("\n") == 1
+
+
 def test_the_same_scan_in_two_splits_is_an_error(raw, tmp_path, capsys):
     shutil.copy(raw / "images" / "c0.nii.gz", raw / "images" / "c1.nii.gz")
     (tmp_path / "s.csv").write_text(

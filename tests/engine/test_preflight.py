@@ -13,10 +13,13 @@ from PIL import Image
 from torch import nn
 
 import densekit  # noqa: F401  before mmdet
+from densekit.engine import train as train_module
+from densekit.engine.config import load_config, make_plan
 from densekit.engine.precision import Bf16OptimWrapper
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
 from densekit.engine.worst_batch import as_batch, worst_batch
 from densekit.errors import ConfigError
+from densekit.processes import join_processes
 
 torch.set_num_threads(1)
 
@@ -39,7 +42,7 @@ def item(height, width, objects, path=""):
 
 
 @pytest.fixture(scope="module")
-def config():
+def detector():
     from densekit.models.assemble import model_config
 
     backbone = {"type": "mmdet.ResNet", "depth": 18, "base_channels": 8, "init_cfg": None}
@@ -48,15 +51,15 @@ def config():
 
 
 @pytest.fixture
-def model(config):
+def model(detector):
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmdet"):
-        detector = MODELS.build(config)
-    nn.init.normal_(detector.bbox_head.retina_cls.weight, std=0.01)
-    return detector
+        network = MODELS.build(detector)
+    nn.init.normal_(network.bbox_head.retina_cls.weight, std=0.01)
+    return network
 
 
 @pytest.fixture
@@ -98,9 +101,18 @@ def test_the_images_with_the_most_objects_at_their_largest():
 
 def test_a_tall_image_beside_a_wide_one_pads_both():
     images = Images((20, 40, 9), (20, 40, 8), *[(20, 30, 5)] * 9, (50, 20, 1))
-    assert worst_batch(images, 2).size == (50, 40)
-    assert worst_batch(images, 2).objects == (9, 1)
+    worst = worst_batch(images, 2)
+    assert worst.size == (50, 40) and worst.objects == (1, 9)
+    assert worst.first(1).size == (50, 20)  # it stays when the batch is lowered
     assert worst_batch(images, 1).objects == (9,)
+
+
+def test_the_largest_scale_is_waited_for():
+    scales = (1.0,) * 11 + (3.0,)
+    assert worst_batch(Images((10, 20, 1), scales=scales), 1).size == (10, 20)
+    assert worst_batch(Images((10, 20, 1), scales=scales), 1, largest=(60, 30)).size == (30, 60)
+    never = Images((10, 20, 1))
+    assert worst_batch(never, 1, largest=(600, 300)).size == (10, 20) and never.draws == 24
 
 
 def test_a_small_data_set_gives_images_twice():
@@ -138,17 +150,17 @@ def test_finding_it_draws_no_random_numbers_of_the_training(tmp_path):
 def make(kind, model):
     parameters = [p for p in model.parameters() if p.requires_grad]
     if kind == "adamw":
-        return torch.optim.AdamW(parameters, lr=1e-3)
+        return OptimWrapper(torch.optim.AdamW(parameters, lr=1e-3))
     sgd = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
     if kind == "sgd":
-        return sgd
-    wrapper = Bf16OptimWrapper if kind == "bf16 wrapper" else OptimWrapper
+        return OptimWrapper(sgd)
+    wrapper = Bf16OptimWrapper if kind == "bf16" else OptimWrapper
     return wrapper(sgd, accumulative_counts=2, clip_grad={"max_norm": 1.0})
 
 
 def step(model, optimizer, batch):
     """One ordinary step of a training; the loss."""
-    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    bare = optimizer.optimizer
     data = model.data_preprocessor(copy.deepcopy(batch.data), True)
     loss, _ = model.parse_losses(model(**data, mode="loss"))
     loss.backward()
@@ -158,13 +170,13 @@ def step(model, optimizer, batch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "trained_before"), [("sgd", False), ("adamw", True), ("wrapper", True), ("bf16 wrapper", False)]
+    ("kind", "trained_before"), [("sgd", False), ("adamw", True), ("accumulating", True), ("bf16", False)]
 )
 def test_afterwards_everything_is_bit_for_bit_what_it_was(model, batch, kind, trained_before):
     from mmengine.logging import MessageHub
 
     optimizer = make(kind, model)
-    bare = optimizer.optimizer if isinstance(optimizer, OptimWrapper) else optimizer
+    bare = optimizer.optimizer
     if trained_before:
         step(model, optimizer, batch)
     model.backbone.bn1.eval()
@@ -195,7 +207,7 @@ def test_afterwards_everything_is_bit_for_bit_what_it_was(model, batch, kind, tr
     assert run.losses[1]["loss"] != run.losses[0]["loss"]  # it did train
 
 
-def test_a_training_goes_on_as_if_there_had_been_none(model, batch, config):
+def test_a_training_goes_on_as_if_there_had_been_none(model, batch):
     other = copy.deepcopy(model)
     first, second = make("adamw", model), make("adamw", other)
     dry_run(model, first, batch)
@@ -233,26 +245,26 @@ def test_parameters_without_gradient_are_named_and_frozen_ones_are_fine(model, b
     run = dry_run(model, make("sgd", model), batch)
     assert run.without_gradient == ("neck.idle.weight", "neck.idle.bias")
     assert run.frozen == ("backbone.conv1.weight",)
-    assert "2 parameters are to be trained but get no gradient (neck.idle.weight, neck.idle.bias)" in run.lines()[1]
-    assert run.lines()[0].endswith(": go")
+    told = dict(run.table())
+    assert told["verdict"] == "go" and told["parameters without gradient"] == "neck.idle.weight, neck.idle.bias"
+    assert told["caution"].startswith("those learn nothing, and a training on several GPUs stops at them")
 
 
 def test_a_loss_that_is_no_number_is_a_no_go(model, batch):
     with torch.no_grad():
         model.bbox_head.retina_cls.bias[0] = float("nan")
     run = dry_run(model, make("sgd", model), batch)
-    assert run.lines()[0].endswith(": no-go")
-    assert run.lines()[-1].startswith("no-go: step 1: loss_cls=nan; lower optimizer.lr")
     assert dict(run.table())["verdict"] == "no-go"
+    assert dict(run.table())["no-go"].startswith("step 1: loss_cls=nan; lower optimizer.lr")
 
 
 def test_a_loss_that_explodes_is_a_no_go_in_the_second_step(model, batch):
-    run = dry_run(model, torch.optim.SGD(model.parameters(), lr=1e30), batch)
+    run = dry_run(model, OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e30)), batch)
     assert run.problems[0].startswith("step 2: loss_")
 
 
-def test_precision_of_a_bare_optimizer(model, batch):
-    full, half = (dry_run(model, make("sgd", model), batch, amp=amp).losses[0]["loss"] for amp in (None, "bf16"))
+def test_its_precision_is_the_wrappers(model, batch):
+    full, half = (dry_run(model, make(kind, model), batch).losses[0]["loss"] for kind in ("sgd", "bf16"))
     assert full != half and half == pytest.approx(full, rel=0.05)
 
 
@@ -270,7 +282,7 @@ def test_the_memory_is_what_the_steps_take_besides_what_was_there(model, batch):
     assert 200e6 < large < 240e6 + 120e6
 
 
-def test_lines_and_table():
+def test_the_table():
     run = DryRun(
         batch="2 images padded to 1333x800, at most 37 objects",
         losses=({"loss_cls": 1.0, "loss": 1.5}, {"loss_cls": 0.9, "loss": 1.25}),
@@ -283,10 +295,6 @@ def test_lines_and_table():
         finite_gradients=True,
         iterations=1200,
     )
-    assert run.lines() == [
-        "dry run on the worst batch (2 images padded to 1333x800, at most 37 objects): loss 1.5, then 1.25; step "
-        "0.50 s; memory 5.1 GB of the GPU's 24.0 GB; epoch at most 10 minutes, loading not counted: go"
-    ]
     assert run.table() == [
         ("verdict", "go"),
         ("worst batch", "2 images padded to 1333x800, at most 37 objects"),
@@ -366,3 +374,32 @@ def test_one_image_that_does_not_fit_names_its_cause(objects, message):
     with pytest.raises(ConfigError, match=r"not even batch_size=1 fits the memory \(CUDA out of memory\).*") as caught:
         fitting_batch(memory_for(0, []), 4, 1, **asked(objects))
     assert caught.match(message) and "\n" not in str(caught.value)
+
+
+def test_a_volume_run_with_a_smaller_batch_takes_as_many_steps(config, prepared, monkeypatch):
+    """What happens on a GPU whose memory takes one patch of two."""
+    plan = make_plan(load_config(config(), ["batch_size=2", "ema=0.19"]), prepared)
+    seen = []
+
+    def trial(model, wrapper, batch, **_):
+        seen.append((len(batch.data["inputs"]), batch.described()))
+        if len(seen) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    monkeypatch.setattr(train_module, "training_device", lambda: torch.device("meta"))
+    monkeypatch.setattr(train_module, "dry_run", trial)
+    line = train_module.fit_batch(plan)
+    assert line.startswith("batch_size=2 does not fit the memory: batch_size=1 and accumulate=2 take its place")
+    assert seen == [(2, "2 patches of 1x8x12x12"), (1, "1 patch of 1x8x12x12")]
+    assert plan.images_per_step == 2 and plan.iterations_per_epoch == 8
+    assert plan.config.ema == pytest.approx(0.1)
+    plan.check_training()
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    for key, value in {"RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"process 2 of this machine has no GPU.*there are 1; .*--nproc_per_node=1"):
+        join_processes()

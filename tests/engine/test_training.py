@@ -1,6 +1,9 @@
 """Training end to end on a tiny data set: the files of a run, what it learns, switches, scoring."""
 
 import csv
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from PIL import Image
 
 from densekit.engine.config import load_config
+from densekit.engine.hooks import CsvLogHook
 from densekit.engine.runner import Runner, build_runner
 from densekit.engine.test import test as score
 from densekit.engine.train import train
@@ -38,6 +42,24 @@ def test_scalars_are_one_row_each(trained):
     assert [r["step"] for r in rows if r["name"] == "dice"] == ["8", "16"]
     losses = [float(r["value"]) for r in rows if r["name"] == "loss"]
     assert losses[-1] < losses[0]
+
+
+def test_scalars_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
+    honest = Path.open
+
+    def in_an_ascii_locale(self, mode="r", *arguments, encoding=None, **options):
+        encoding = encoding if "b" in mode else encoding or "ascii"
+        return honest(self, mode, *arguments, encoding=encoding, **options)
+
+    monkeypatch.setattr(Path, "open", in_an_ascii_locale)
+    runner = SimpleNamespace(work_dir=tmp_path, resuming=False, iter=4, epoch=1)
+    hook = CsvLogHook(["background", "Gefäß"])
+    hook.before_train(runner)
+    hook.after_val_epoch(runner, {"dice/Gefäß": 0.5})
+    runner.resuming = True
+    hook.before_train(runner)
+    rows = ["step,epoch,split,name,value", "4,1,val,dice/Gefäß,0.5"]
+    assert (tmp_path / "scalars.csv").read_text(encoding="utf-8").splitlines() == rows
 
 
 def test_the_learning_rate_follows_nnunets_rule(trained):
@@ -128,6 +150,19 @@ def test_test_scores_on_the_scans_own_grid(trained, prepared, tmp_path):
     assert (tmp_path / "scores.csv").exists()
     assert (tmp_path / "scores.json").exists()
     assert np.isfinite(table.overall().dice.value)
+
+
+def test_scores_of_each_split_have_a_folder_of_their_own_beside_the_checkpoint(trained, prepared, tmp_path, caplog):
+    best = Path(shutil.copy(trained[1] / "best.pth", tmp_path))
+    for split, cases in (("test", 2), ("val", 2)):
+        with caplog.at_level("INFO", "densekit"):
+            table = score(trained[0], best, data=prepared, split=split, surface=False)
+        assert len(table.cases) == cases
+        assert caplog.messages[-1] == f"scores.csv and scores.json are in {tmp_path / f'test_{split}'}"
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "best.pth",
+        *(f"test_{split}{file}" for split in ("test", "val") for file in ("", "/scores.csv", "/scores.json")),
+    ]
 
 
 def test_compile_compiles_backbone_and_neck_once(config, prepared, tmp_path, monkeypatch):

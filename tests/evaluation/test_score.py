@@ -15,8 +15,8 @@ from densekit.evaluation import confusion_counts, score_case
 pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
 
 LABELS = ("background", "liver", "spleen")
-# (Dice, HD95) of spec section 4.3, by convention: prediction alone, reference alone, neither.
-SPEC = {
+# (Dice, HD95) by convention of empty masks: prediction alone, reference alone, neither.
+EMPTY = {
     "transunet": {"spurious": (1, 0), "missed": (0, 0), "absent": (0, 0)},
     "nnformer": {"spurious": (0, 0), "missed": (0, 0), "absent": (1, 0)},
     "strict": {"spurious": (0, None), "missed": (0, None), "absent": (None, None)},
@@ -38,19 +38,19 @@ def test_confusion_counts_every_pair():
     np.testing.assert_array_equal(confusion_counts(prediction, reference, 3), [[1, 0, 0], [0, 1, 1], [0, 1, 2]])
 
 
-@pytest.mark.parametrize("convention", SPEC)
+@pytest.mark.parametrize("convention", EMPTY)
 @pytest.mark.parametrize("situation", ["spurious", "missed", "absent"])
 def test_empty_masks_follow_the_named_convention(convention, situation):
     empty, some = np.zeros((3, 4, 5), np.uint8), np.zeros((3, 4, 5), np.uint8)
     some[1, 1:3, 1:3] = 1
     prediction, reference = {"spurious": (some, empty), "missed": (empty, some), "absent": (empty, empty)}[situation]
     score = score_liver(prediction, reference, convention=convention)
-    dice, hd95 = SPEC[convention][situation]
+    dice, hd95 = EMPTY[convention][situation]
     assert (score.situation, score.dice, score.hd95_voxel, score.hd95_mm) == (situation, dice, hd95, hd95)
     assert score.surface_dice == (None if situation == "absent" else 0)
 
 
-@pytest.mark.parametrize("convention", SPEC)
+@pytest.mark.parametrize("convention", EMPTY)
 def test_conventions_agree_where_both_masks_have_voxels(convention):
     prediction, reference = np.zeros((2, 3, 4, 6), np.uint8)
     prediction[1, 1, 1:5] = 1

@@ -123,6 +123,14 @@ def test_facts_and_curves_of_the_training_are_taken_in(page, cats, tmp_path):
     assert "<h2>Training</h2>" in html and "<h2>Training</h2>" not in page(*cats)
 
 
+def test_only_so_many_detections_count_as_asked_for(page, cats):
+    truth, rows = cats
+    rows = [*rows, *rows_of((1, 0, [70, 40, 30, 30], 0.1))]  # the other cat, second in its image
+    whole, first = page(truth, rows), page(truth, rows, max_dets=1)
+    assert "AP 0.333" in whole and "the 100 best of each class and image, COCO" in whole  # cats 2/3, no dog
+    assert "AP 0.126" in first and "the 1 best of each class and image<" in first  # cats 51 of 101 recalls at 1/2
+
+
 def test_what_cannot_be_read_is_left_out_and_logged(page, cats, tmp_path, caplog):
     (tmp_path / "data" / "pictures" / "2.png").write_bytes(b"no picture")
     html = page(*cats, curves=tmp_path / "none.png", threshold=0.5)

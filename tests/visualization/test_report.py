@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from densekit.visualization.report import CaseReport, write_prediction_report, write_training_report
+from densekit.visualization.thumbnails import data_uri
 
 LABELS = ["background", "liver", "left kidney"]
 NASTY = "<script>alert(\"1\")</script> & 'x'.nii"
@@ -127,6 +128,11 @@ def test_volumes_that_stand_out_are_marked_and_named(tmp_path):
     assert "▲" not in page.text
 
 
+def test_volumes_are_judged_by_factors_as_densekit_check_does(tmp_path):
+    _, page = predict(tmp_path, [case(str(i), 100.0 * 2**i) for i in range(7)])
+    assert "stands out" not in page.text
+
+
 def test_one_case_needs_no_cohort(tmp_path):
     _, page = predict(tmp_path, [case("only", notes=["spacing was guessed"])])
     assert "over the cohort" not in page.text
@@ -143,6 +149,11 @@ def test_pictures_are_embedded_and_a_missing_one_is_said(tmp_path, caplog):
     assert picture.convert("RGB").getpixel((30, 20)) == pytest.approx((200, 30, 40), abs=6)
     assert "gone.png" in caplog.text and "could not be read" in page.text
     assert str(tmp_path) not in html
+
+
+def test_a_picture_larger_than_webp_holds_is_embedded_as_png():
+    kinds = [data_uri(Image.new("RGB", size)).partition(";")[0] for size in ((16383, 2), (2, 16384))]
+    assert kinds == ["data:image/webp", "data:image/png"]
 
 
 def test_settings_are_written_as_a_reader_expects(tmp_path):

@@ -24,7 +24,7 @@ def check_detection(
     json_path: str | Path | None = None,
     format: str | None = None,
     classes: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     input_size: tuple[int, int] = (1333, 800),
     cache: str | Path | None = AUTO,
 ) -> tuple[tuple[Finding, ...], int]:

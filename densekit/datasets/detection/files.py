@@ -14,12 +14,10 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from densekit.datasets.detection.splits import split_of
+from densekit.io.pictures import TAIL, orientation_of, why_cut_short
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _DESCRIBING = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".csv", ".names", ".labels"})
-_TAIL = 4096
-_ORIENTATION = 0x0112
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 
 def is_image(name: str) -> bool:
@@ -157,7 +155,7 @@ def _join(folder: str, name: str) -> str:
 
 
 class Header(NamedTuple):
-    """What is known of an image file without decoding it.
+    """What is known of an image file from its header and its end.
 
     Attributes:
         width: Pixels, as the picture is shown (after EXIF rotation); 0 if the file cannot be opened.
@@ -166,7 +164,7 @@ class Header(NamedTuple):
         orientation: EXIF orientation, 1 for upright.
         size: Bytes of the file.
         tail: Hash of the end of the file: files of the same size and tail are candidates for being the same.
-        whole: False for a JPEG or PNG that lacks its end mark.
+        whole: False for a JPEG or PNG that is cut short (:func:`~densekit.io.pictures.why_cut_short`).
         problem: Why the file cannot be opened, or "".
     """
 
@@ -216,7 +214,7 @@ def _read_header(path: str) -> Header | None:
 
 def _parse_header(file: BinaryIO) -> Header:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL))
+    file.seek(max(0, size - TAIL))
     tail = file.read()
     file.seek(0)
     if size == 0:
@@ -225,10 +223,10 @@ def _parse_header(file: BinaryIO) -> Header:
         width, height = image.size
         orientation = 1
         if "exif" in image.info:
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = orientation_of(image)
         if orientation in (5, 6, 7, 8):
             width, height = height, width
-        whole = _ENDS.get(image.format or "", b"") in tail
+        whole = not why_cut_short(image, tail)
         return Header(
             width, height, image.mode, orientation, size, hashlib.blake2b(tail, digest_size=16).digest(), whole, ""
         )

@@ -61,7 +61,7 @@ KINDS: dict[str, Kind] = {
     "class-typo": Kind(
         "error",
         "class names differ by a typo between the splits: they would never be scored",
-        "write the name the same way in all annotation files",
+        "write the name the same way in all annotation files; if they are two classes, name them in the key classes",
     ),
     "annotation-missing": Kind(
         "error",
@@ -117,7 +117,9 @@ KINDS: dict[str, Kind] = {
         "warning", "boxes that are there twice (same image, class and place), one of each left out", "nothing to do"
     ),
     "outline-short": Kind(
-        "warning", "outlines of fewer than three points or an odd number of values, left out", "draw them again"
+        "warning",
+        "outlines of fewer than three points, an odd number of values or no numbers, left out",
+        "draw them again",
     ),
     "outline-missing": Kind(
         "warning",
@@ -245,7 +247,7 @@ KINDS: dict[str, Kind] = {
     "objects-many": Kind(
         "warning",
         "images with more than 100 objects, where detectors and COCO's AP stop by default",
-        "raise model.test_cfg.max_per_img (two-stage: test_cfg.rcnn.max_per_img) and the metric's proposal_nums",
+        "raise model.test_cfg.max_per_img (two-stage: test_cfg.rcnn.max_per_img) and max_dets",
     ),
     "objects-memory": Kind(
         "warning",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from densekit.datasets.detection.quality import check_quality, seen_sides
 from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
 from densekit.datasets.detection.recognize import recognize
 from densekit.datasets.finding import Example, Finding
-from densekit.errors import DataError
+from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
 
 AUTO = "auto"
@@ -29,8 +31,10 @@ SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Limits, in pixels, between the bars of the histogram of object sizes."""
 
 _INSPECTION = "check.json"
-_VERSION = 1
+_VERSION = 2
 _SHOWN_OBJECTS = 300
+
+log = logging.getLogger("densekit")
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def inspect_detection(
     *,
     format: str | None = None,
     classes: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     input_size: tuple[int, int] = (1333, 800),
     cache: str | Path | None = AUTO,
 ) -> Inspection:
@@ -117,17 +121,22 @@ def inspect_detection(
         path: Folder, COCO JSON or data.yaml.
         format: ``"coco"``, ``"yolo"``, ``"voc"`` or ``"masks"``; None finds out.
         classes: Names to keep, in the order of their labels; None: all.
-        seed: Seed of the draw if the data have no validation split.
+        seed: Seed of the draw if the data have no validation split; None: none is drawn.
         input_size: Longer and shorter side that pictures are resized to in training: sizes are judged as seen then.
         cache: Folder to keep the result in until a file changes; ``"auto"``: ``$XDG_CACHE_HOME/densekit`` or
-            ``~/.cache/densekit``; None: nothing is kept.
+            ``~/.cache/densekit``; None: nothing is kept. Where it cannot be written, a warning is logged.
 
     Raises:
         DataError: if there is no data set, or its files cannot be read at all.
         ConfigError: if ``classes`` or ``format`` cannot be right.
-        OutputError: if the result cannot be kept.
     """
-    return _Job(path, format, classes, seed, input_size, cache).inspect()
+    job = _Job(path, format, classes, seed, input_size, cache)
+    inspection = job.inspect()
+    try:
+        job.keep(inspection)
+    except OutputError as error:
+        log.warning("%s; the result of the check is not kept", error)
+    return inspection
 
 
 def prepare_detection(
@@ -135,7 +144,7 @@ def prepare_detection(
     *,
     format: str | None = None,
     classes: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     input_size: tuple[int, int] = (1333, 800),
     cache: str | Path = AUTO,
 ) -> PreparedDetection:
@@ -146,10 +155,11 @@ def prepare_detection(
     Raises:
         DataError: if the data set has errors (warnings pass), or none is there.
         ConfigError: if ``classes`` or ``format`` cannot be right.
-        OutputError: if the files cannot be written.
+        OutputError: if the cache cannot be written.
     """
     job = _Job(path, format, classes, seed, input_size, cache)
     inspection = job.inspect()
+    job.keep(inspection)
     inspection.require_sound()
     return job.prepare(inspection)
 
@@ -160,7 +170,7 @@ class _Job:
         path: str | Path,
         format: str | None,
         classes: Sequence[str] | None,
-        seed: int,
+        seed: int | None,
         input_size: tuple[int, int],
         cache: str | Path | None,
     ) -> None:
@@ -179,19 +189,23 @@ class _Job:
             return kept
         dataset = self._read()
         findings = Findings.of(dataset.findings)
-        check_quality(dataset, findings, input_size=self.input_size)
-        inspection = Inspection(str(self.path), summarize(dataset, self.input_size), findings.listed())
-        if self.folder is not None:
-            written = {
-                "version": _VERSION,
-                "input_size": list(self.input_size),
-                "fingerprint": dataset.fingerprint,
-                "watched": [str(folder) for folder in dataset.watched],
-                "summary": inspection.summary,
-                "findings": [asdict(finding) for finding in inspection.findings],
-            }
+        check_quality(dataset, findings, input_size=self.input_size, named=self.classes is not None)
+        return Inspection(str(self.path), summarize(dataset, self.input_size), findings.listed())
+
+    def keep(self, inspection: Inspection) -> None:
+        """Write an inspection to the cache, unless it comes from there."""
+        if self.folder is None or self.dataset is None:
+            return
+        written = {
+            "version": _VERSION,
+            "input_size": list(self.input_size),
+            "fingerprint": self.dataset.fingerprint,
+            "watched": [str(folder) for folder in self.dataset.watched],
+            "summary": inspection.summary,
+            "findings": [asdict(finding) for finding in inspection.findings],
+        }
+        with _writing_cache():
             write_json_atomic(self.folder / _INSPECTION, written, indent=None)
-        return inspection
 
     def prepare(self, inspection: Inspection) -> PreparedDetection:
         description = read_description(self.folder)
@@ -199,7 +213,8 @@ class _Job:
             self._file(split).is_file() for split in description.get("splits", {})
         ):
             dataset = self._read()
-            dataset.write_coco(self.folder)
+            with _writing_cache():
+                dataset.write_coco(self.folder)
             description = dataset.describe()
         return PreparedDetection(
             name=description["name"],
@@ -254,7 +269,7 @@ def _finding(item: Mapping[str, Any]) -> Finding:
     return Finding(**{**item, "examples": tuple(examples)})
 
 
-def _cache_folder(cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int) -> Path:
+def _cache_folder(cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int | None) -> Path:
     if cache == AUTO:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(base) / "densekit" / "detection"
@@ -262,6 +277,17 @@ def _cache_folder(cache: str | Path, source: DetectionSource, classes: Sequence[
     key = f"{source.root} {source.format} {parts} {classes and list(classes)} {seed}"
     digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     return Path(cache) / f"{source.root.name}-{digest}"
+
+
+@contextmanager
+def _writing_cache() -> Iterator[None]:
+    """Let the error of a file that cannot be written say how to have the cache elsewhere."""
+    try:
+        yield
+    except OutputError as error:
+        what = str(error).rpartition("; ")[0]
+        remedy = "set the environment variable XDG_CACHE_HOME to a folder that you may write to"
+        raise OutputError(f"{what}, the cache of data sets is kept there; {remedy}") from error
 
 
 def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 800)) -> dict[str, Any]:

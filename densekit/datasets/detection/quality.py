@@ -25,18 +25,25 @@ _COHORT = 20
 _EXPECTED = 10
 
 
-def check_quality(dataset: DetectionDataset, findings: Findings, *, input_size: tuple[int, int] = (1333, 800)) -> None:
+def check_quality(
+    dataset: DetectionDataset,
+    findings: Findings,
+    *,
+    input_size: tuple[int, int] = (1333, 800),
+    named: bool = False,
+) -> None:
     """Add what is worth a look to ``findings``.
 
     Args:
         dataset: The data set.
         findings: Collects.
         input_size: Longer and shorter side in pixels that pictures are resized to in training.
+        named: The classes were asked for by name: those that differ by a letter are meant to be two.
     """
     checks = _Checks(dataset, findings)
     checks.splits()
     checks.pictures()
-    checks.classes()
+    checks.classes(named)
     checks.unlabelled()
     checks.boxes()
     checks.coincident_boxes()
@@ -104,11 +111,11 @@ class _Checks:
             return np.zeros(len(self.dataset.classes), dtype=np.int64)
         return self.counts[self.dataset.splits.index(split)]
 
-    def classes(self) -> None:
+    def classes(self, named: bool) -> None:
         """Find classes that cannot be learned or scored, and names that may be meant as one."""
         names = self.dataset.classes
         train, held_out, total = self.of("train"), self.counts.sum(axis=0) - self.of("train"), self.counts.sum(axis=0)
-        typos = self._typos(train, held_out)
+        typos = self._typos(train, held_out, named)
         unused = [n for n, t in zip(names, total, strict=True) if t == 0]
         self.findings.rows("class-unused", range(len(unused)), lambda i: unused[i])
         only_held_out = [n for n, t, h in zip(names, train, held_out, strict=True) if not t and h and n not in typos]
@@ -123,7 +130,7 @@ class _Checks:
             if meant is not None and meant != name:
                 self.findings.add("coco-names", f"{name!r}: COCO has {meant!r}")
 
-    def _typos(self, train: np.ndarray, held_out: np.ndarray) -> set[str]:
+    def _typos(self, train: np.ndarray, held_out: np.ndarray, named: bool) -> set[str]:
         """Find names that are spellings of one another; return those that no split scores because of it."""
         names = self.dataset.classes
         found: set[str] = set()
@@ -138,7 +145,7 @@ class _Checks:
                 ):
                     continue
                 apart = not (train[i] and train[j]) and not (held_out[i] and held_out[j])
-                if apart or (same and not train[i] and train[j]):
+                if (apart and not (named and not same)) or (same and not train[i] and train[j]):
                     found.update((names[i], names[j]) if apart else (names[i],))
                     words = f"{self._where(i)}, but {self._where(j)}: is it one class?"
                     self.findings.add("class-typo", words)

@@ -23,13 +23,13 @@ VERSION = 1
 """Goes into every fingerprint: raised when the same files are read differently."""
 
 
-def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed: int = 0) -> DetectionDataset:
+def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed: int | None = 0) -> DetectionDataset:
     """Read a data set into the one form all layouts share.
 
     Args:
         source: What :func:`densekit.datasets.detection.recognize` found.
         classes: Names of the classes to keep, in the order of their labels. None: all there are.
-        seed: Seed of the draw, if the data do not say which images validate.
+        seed: Seed of the draw, if the data do not say which images validate; None: all of them train.
 
     Returns:
         The data set. What was repaired, left out or guessed is in its ``findings``; errors are there too: ask before
@@ -87,7 +87,7 @@ def check_class_list(classes: Sequence[str] | None) -> None:
 
 
 def combined_fingerprint(
-    watched: Sequence[Path], source: DetectionSource, classes: Sequence[str] | None, seed: int
+    watched: Sequence[Path], source: DetectionSource, classes: Sequence[str] | None, seed: int | None
 ) -> str:
     """Return the hash of the source files, of how they are understood, and of what was asked for."""
     settings = f"{VERSION} {source.format} {source.layout} {classes and list(classes)} {seed} {fingerprint(watched)}"
@@ -164,7 +164,7 @@ def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Exa
     return places.image(index, words + (" (EXIF turns it)" if turned else ""), boxes)
 
 
-def _assign_splits(draft: Draft, root: Path, seed: int) -> None:
+def _assign_splits(draft: Draft, root: Path, seed: int | None) -> None:
     """Give a split to images that have none: by a CSV beside the data, else drawn."""
     loose = [image for image in draft.images if image.split is None]
     table = read_table(root) if loose else None
@@ -186,7 +186,7 @@ def _assign_splits(draft: Draft, root: Path, seed: int) -> None:
         return
     for image in loose:
         image.split = "train"
-    if any(image.split == "val" for image in draft.images):
+    if seed is None or any(image.split == "val" for image in draft.images):
         return
     pool = [image for image in draft.images if image.split == "train"]
     chosen = draw([image.file for image in pool], seed=seed)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +16,9 @@ from densekit.datasets.finding import Example
 
 BORDER = 0.5
 """Pixels that a box may reach over the border before it is clipped: that much is rounding."""
+
+FARTHEST = 1e9
+"""Pixels from the origin up to which a number of an outline is taken for a coordinate."""
 
 
 def repair(draft: Draft, root: Path) -> Annotations:
@@ -50,31 +56,56 @@ def _scale(a: Annotations, size: np.ndarray) -> None:
 
 
 def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
-    """Leave polygons out that are none, and annotations whose run lengths are not those of their image."""
+    """Leave polygons out that are none, and annotations whose run lengths are not those of their image.
+
+    An outline may be any JSON value. Polygons of points ``[[x, y], ...]`` become COCO's ``[x, y, x, y, ...]``.
+    """
     short: list[int] = []
+    points: list[int] = []
     wrong_size = np.zeros(len(a), dtype=bool)
     for row, outline in enumerate(a.segmentation):
-        if isinstance(outline, list):
-            good = [p for p in outline if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0]
-            if len(good) < len(outline):
-                a.segmentation[row] = good or None
-                short.append(row)
-        elif isinstance(outline, dict):
+        if isinstance(outline, dict):
             problem = _run_length_problem(outline, size[row])
             if problem:
                 wrong_size[row] = True
                 draft.findings.add("mask-size", places.annotation(a, row, problem))
+        elif outline is not None:
+            given = outline if isinstance(outline, list) else [outline]
+            flat = [list(chain.from_iterable(p)) if _is_points(p) else p for p in given]
+            good = [p for p in flat if _is_polygon(p)]
+            if len(good) < len(given):
+                short.append(row)
+            if flat != given and good:
+                points.append(row)
+            a.segmentation[row] = good or None
     draft.findings.rows("outline-short", short, lambda row: places.annotation(a, row))
+    words = "outlines written as points [[x, y], ...], read as COCO's [x, y, x, y, ...]"
+    draft.findings.rows("layout", points, lambda row: places.annotation(a, row), words)
     return a.take(~wrong_size), size[~wrong_size]
+
+
+def _is_points(polygon: Any) -> bool:
+    return isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon)
+
+
+def _is_polygon(polygon: Any) -> bool:
+    """Whether it is a list of the coordinates of three points or more."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return False
+    if not set(map(type, polygon)) <= {int, float}:  # text, null, lists
+        return False
+    return min(polygon) > -FARTHEST and max(polygon) < FARTHEST and not math.isnan(sum(polygon))
 
 
 def _run_length_problem(outline: dict, size: np.ndarray) -> str:
     try:
         height, width = outline["size"]
+        if (width, height) != tuple(size):
+            return f"the mask is {width} x {height}, the image {_by(size)}"
         run_lengths(outline)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         return f"the run lengths cannot be used ({error})"
-    return "" if (width, height) == tuple(size) else f"the mask is {width} x {height}, the image {_by(size)}"
+    return ""
 
 
 def _by(size: np.ndarray) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from densekit.datasets.prepare.splits import read_rows
 from densekit.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -43,30 +43,27 @@ def read_table(root: Path) -> tuple[Path, dict[str, str]] | None:
         The file, and the split by what it calls the images; None if there is no such file.
 
     Raises:
-        DataError: if the file is there but cannot be understood, with the line.
+        DataError: if the file is there but cannot be read, or not be understood (with the line).
     """
     path = next((root / name for name in _TABLES if (root / name).is_file()), None)
     if path is None:
         return None
     table: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        header = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-        reader.fieldnames = header
-        column = next((name for name in _COLUMNS if name in header), None)
-        if column is None or "split" not in header:
-            raise DataError(
-                f"{path}, line 1: the header is {', '.join(header) or 'empty'}; expected a column split and one of "
-                f"{', '.join(_COLUMNS)}"
-            )
-        for row in reader:
-            image, split = (row[column] or "").strip(), (row["split"] or "").strip()
-            if not image:
-                continue
-            if split_of(split) is None:
-                raise DataError(f"{path}, line {reader.line_num}: split {split!r}; expected train, val or test")
-            if table.setdefault(image, split_of(split)) != split_of(split):
-                raise DataError(f"{path}, line {reader.line_num}: {image} is in two splits; keep one line per image")
+    header, rows = read_rows(path)
+    column = next((name for name in _COLUMNS if name in header), None)
+    if column is None or "split" not in header:
+        raise DataError(
+            f"{path}, line 1: the header is {', '.join(header) or 'empty'}; expected a column split and one of "
+            f"{', '.join(_COLUMNS)}"
+        )
+    for number, row in rows:
+        image, split = (row[column] or "").strip(), (row["split"] or "").strip()
+        if not image:
+            continue
+        if split_of(split) is None:
+            raise DataError(f"{path}, line {number}: split {split!r}; expected train, val or test")
+        if table.setdefault(image, split_of(split)) != split_of(split):
+            raise DataError(f"{path}, line {number}: {image} is in two splits; keep one line per image")
     return path, table
 
 

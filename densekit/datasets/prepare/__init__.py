@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from densekit.datasets.prepare.acdc import read_acdc
 from densekit.datasets.prepare.folder import read_folder
@@ -15,56 +14,23 @@ from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.prepare.synapse import read_synapse
 from densekit.errors import ConfigError, close_names
 
-__all__ = ["KINDS", "CaseSource", "Kind", "SourceDataset", "make_phantoms", "read_source"]
+__all__ = ["KINDS", "CaseSource", "SourceDataset", "make_phantoms", "options_of", "read_source"]
 
 
-class Kind(NamedTuple):
-    """A kind of data set that ``densekit prepare`` takes.
-
-    Attributes:
-        read: The reader; its keyword-only arguments (but ``work``) are the kind's options.
-        description: One line for the help.
-        layouts: The layouts it recognises, in words.
-    """
-
-    read: Callable[..., SourceDataset]
-    description: str
-    layouts: str
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Names of the options that the reader takes."""
-        parameters = inspect.signature(self.read).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "work")
-
-
-KINDS: dict[str, Kind] = {
-    "synapse": Kind(
-        read_synapse,
-        "Synapse/BTCV abdominal CT, 18/12 split, 13 or 8 organs",
-        "raw BTCV (RawData), MONAI, nnFormer, nnU-Net, TransUNet (train_npz, test_vol_h5)",
-    ),
-    "acdc": Kind(
-        read_acdc,
-        "ACDC cardiac MRI, nnFormer's split by patient",
-        "raw (training/patient001), nnFormer (imagesTr, labelsTr)",
-    ),
-    "msd": Kind(
-        read_dataset_json,
-        "a task of the Medical Segmentation Decathlon",
-        "dataset.json with imagesTr, labelsTr; 4D images are split into channels",
-    ),
-    "nnunet": Kind(
-        read_dataset_json,
-        "nnU-Net raw data, version 1 or 2",
-        "dataset.json with imagesTr/CASE_0000, labelsTr/CASE",
-    ),
-    "folder": Kind(
-        read_folder,
-        "one's own image/label pairs",
-        "images + labels or imagesTr + labelsTr, same file names",
-    ),
+KINDS: dict[str, Callable[..., SourceDataset]] = {
+    "synapse": read_synapse,
+    "acdc": read_acdc,
+    "msd": read_dataset_json,
+    "nnunet": read_dataset_json,
+    "folder": read_folder,
 }
+"""Kind of data set that ``densekit prepare`` takes -> its reader."""
+
+
+def options_of(kind: str) -> tuple[str, ...]:
+    """The options of a kind: its reader's keyword-only arguments, but ``work``."""
+    parameters = inspect.signature(KINDS[kind]).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "work")
 
 
 def read_source(kind: str, path: Path, *, work: Path, **options) -> SourceDataset:
@@ -75,7 +41,7 @@ def read_source(kind: str, path: Path, *, work: Path, **options) -> SourceDatase
         path: Where the data set lies.
         work: Folder for volumes that have to be rebuilt first (TransUNet's slices, 4D images): they go to its
             folder ``converted``. They are the sources of the prepared cases: keep them until the store is written.
-        **options: The options of the kind's reader (``KINDS[kind].options``); None stands for the reader's default.
+        **options: The options of the kind's reader (:func:`options_of`); None stands for the reader's default.
 
     Raises:
         ConfigError: for an unknown kind or option.
@@ -83,13 +49,13 @@ def read_source(kind: str, path: Path, *, work: Path, **options) -> SourceDatase
     """
     if kind not in KINDS:
         raise ConfigError(f"kind {kind!r} is not one of {', '.join(KINDS)}{close_names(kind, KINDS)}")
-    known = KINDS[kind].options
+    known = options_of(kind)
     for name in options:
         if name not in known:
             raise ConfigError(
                 f"option {name!r} is not one of {kind}'s: {', '.join(known) or 'it has none'}{close_names(name, known)}"
             )
     given = {name: value for name, value in options.items() if value is not None}
-    if "work" in inspect.signature(KINDS[kind].read).parameters:
+    if "work" in inspect.signature(KINDS[kind]).parameters:
         given["work"] = Path(work)
-    return KINDS[kind].read(Path(path), **given)
+    return KINDS[kind](Path(path), **given)

@@ -1,4 +1,4 @@
-"""ACDC: cardiac cine MRI of 100 labelled patients, two frames each, under nnFormer's split by patient (spec 4.4)."""
+"""ACDC: cardiac cine MRI of 100 labelled patients, two frames each, under nnFormer's split by patient."""
 
 from __future__ import annotations
 

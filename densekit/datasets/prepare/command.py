@@ -10,16 +10,8 @@ from pathlib import Path
 
 from densekit.errors import ConfigError
 
-# Which options a kind takes; giving another one is an error rather than a silent no-op.
 STORE = ("spacing", "native", "workers")
-OPTIONS = {
-    "synapse": ("encoding", "classes", "val_cases", *STORE),
-    "acdc": STORE,
-    "msd": ("splits", "fold", "seed", *STORE),
-    "nnunet": ("splits", "fold", "seed", *STORE),
-    "folder": ("splits", "fold", "labels", "channels", "seed", *STORE),
-    "phantom": ("train", "val", "test", "unseen", "seed"),
-}
+"""Options of every kind but phantoms."""
 PHANTOMS = {"train": 10, "val": 2, "test": 3, "unseen": 1, "seed": 0}
 
 
@@ -33,7 +25,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     _check_options(arguments)
     if arguments.kind == "phantom":
         return _phantom(arguments)
-    from densekit.datasets.prepare import read_source
+    from densekit.datasets.prepare import options_of, read_source
     from densekit.datasets.store import write_store
 
     if arguments.out is None:
@@ -43,9 +35,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     if arguments.native and arguments.spacing:
         raise ConfigError("--native and --spacing contradict each other: native means no resampling")
     options = {
-        name: getattr(arguments, name)
-        for name in OPTIONS[arguments.kind]
-        if name not in STORE and getattr(arguments, name) is not None
+        name: getattr(arguments, name) for name in options_of(arguments.kind) if getattr(arguments, name) is not None
     }
     out = Path(arguments.out)
     source = read_source(arguments.kind, Path(arguments.raw), work=out, **options)
@@ -71,11 +61,15 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse an option of another kind, which would do nothing."""
+    from densekit.datasets.prepare import KINDS, options_of
+
     kind = arguments.kind
-    for name in sorted({name for names in OPTIONS.values() for name in names} - set(OPTIONS[kind])):
+    options = {**{name: (*options_of(name), *STORE) for name in KINDS}, "phantom": tuple(PHANTOMS)}
+    for name in sorted({name for names in options.values() for name in names} - set(options[kind])):
         given = getattr(arguments, name)
         if given is not None and given is not False:
-            takers = [other for other, names in OPTIONS.items() if name in names]
+            takers = [other for other, names in options.items() if name in names]
             raise ConfigError(f"--{name.replace('_', '-')} is an option of {' and '.join(takers)}, not of {kind}")
 
 

@@ -1,7 +1,7 @@
 """The four label encodings under which the Synapse (BTCV) organs travel, and the check of which one labels use.
 
-Spec 4.2. No label file names its encoding, and a wrong choice trains without complaint on exchanged organs; so the
-encoding is an explicit option and is checked against the voxel counts before anything is prepared.
+No label file names its encoding, and a wrong choice trains without complaint on exchanged organs; so the encoding is
+an explicit option and is checked against the voxel counts before anything is prepared.
 """
 
 from __future__ import annotations

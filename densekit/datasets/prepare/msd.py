@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,10 +219,8 @@ def _channels(paths: tuple[Path, ...], description: Description, case: str, work
     count = len(description.channels)
     if len(paths) == count:
         return paths
-    try:
+    with _reading(paths[0]):
         image = nib.load(paths[0])
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{paths[0]}: cannot be read ({error}); unpack the data set again") from error
     if image.ndim != 4 or image.shape[3] != count:
         raise DataError(
             f"{paths[0]}: has shape {image.shape}, but {description.path.name} names {count} channels "
@@ -229,11 +229,22 @@ def _channels(paths: tuple[Path, ...], description: Description, case: str, work
     made = tuple(work / "converted" / f"{case}_{i:04d}.nii.gz" for i in range(count))
     newest = paths[0].stat().st_mtime
     if not all(p.is_file() and p.stat().st_mtime >= newest for p in made):
-        voxels = np.asanyarray(image.dataobj)
+        with _reading(paths[0]):
+            voxels = np.asanyarray(image.dataobj)
         for channel, path in enumerate(made):
             with atomic_path(path) as temporary:
                 nib.save(nib.Nifti1Image(voxels[..., channel], image.affine, dtype=voxels.dtype), temporary)
     return made
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise a DataError for what nibabel raises while it reads a damaged file."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+        reason = " ".join(str(error).split())  # nibabel's are of several lines
+        raise DataError(f"{path}: cannot be read ({reason}); unpack the data set again") from error
 
 
 def _scan(root: Path, part: str, channels: int, *, strict: bool) -> tuple[dict[str, Files], list[str]]:

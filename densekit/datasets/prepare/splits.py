@@ -6,6 +6,7 @@ import csv
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from densekit.datasets.prepare.files import few, load_json
 from densekit.errors import ConfigError, DataError
@@ -33,7 +34,7 @@ def assign_splits(
         Split by case id (cases that the file does not name are left out), and notes for the user.
 
     Raises:
-        DataError: if the file is absent or malformed (with the line), or names none of the cases.
+        DataError: if the file is absent, unreadable or malformed (with the line), or names none of the cases.
     """
     notes = []
     if splits is None:
@@ -71,33 +72,53 @@ def _draw(ids: Sequence[str], seed: int) -> tuple[dict[str, str], list[str]]:
     return {case: "val" if case in chosen else "train" for case in ids}, [note]
 
 
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str | None, Any]]]]:
+    """Read a CSV file in UTF-8, with or without a byte order mark.
+
+    Returns:
+        The names of its columns, in lower case; and of each line below them its number and its cells by these names:
+        None for a cell that is not there, cells beyond the last column under the name None.
+
+    Raises:
+        DataError: if it cannot be read, or is no CSV in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            return list(reader.fieldnames), [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is no CSV file in UTF-8 ({error}); save it as CSV UTF-8") from error
+
+
 def _read_csv(path: Path) -> dict[str, str]:
     """Read ``case,split[,subject]``; a subject may be in one split only: its other scans would give the answer away."""
     table: dict[str, str] = {}
     first_seen: dict[str, tuple[str, int]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        missing = [name for name in ("case", "split") if name not in (reader.fieldnames or ())]
-        if missing:
+    columns, rows = read_rows(path)
+    missing = [name for name in ("case", "split") if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}, line 1: no column {' and '.join(missing)} (the header is {few(columns or ('empty',))}); "
+            f"expected case,split and optionally subject"
+        )
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        case, split = (row["case"] or "").strip(), (row["split"] or "").strip()
+        if not case or split not in SPLITS or None in row:
+            raise DataError(f"{where}: case {case!r}, split {split!r}; expected one case and one of {few(SPLITS)}")
+        if case in table:
+            raise DataError(f"{where}: case {case!r} is listed twice; keep one line per case")
+        table[case] = split
+        subject = (row.get("subject") or "").strip()
+        other, line = first_seen.setdefault(subject, (split, number))
+        if subject and other != split:
             raise DataError(
-                f"{path}, line 1: no column {' and '.join(missing)} (the header is "
-                f"{few(reader.fieldnames or ('empty',))}); expected case,split and optionally subject"
+                f"{where}: subject {subject!r} is in {split!r}, but in {other!r} on line {line}; "
+                f"keep all cases of a subject in one split"
             )
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            case, split = (row["case"] or "").strip(), (row["split"] or "").strip()
-            if not case or split not in SPLITS or None in row:
-                raise DataError(f"{where}: case {case!r}, split {split!r}; expected one case and one of {few(SPLITS)}")
-            if case in table:
-                raise DataError(f"{where}: case {case!r} is listed twice; keep one line per case")
-            table[case] = split
-            subject = (row.get("subject") or "").strip()
-            other, line = first_seen.setdefault(subject, (split, reader.line_num))
-            if subject and other != split:
-                raise DataError(
-                    f"{where}: subject {subject!r} is in {split!r}, but in {other!r} on line {line}; "
-                    f"keep all cases of a subject in one split"
-                )
     if not table:
         raise DataError(f"{path}: has a header but no cases; write one line case,split per case")
     return table

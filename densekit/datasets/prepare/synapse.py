@@ -1,4 +1,4 @@
-"""Synapse: the 30 labelled abdominal CTs of BTCV under the 18/12 split of the literature (spec 4.1 to 4.3).
+"""Synapse: the 30 labelled abdominal CTs of BTCV under the 18/12 split of the literature (TransUNet's).
 
 Whatever layout the files are in (raw download, MONAI, nnFormer, nnU-Net, TransUNet), the cases are known by their four
 digits and the split follows from them.
@@ -59,7 +59,7 @@ def read_synapse(
     classes: int | None = None,
     val_cases: int | Sequence[str | int] = VALIDATING,
 ) -> SourceDataset:
-    """Read Synapse in any of the layouts of spec 4.3; which one is recognised from the folder.
+    """Read Synapse in any of its layouts (raw BTCV, MONAI, nnFormer, nnU-Net, TransUNet), recognised from the folder.
 
     Test are the 12 cases of the literature. Validation is a part of the 18 training cases, never of the test cases:
     choosing a checkpoint by the test cases would make their score meaningless.

@@ -39,7 +39,7 @@ PUBLISHED_SLICES = {
     },
     **{"0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195},
 }
-"""Slices per training case in TransUNet's list (spec 4.1)."""
+"""Slices per training case in TransUNet's list (``lists/lists_Synapse/train.txt`` of its repository)."""
 
 _LOWER_HU, _WINDOW_HU = -125, 400
 _FORMAT = 1  # of the converted files; raise it when they change, so that older ones are made again

@@ -42,7 +42,7 @@ class CsvLogHook(Hook):
         self.path = Path(runner.work_dir) / "scalars.csv"
         kept = []
         if runner.resuming and self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", encoding="utf-8") as file:
                 # the last row of a killed run may be cut short
                 kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
         text = io.StringIO(newline="")
@@ -72,7 +72,7 @@ class CsvLogHook(Hook):
 
     @master_only
     def _write(self, step: int, epoch: int, split: str, scalars: dict[str, float]) -> None:
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([step, epoch, split, name, f"{value:.6g}"] for name, value in scalars.items())
 
     @master_only
@@ -86,7 +86,7 @@ class ValidationPictureHook(Hook):
 
     Args:
         names: Class names by label value.
-        cases: How many cases the picture shows.
+        cases: How many cases the picture shows, a row each; their volumes are kept until the validation ends.
     """
 
     priority = "LOW"

@@ -13,6 +13,8 @@ from densekit.evaluation.detection.detections import Detections
 from densekit.evaluation.detection.truth import Truth
 
 IOU_TYPES = ("bbox", "segm")
+MAX_DETS = 100
+"""COCO's: so many detections of each class and image count, the best ones."""
 SIZES = ("small", "medium", "large")
 """Objects of less than 32 x 32 pixels, up to 96 x 96, and more (by ``area``)."""
 
@@ -44,7 +46,7 @@ def evaluate(
     detections: Detections | Sequence[Mapping] | str | os.PathLike,
     *,
     iou_type: str = "bbox",
-    max_dets: int = 100,
+    max_dets: int = MAX_DETS,
 ) -> DetectionScores:
     """Score detections against COCO annotations.
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from densekit.evaluation.detection.average_precision import check_mask_sizes, check_options
+from densekit.evaluation.detection.average_precision import MAX_DETS, check_mask_sizes, check_options
 from densekit.evaluation.detection.detections import Detections
 from densekit.evaluation.detection.truth import Truth
 
@@ -63,7 +63,7 @@ class Comparison:
     """
 
     def __init__(
-        self, truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = 100
+        self, truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
     ) -> None:
         check_options(iou_type, max_dets)
         masks = iou_type == "segm"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import MATCHED, Comparison, DetectionSource, TruthSource, assign
 from densekit.evaluation.detection.curves import overall_threshold
 
@@ -53,7 +54,7 @@ def confusion_matrix(
     *,
     threshold: float | None = None,
     iou_type: str = "bbox",
-    max_dets: int = 100,
+    max_dets: int = MAX_DETS,
 ) -> Confusion:
     """Count which class was taken for which, at IoU 0.5.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.errors import ConfigError
+from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import (
     Comparison,
     DetectionSource,
@@ -69,7 +70,7 @@ def pr_curves(
     *,
     ious: Sequence[float] = (0.5, 0.75),
     iou_type: str = "bbox",
-    max_dets: int = 100,
+    max_dets: int = MAX_DETS,
 ) -> dict[float, dict[str, PRCurve]]:
     """Draw precision against recall for each class.
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import (
     MATCHED,
     Comparison,
@@ -102,7 +103,7 @@ class Errors:
 
 
 def error_split(
-    truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = 100
+    truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
 ) -> ErrorSplit:
     """Count the errors of a detector by kind, and what each kind costs.
 

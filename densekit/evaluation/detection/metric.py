@@ -12,7 +12,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.evaluation.detection.average_precision import IOU_TYPES, SIZES, DetectionScores, evaluate
+from densekit.evaluation.detection.average_precision import IOU_TYPES, MAX_DETS, SIZES, DetectionScores, evaluate
 from densekit.evaluation.detection.detections import Detections
 from densekit.evaluation.detection.run_lengths import encode_masks
 from densekit.evaluation.detection.truth import Truth
@@ -40,6 +40,7 @@ class DetectionMetric(BaseMetric):
         collect_device: How results travel between processes, ``"cpu"`` (by files) or ``"gpu"``.
         collect_dir: Folder for those files, reached by all processes (default: ``.dist_test`` in the current folder).
         prefix: Put before the names of the metrics.
+        max_dets: So many detections of each class and image count, the best ones.
 
     Raises:
         ConfigError: if the settings cannot be right.
@@ -56,6 +57,7 @@ class DetectionMetric(BaseMetric):
         collect_device: str = "cpu",
         collect_dir: str | None = None,
         prefix: str | None = None,
+        max_dets: int = MAX_DETS,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         given = (iou_types,) if isinstance(iou_types, str) else tuple(iou_types)
@@ -66,7 +68,7 @@ class DetectionMetric(BaseMetric):
         if not given:
             raise ConfigError("iou_types is empty: expected 'bbox', 'segm' or both")
         self.iou_types = given
-        self.out = out
+        self.out, self.max_dets = out, max_dets
         self.truth = Truth.read(ann_file, outlines="segm" in given)
         self._places = {image_id: place for place, image_id in enumerate(self.truth.image_ids)}
         self.last_scores: dict[str, DetectionScores] = {}
@@ -165,7 +167,7 @@ class DetectionMetric(BaseMetric):
         metrics: dict[str, float] = {}
         self.last_scores = {}
         for kind in self.iou_types:
-            self.last_scores[kind] = scores = evaluate(self.truth, detections, iou_type=kind)
+            self.last_scores[kind] = scores = evaluate(self.truth, detections, iou_type=kind, max_dets=self.max_dets)
             prefix = "mask_" if kind == "segm" else ""
             metrics |= {prefix + key: getattr(scores, key) for key in _SHOWN}
             metrics |= {f"{prefix}AP/{name}": row["AP"] for name, row in scores.per_class.items() if row["objects"] > 0}

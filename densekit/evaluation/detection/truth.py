@@ -197,7 +197,7 @@ def _areas(rows: Sequence[Mapping], box: np.ndarray, where: str) -> np.ndarray:
         if rows[row].get("segmentation"):
             try:
                 found = extent(rows[row]["segmentation"])
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(
                     f"{where}: annotation {rows[row]['id']} has a segmentation that cannot be read "
                     f"({' '.join(str(error).split())}); {_REMEDY}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.errors import ConfigError
+from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import Comparison, DetectionSource, TruthSource
 from densekit.evaluation.detection.confusion import chosen_threshold
 from densekit.evaluation.detection.error_split import KINDS, TITLES, Errors, classify
@@ -48,7 +49,7 @@ def worst_images(
     number: int = 24,
     threshold: float | None = None,
     iou_type: str = "bbox",
-    max_dets: int = 100,
+    max_dets: int = MAX_DETS,
 ) -> list[WorstImage]:
     """Rank images by their errors: one for each object that was not found, its score for each false detection.
 

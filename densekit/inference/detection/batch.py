@@ -42,6 +42,7 @@ SCORE_BINS = 20
 _TABLES = (tables.COCO, tables.RESULTS, tables.DETECTIONS, tables.COUNTS, "report.html")
 _FOLDERS = ("pictures", "videos", "detections")
 _JPEG_QUALITY = 90
+_JPEG_LONGEST = 65500  # pixels of width or height: Pillow writes no larger JPEG
 _COMMIT_SECONDS = 2.0
 _COMMIT_SHARE = 0.05
 _AHEAD = 3
@@ -169,10 +170,12 @@ class _PictureRun(BatchRun):
 
     @contextmanager
     def _output(self) -> Iterator[None]:
-        """An error of the file system in here is one of the output folder."""
+        """An error of the file system in here is one of the output folder; one of Pillow's, without errno, is not."""
         try:
             yield
         except OSError as error:
+            if error.errno is None:
+                raise
             raise output_error(self.out, error) from error
 
     def _tell(self, case: PictureCase, notes: Sequence[str]) -> None:
@@ -189,7 +192,11 @@ class _PictureRun(BatchRun):
         found = self.predictor.detect(data, picture)
         clock.lap("predict")
         shown = found.above(self.predictor.threshold)
-        self._save(shown.draw(picture.rgb()), folder / f"{case.id}.jpg")
+        size, notes = None, list(picture.notes)
+        if max(found.size) > _JPEG_LONGEST:
+            size = (_JPEG_LONGEST, _JPEG_LONGEST)
+            notes.append(f"larger than a JPEG can be: drawn scaled down to {_JPEG_LONGEST} pixels")
+        self._save(shown.draw(picture.rgb(), size=size), folder / f"{case.id}.jpg")
         clock.lap("draw")
         described = {"image": str(case.path), "width": found.size[0], "height": found.size[1]}
         content = {**described, "detections": found.to_list()}
@@ -201,7 +208,7 @@ class _PictureRun(BatchRun):
             "size": list(found.size),
             "counts": shown.counts(),
             "scores": _histogram(found.scores).tolist(),
-            "notes": list(picture.notes),
+            "notes": notes,
             "seconds": clock.seconds,
         }
 

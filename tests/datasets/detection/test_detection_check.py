@@ -9,6 +9,7 @@ from PIL import Image
 from densekit.datasets.detection import check_detection, inspect_detection, prepare_detection
 from densekit.datasets.detection.check import render
 from densekit.datasets.finding import Example, Finding
+from densekit.errors import OutputError
 
 BOX = [4, 4, 10, 12]
 SEVERITIES = ["error", "warning", "note"]
@@ -134,6 +135,34 @@ def test_the_cache_is_where_the_system_keeps_caches(sound, tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     prepared = prepare_detection(sound)
     assert prepared.annotations["train"].is_relative_to(tmp_path / "xdg" / "densekit")
+
+
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch):
+    """A home that nothing can be written to: a file is in its place."""
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+
+
+def test_a_check_goes_on_without_a_cache(sound, unwritable, reads, caplog):
+    first = inspect_detection(sound)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert re.search(r"check.json: cannot be written \(.*XDG_CACHE_HOME .*; the result of .* is not kept$", caplog.text)
+    assert inspect_detection(sound) == first == inspect_detection(sound, cache=None)
+    assert len(reads) == 3
+
+
+def test_a_training_says_how_to_have_its_cache_elsewhere(sound, unwritable, caplog):
+    with pytest.raises(OutputError, match=r"cannot be written \(.*variable XDG_CACHE_HOME to a folder"):
+        prepare_detection(sound)
+    assert caplog.text == ""
+
+
+def test_annotations_that_cannot_be_prepared_are_an_error_too(sound, tmp_path):
+    inspect_detection(sound, cache=tmp_path)
+    (next(tmp_path.rglob("check.json")).parent / "val.json").mkdir()
+    with pytest.raises(OutputError, match=r"val.json: cannot be written, .*variable XDG_CACHE_HOME"):
+        prepare_detection(sound, cache=tmp_path)
 
 
 def test_changed_data_are_written_again(sound, make, tmp_path):

@@ -47,6 +47,14 @@ def test_2_class_names_come_from_the_data(make, tmp_path):
     assert labels(prepared, "val") == ["bird"]
 
 
+def test_3_two_words_that_differ_by_a_letter_are_two_classes_if_both_are_named(make):
+    make.two_splits([(0, 0, BOX), (0, 1, OTHER)], [], ("horse", "widget"))
+    make.coco("annotations/instances_val2017.json", ["4.jpg"], [(0, 0, BOX)], ("house", "widget"))
+    stopped = inspect_detection(make.root, cache=None)
+    assert stopped.status == 2 and any("name them in the key classes" in found.remedy for found in stopped.findings)
+    assert inspect_detection(make.root, classes=["horse", "house", "widget"], cache=None).status == 0
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("cat", "cats"), ("Platelet", "platelets"), ("red cell", "red_cell"), ("lesion", "leison")]
 )

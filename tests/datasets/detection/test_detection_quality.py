@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from densekit.datasets.detection import inspect_detection
+from densekit.datasets.detection.files import read_headers
 
 
 def inspect(root, **options):
@@ -78,6 +79,20 @@ def test_kinds_of_pictures(sound):
     assert "6 colour, 1 grey" in found["image-modes"].message
     assert found["image-16bit"].examples[0].where == "train2017/1.jpg: I;16"
     assert found["image-truncated"].examples[0].where == "train2017/2.jpg"
+
+
+def test_a_picture_with_something_behind_it_is_whole(sound):
+    """Phones append a film to a photograph; its end mark is then far from the file's end."""
+    path = sound.root / "train2017" / "1.jpg"
+    path.write_bytes(path.read_bytes() + bytes(10_000))
+    inspection, found = inspect(sound.root)
+    assert (found, inspection.status) == ({}, 0)
+
+
+def test_an_ordinary_picture_is_not_decoded_to_see_that_it_is_whole(make, monkeypatch):
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
+    paths = [str(make.picture(name)) for name in ("a.jpg", "b.png", "c.bmp")]
+    assert all(header.whole for header in read_headers(paths))
 
 
 def test_turned_pictures_are_shown_with_their_boxes(sound):

@@ -1,7 +1,11 @@
 """What is put right is counted with its place; what cannot be put right is an error."""
 
+import json
+
 import numpy as np
 import pytest
+
+from densekit.datasets.detection import prepare_detection
 
 OUTLINE = [[4, 4, 14, 4, 14, 16, 4, 16]]
 
@@ -68,10 +72,50 @@ def test_outlines_of_two_points_are_left_out(make, load):
     assert found["outline-short"].count == 2
 
 
+def test_outlines_of_points_are_flattened_and_it_is_told_once(make, load):
+    points = [[[4, 4], [14, 4], [14, 16], [4, 16]]]
+    root = make.two_splits([(n, 0, [4, 4, 10, 12], {"segmentation": points}) for n in range(2)], [])
+    dataset, found = load(root)
+    assert dataset.annotations.segmentation == [OUTLINE, OUTLINE]
+    assert (found["layout"].severity, found["layout"].count) == ("note", 2)
+    assert "read as COCO's [x, y, x, y, ...]" in found["layout"].message
+    assert "outline-short" not in found
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        "4 4 14 4",
+        7,
+        [7],
+        ["4 4 14 4"],
+        [None],
+        [["4", 4, "14", 4, 14, 16]],
+        [[4, 4, 14, 4, None, 16]],
+        [[4, 4, 14, True, 14, 16]],
+        [[[4, 4], [14, "4"], [14, 16]]],
+        [[[4, 4], [14, None], [14, 16]]],
+        [[[4, 4], [14, 4], [14]]],
+        [[[[4, 4], [14, 4]], [14, 16], [4, 16]]],
+        [[4, 4, 14, 4, 14, float("nan")]],
+        [[4, 4, 14, 4, float("inf"), 16]],
+        [[4, 4, 14, 4, 10**400, 16]],
+        [[4, 4, 1e200, 4, 1e200, 1e200]],
+    ],
+)
+def test_an_outline_that_is_no_polygon_is_left_out(make, tmp_path, outline):
+    root = make.two_splits([(0, 0, [4, 4, 10, 12], {"segmentation": outline, "area": None})], [])
+    prepared = prepare_detection(root, cache=tmp_path)
+    assert next(f for f in prepared.findings if f.code == "outline-short").count == 1
+    written = json.loads(prepared.annotations["train"].read_text())["annotations"]
+    assert [("segmentation" in a, a["area"]) for a in written] == [(False, 120)]
+
+
 @pytest.mark.parametrize(
     "outline",
     [
         {"size": [10, 10], "counts": [0, 100]},
+        {"size": [48, 64], "counts": [10**30]},
         {"size": [48, 64], "counts": [5, 5]},
         {"size": [48, 64], "counts": "garbage"},
         {"counts": [1]},

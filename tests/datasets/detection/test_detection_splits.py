@@ -66,6 +66,22 @@ def test_a_csv_assigns_the_splits(make, load, column):
     assert found["image-without-annotation"].examples[0].where == "d.jpg: not in splits_suggested.csv"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_may_have_a_byte_order_mark(make, load, encoding):
+    flat(make, "äb")
+    make.text("splits.csv", "").write_text("image,split\nä,train\nb,val\n", encoding=encoding)
+    dataset, _ = load(make.root)
+    assert {image.file: image.split for image in dataset.images} == {"ä.jpg": "train", "b.jpg": "val"}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_csv_in_another_encoding_is_refused(make, load, encoding):
+    flat(make, "äb")
+    make.text("splits.csv", "").write_text("image,split\nä,train\nb,val\n", encoding=encoding)
+    with pytest.raises(DataError, match=r"splits.csv: is no CSV file in UTF-8 \(.*\); save it as CSV UTF-8$"):
+        load(make.root)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from densekit.datasets.prepare import KINDS, read_source
-from densekit.datasets.prepare.splits import assign_splits
+from densekit.datasets.prepare import options_of, read_source
+from densekit.datasets.prepare.splits import assign_splits, read_rows
 from densekit.errors import ConfigError, DataError
 
 CASES = ("a1", "a2", "b1", "b2", "c1")
@@ -105,11 +105,9 @@ def test_unknown_kinds_and_options_are_answered_with_the_close_ones(tmp_path):
         read_source("acdc", tmp_path, work=tmp_path, seed=1)
 
 
-def test_every_kind_describes_itself():
-    for name, (read_kind, description, layouts) in KINDS.items():
-        assert callable(read_kind) and description and layouts, name
-    assert KINDS["synapse"].options == ("encoding", "classes", "val_cases")
-    assert KINDS["folder"].options == ("labels", "channels", "splits", "fold", "seed")
+def test_the_options_of_a_kind_are_its_readers():
+    assert options_of("synapse") == ("encoding", "classes", "val_cases")
+    assert options_of("folder") == ("labels", "channels", "splits", "fold", "seed")
 
 
 # Split files
@@ -160,6 +158,28 @@ def test_a_csv_decides_and_what_it_leaves_out_is_said(tmp_path, put):
 def test_malformed_csv_names_the_line(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         assign_splits(CASES, root=tmp_path, splits=csv_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("case,split\nä,train\n".encode("cp1252"), r"own.csv: is no CSV file in UTF-8 \(.*\); save it as CSV UTF-8$"),
+        (b"case,split\n" + b"a" * 200_000 + b",train\n", r"own.csv: is no CSV file in UTF-8 \(field larger"),
+    ],
+)
+def test_a_csv_that_cannot_be_read_is_refused(tmp_path, content, message):
+    path = csv_file(tmp_path, "")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        assign_splits(CASES, root=tmp_path, splits=path)
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\); check the path and its permissions"):
+        read_rows(tmp_path)
+
+
+def test_a_csv_as_excel_saves_it_in_utf_8(tmp_path):
+    path = csv_file(tmp_path, "")
+    path.write_text("Case,Split\r\nä,val\r\n", encoding="utf-8-sig")
+    assert assign_splits(["ä", "b"], root=tmp_path, splits=path)[0] == {"ä": "val"}
 
 
 def test_nnunet_folds(tmp_path):

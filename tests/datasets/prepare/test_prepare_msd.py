@@ -117,6 +117,31 @@ def test_4d_images_are_split_into_channels_once(tmp_path, put):
         read(root, tmp_path)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.99])
+def test_a_4d_image_that_is_cut_short_is_named(tmp_path, put, suffix, kept):
+    root = tmp_path / "Task05_Prostate"
+    describe(root, modality={"0": "T2", "1": "ADC"}, training=[{"image": f"a{suffix}", "label": "l.nii.gz"}])
+    put(root / "l.nii.gz")
+    image = root / f"a{suffix}"
+    put(image, np.random.default_rng(0).normal(size=(16, 15, 14, 2)).astype(np.float32))
+    image.write_bytes(image.read_bytes()[: int(kept * image.stat().st_size)])
+    with pytest.raises(DataError, match=rf"a{suffix}: cannot be read \(.*\); unpack the data set again$"):
+        read(root, tmp_path)
+
+
+def test_a_4d_image_with_damaged_bytes_is_named(tmp_path, put):
+    root = tmp_path / "Task05_Prostate"
+    describe(root, modality={"0": "T2", "1": "ADC"}, training=[{"image": "a.nii.gz", "label": "l.nii.gz"}])
+    put(root / "l.nii.gz")
+    put(root / "a.nii.gz", np.random.default_rng(0).integers(0, 9, size=(16, 15, 14, 2)).astype(np.float32))
+    data = bytearray((root / "a.nii.gz").read_bytes())
+    data[100:140] = b"\xff" * 40
+    (root / "a.nii.gz").write_bytes(data)
+    with pytest.raises(DataError, match=r"a.nii.gz: cannot be read \(Error -3 while decompressing"):
+        read(root, tmp_path)
+
+
 def test_label_values_with_gaps_are_packed(tmp_path, put):
     describe_v2(tmp_path / "data", labels={"background": 0, "tumour": 7, "cyst": 3})
     fill(tmp_path / "data", put, "_0000")

@@ -1,4 +1,4 @@
-"""Synapse: every layout of spec 4.3 gives the same cases, split and labels."""
+"""Synapse: every layout gives the same cases, split and labels."""
 
 import json
 import shutil

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -268,7 +269,7 @@ def test_two_processes_score_what_one_scores(run, boxes, detection_config, tmp_p
     command += ["--load-from", str(run / "last.pth"), "--launcher", "pytorch", "--cfg-options", *still]
     done = subprocess.run(
         [*torchrun, *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=300,
@@ -341,4 +342,97 @@ def test_a_dry_run_looks_at_the_weights_it_would_start_from(boxes, detection_con
     assert main([*command, "--load-from", str(tmp_path / "none.pth")]) == 2
     assert "none.pth: no such checkpoint file" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 2
-    assert "leave --resume and --launcher out" in capsys.readouterr().err
+    assert "leave --resume out" in capsys.readouterr().err
+
+
+def test_options_that_would_do_nothing_are_refused(boxes, detection_config, tmp_path, capsys):
+    given = [str(detection_config()), "--data", str(boxes)]
+    assert main(["train", *given, "--dry-run", "--resume", "--work-dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "writes nothing: leave --resume and --work-dir out" in error and error.count("\n") == 1
+    for unread in ("test_pipeline=[]", "model.neck.out_channels=32"):
+        assert main(["test", given[0], str(tmp_path / "best.pth"), *given[1:], "--cfg-options", unread]) == 2
+        assert (
+            f"--cfg-options {unread}: does nothing here, network and transforms are the checkpoint's"
+            in capsys.readouterr().err
+        )
+    for option in (["--no-surface"], ["--convention", "strict"]):
+        assert main(["test", given[0], str(tmp_path / "best.pth"), *given[1:], *option]) == 2
+        message = f"{option[0]}: is for volumes, and {given[0]} finds objects in pictures; leave it out"
+        assert capsys.readouterr().err == f"densekit test: {message}\n"
+
+
+def test_a_test_leaves_what_the_training_wrote(run, boxes, detection_config):
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert main(["test", str(detection_config()), str(run / "best.pth"), "--data", str(boxes)]) == 0
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    written = {path.name for path in (run / "test_best_val").iterdir()}
+    assert written == {"scores.csv", "scores.json", "detections.json", "report.html"}
+
+
+def test_a_drawn_split_is_said_and_without_validation_all_images_train(boxes, detection_config, tmp_path):
+    loose = tmp_path / "loose"
+    shutil.copytree(boxes / "train2017", loose)
+    shutil.copy(boxes / "annotations" / "instances_train2017.json", loose / "labels.json")
+    path = detection_config()
+    drawn = plan(path, loose)
+    number = drawn.data.counts["val"]["images"]
+    assert number > 0 and drawn.data.counts["train"]["images"] == 13 - number
+    assert f"no validation split is given: {number} of 13 images drawn for it (seed 0)" in drawn.describe()
+    whole = plan(path, loose, "val_split=None")
+    assert whole.data.counts["train"]["images"] == 13
+    assert not any("no validation split is given" in line for line in whole.describe())
+
+
+def test_only_a_resize_says_how_large_the_pictures_are(boxes, detection_config):
+    affine = {"type": "densekit.Albumentations", "transforms": [{"type": "Affine", "scale": [0.7, 1.3]}]}
+    resize = {"type": "RandomChoiceResize", "scales": [(96, 64), (120, 50)], "keep_ratio": True}
+    assert plan(detection_config(), boxes, f"train_pipeline=[{affine}]")._input_size() == (1333, 800)
+    assert plan(detection_config(), boxes, f"train_pipeline=[{affine}, {resize}]")._input_size() == (96, 64)
+    with pytest.raises(ConfigError, match=r"train_pipeline: a Resize has scale='1333x800', expected the longer"):
+        plan(detection_config(), boxes, "train_pipeline.0.scale=1333x800")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ('model.head.loss_bbox={"type":"L1Loss","betaa":1}', r"model cannot be built: .*L1Loss.*'betaa'"),
+        (
+            'model.head.loss_bbox={"type":"L1Los"}',
+            r"model cannot be built: 'L1Los' is not registered; did you mean 'L1Loss'",
+        ),
+        ('model.data_preprocessor={"sd":[1,1,1]}', r"'sd'"),
+    ],
+)
+def test_a_part_that_cannot_be_built_is_one_line(boxes, detection_config, tmp_path, option, message):
+    with pytest.raises(ConfigError, match=message):
+        train(detection_config(), data=boxes, work_dir=tmp_path / "run", options=[option])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_smaller_batch_changes_nothing_that_counts_iterations(boxes, detection_config):
+    schedule = [
+        {"type": "LinearLR", "start_factor": 0.1, "end": 6, "by_epoch": False},
+        {"type": "StepLR", "step_size": 1},
+    ]
+    lowered = plan(detection_config(ema=0.19, schedule=schedule), boxes)
+    steps = lowered.iterations_per_epoch
+    lowered.lower(2, 2)
+    assert lowered.images_per_step == 4 and lowered.iterations_per_epoch == 2 * steps
+    warm_up, drops = lowered.schedule()
+    assert warm_up["end"] == 12 and drops["step_size"] == 1
+    assert lowered.config.ema == pytest.approx(0.1)  # twice as often
+
+
+@pytest.mark.parametrize(
+    ("neck", "batch", "said"),
+    [
+        ({"type": "RCFPN", "out_channels": 16}, 2, "RCFPN: batch norm in the neck sees 2 images at a time"),
+        ({"type": "RCFPN", "out_channels": 16}, 4, ""),
+        ({"type": "RCFPN", "out_channels": 16, "norm_cfg": {"type": "GN", "num_groups": 4}}, 2, ""),
+        ({"type": "FPN", "out_channels": 16}, 1, ""),
+    ],
+)
+def test_batch_norm_in_a_neck_wants_a_batch(boxes, detection_config, neck, batch, said):
+    found = plan(detection_config(), boxes, f"model.neck={neck}", f"batch_size={batch}").cautions()
+    assert any(said in line for line in found) if said else not any("batch norm" in line for line in found)

@@ -256,6 +256,37 @@ def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, i
     assert ledger(tmp_path / "out")["status"].startswith("stopped")
 
 
+def test_a_picture_too_large_for_a_jpeg_is_drawn_smaller(checkpoint, picture, tmp_path):
+    picture("images/wide.png", size=(65600, 8), red=(65500, 0, 65600, 8), green=None)
+    whole = [{"type": "Resize", "scale": [65600, 8], "keep_ratio": True}]
+    result = predict_images(checkpoint(pipeline=whole), [tmp_path / "images"], tmp_path / "out", device="cpu")
+    assert statuses(result) == {"wide": "ok"}
+    with Image.open(tmp_path / "out" / "pictures" / "wide.jpg") as drawn:
+        assert drawn.size == (65500, 8)
+    described = json.loads((tmp_path / "out" / "detections" / "wide.json").read_text())
+    assert described["width"] == 65600 and described["detections"][0]["box"] == [65500, 0, 65600, 8]
+    assert result.rows[0].facts["notes"] == ["larger than a JPEG can be: drawn scaled down to 65500 pixels"]
+
+
+@pytest.mark.parametrize("disk", [False, True])
+def test_only_an_error_of_the_disk_ends_the_run(checkpoint, images, tmp_path, monkeypatch, disk):
+    honest = Image.Image.save
+
+    def save(self, path, *arguments, **options):
+        if getattr(path, "name", "") == "b.jpg":
+            raise OSError(errno.ENOSPC, "No space left on device") if disk else OSError("broken data stream")
+        honest(self, path, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    if disk:
+        with pytest.raises(OutputError, match=r"out: cannot be written \(No space left"):
+            predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+        return
+    result = predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
+    assert result.rows[1].reason == "OSError: broken data stream"
+
+
 def test_results_come_to_the_folder_while_the_run_goes_on(checkpoint, network, images, tmp_path, monkeypatch):
     """Held back for a while only: a killed run keeps what was brought there."""
     monkeypatch.setattr(batch_module, "_COMMIT_SECONDS", 0.0)

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from mmdet.registry import MODELS as THEIRS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from densekit.errors import ConfigError
-from densekit.models.assemble import assemble
+from densekit.models.assemble import assemble, model_config
 from densekit.registry import MODELS
 
 R18 = {"type": "ResNet", "depth": 18, "base_channels": 8, "init_cfg": None}
@@ -220,9 +222,6 @@ def test_it_is_plain_data_and_the_same_after_writing_and_reading():
 
 @pytest.mark.parametrize("scope", [None, "mmdet"])
 def test_both_registries_build_it(scope):
-    from mmdet.registry import MODELS as THEIRS
-    from mmengine.registry import DefaultScope
-
     config = assemble(backbone=R18, neck=["FPN", "SEPC"], head="SEPCATSSHead", num_classes=3)
     if scope:
         DefaultScope.get_instance(f"both registries {scope}", scope_name=scope)
@@ -312,3 +311,108 @@ def test_both_registries_build_it(scope):
 def test_what_cannot_fit_is_refused_by_name(parts, message):
     with pytest.raises(ConfigError, match=message):
         assemble(num_classes=3, **parts)
+
+
+@pytest.mark.parametrize(
+    ("head", "settings", "message"),
+    [
+        ("RetinaHead", {"test_cfg": {"max_per_imgg": 300}},
+         r"test_cfg: nothing reads 'max_per_imgg' there with RetinaHead; did you mean 'max_per_img'"),
+        ("RetinaHead", {"test_cfg": {"rcnn": {}}}, r"test_cfg: nothing reads 'rcnn' there.*known: nms_pre, min_bbox"),
+        ("RetinaHead", {"train_cfg": {"asigner": {"pos_iou_thr": 0.4}}}, r"train_cfg: .*did you mean 'assigner'"),
+        ("RetinaHead", {"train_cfg": {"assigner": {"pos_iou": 0.4}}},
+         r"train_cfg.assigner: MaxIoUAssigner takes no argument 'pos_iou'; did you mean .*'pos_iou_thr'"),
+        ("RetinaHead", {"train_cfg": {"assigner": {"type": "ATSSAsigner"}}},
+         r"train_cfg.assigner: 'ATSSAsigner' is no assigner .*did you mean 'ATSSAssigner'"),
+        ("RetinaHead", {"test_cfg": {"nms": {"iou_thresold": 0.4}}},
+         r"test_cfg.nms: nms config: nms takes no 'iou_thresold'; did you mean 'iou_threshold'"),
+        ("ATSSHead", {"train_cfg": {"sampler": {"num": 4}}}, r"train_cfg.sampler: a part needs a type"),
+        ("FCOSHead", {"train_cfg": {"pos_weight": 1}}, r"train_cfg: nothing reads 'pos_weight' there.*leave it out"),
+        ("StandardRoIHead", {"test_cfg": {"score_thr": 0.001, "max_per_img": 300}},
+         r"test_cfg: nothing reads 'score_thr' there.*; it belongs in test_cfg.rcnn.score_thr$"),
+        ("StandardRoIHead", {"test_cfg": {"max_per_img": 300}},
+         r"it belongs in test_cfg.rpn.max_per_img or test_cfg.rcnn.max_per_img"),
+        ("StandardRoIHead", {"train_cfg": {"rcnn": {"num": 64}}},
+         r"train_cfg.rcnn: nothing reads 'num' .*it belongs in train_cfg.rcnn.sampler.num"),
+        ("StandardRoIHead", {"train_cfg": {"rcnn": {"sampler": {"numm": 64}}}},
+         r"train_cfg.rcnn.sampler: RandomSampler takes no argument 'numm'; did you mean 'num'"),
+        ("CascadeRoIHead", {"train_cfg": {"rcnn": {"asigner": {}}}}, r"train_cfg.rcnn: .*did you mean 'assigner'"),
+        ("CascadeRoIHead", {"train_cfg": {"rcnn": [{}, {}]}},
+         r"train_cfg.rcnn: it is a list of 2, CascadeRoIHead has 3 stages"),
+        ({"type": "CascadeRoIHead", "num_stages": 2}, {}, r"head: the number of stages in num_stages is 2, .*it 3"),
+        ({"type": "CascadeRoIHead", "bbox_head": [{}, {}]}, {}, r"head: the number of stages in bbox_head is 2"),
+        ({"type": "StandardRoIHead", "bbox_head": [{}, {}]}, {}, r"stages in bbox_head is 2, .*make it 1"),
+    ],
+)  # fmt: skip
+def test_settings_that_nothing_reads_are_refused(head, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        assemble(backbone=R18, neck="FPN", head=head, num_classes=3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("head", "rpn_head", "settings"),
+    [
+        ("ATSSHead", None, {"train_cfg": {"sampler": {"type": "PseudoSampler"}}}),
+        ("FCOSHead", None, {"test_cfg": {"nms": {"type": "soft_nms", "sigma": 0.3}}}),
+        ("SEPCGFLHead", None, {"test_cfg": {"nms": None}}),
+        ("TOODHead", None, {"train_cfg": {"alpha": 1}}),  # derived by another package: what it reads is not known
+        ("StandardRoIHead", None, {"train_cfg": {"rcnn": {"sampler": {"rng": 0}}}}),
+        ("StandardRoIHead", "RetinaHead", {"test_cfg": {"rpn": {"score_thr": 0.1}}}),  # RPNHead reads none
+        ({"type": "StandardRoIHead", "mask_head": "FCNMaskHead"}, None,
+         {"train_cfg": {"rcnn": {"soft_mask_target": True}}, "test_cfg": {"rcnn": {"mask_thr_binary": 0.4}}}),
+        ("CascadeRoIHead", None, {"train_cfg": {"rcnn": {"sampler": {"num": 64}}}}),
+    ],
+)  # fmt: skip
+def test_settings_that_something_reads_are_put_over_the_published_ones(head, rpn_head, settings):
+    necks = ["FPN", "SEPC"] if head == "SEPCGFLHead" else "FPN"
+    config = assemble(backbone=R18, neck=necks, head=head, rpn_head=rpn_head, num_classes=3, **settings)
+
+    def check(given, found):
+        for each in found if isinstance(found, list) else [found]:
+            if isinstance(given, dict):
+                for key in given:
+                    check(given[key], each[key])
+            else:
+                assert each == given
+
+    check(settings, config)
+
+
+def test_mask_heads_of_a_cascade_one_by_one():
+    heads = [{"type": "FCNMaskHead", "num_convs": number} for number in (1, 2, 3)]
+    config = assemble(
+        backbone=R18, neck="FPN", head={"type": "CascadeRoIHead", "mask_head": heads}, num_classes=7
+    ).roi_head
+    assert [head.num_convs for head in config.mask_head] == [1, 2, 3]
+    assert all((head.num_classes, head.conv_out_channels) == (7, 256) for head in config.mask_head)
+    assert [head.reg_class_agnostic for head in config.bbox_head] == [True] * 3
+
+
+# --- whole configs ----------------------------------------------------------------------------------------------------
+def test_masks_of_things_get_the_classes_of_the_data():
+    model = stock("mask2former/mask2former_r50_8xb2-lsj-50e_coco.py")
+    config = model_config(model, 3)
+    head, fusion = config.panoptic_head, config.panoptic_fusion_head
+    assert (head.num_things_classes, head.num_stuff_classes, fusion.num_things_classes) == (3, 0, 3)
+    assert head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1]
+    with torch.device("meta"), DefaultScope.overwrite_default_scope("mmdet"):
+        assert THEIRS.build(config).panoptic_head.cls_embed.out_features == 4
+    assert model_config(model, 80).panoptic_head == model["panoptic_head"]
+
+
+def test_weights_of_classes_by_hand_stay_or_are_refused():
+    model = stock("mask2former/mask2former_r50_8xb2-lsj-50e_coco.py")
+    loss = model["panoptic_head"]["loss_cls"]
+    loss["class_weight"] = [1.0, 2.0, 3.0, 0.1]  # those of the data already
+    assert model_config(model, 3).panoptic_head.loss_cls.class_weight == loss["class_weight"]
+    loss["class_weight"] = [2.0, *[1.0] * 79, 0.1]
+    with pytest.raises(
+        ConfigError, match=r"^model.panoptic_head.loss_cls.class_weight: .*80 classes, .* give 4 weights"
+    ):
+        model_config(model, 3)
+
+
+def test_panoptic_models_are_refused():
+    model = stock("mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py")
+    with pytest.raises(ConfigError, match=r"^model.panoptic_head.num_stuff_classes=53: panoptic segmentation"):
+        model_config(model, 3)

@@ -97,18 +97,18 @@ def test_it_trains_and_predicts(name, build_detector, toy_batch):
         assert found.masks.shape == (len(found), height, width)
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        ("retinanet-sepc-r50_coco", torch.bfloat16),
-        ("retinanet-sepc-r50_coco", torch.float16),
-        ("gfl-rcnet-r50_coco", torch.bfloat16),
-        ("mask-rcnn-panet-r50_coco", torch.bfloat16),
-    ],
-)
-def test_autocast(name, dtype, build_detector, toy_batch):
+@pytest.mark.parametrize("name", EACH)
+def test_autocast(name, build_detector, toy_batch):
+    check_autocast(name, torch.bfloat16, build_detector, toy_batch)
+
+
+def test_autocast_in_half_precision(build_detector, toy_batch):
+    check_autocast("retinanet-sepc-r50_coco", torch.float16, build_detector, toy_batch)
+
+
+def check_autocast(name, dtype, build_detector, toy_batch):
     model = build_detector(small_model(name)).train()
-    data = model.data_preprocessor(toy_batch(), training=True)
+    data = model.data_preprocessor(toy_batch(*SIZES.get(name, (64, 96))), training=True)
     with torch.autocast("cpu", dtype):
         loss, _ = losses_of(model, data)
     loss.backward()
@@ -155,6 +155,41 @@ def test_recipes():
 def test_a_whole_model_config_gets_the_classes_of_the_data():
     config = model_config(Config.fromfile(CONFIGS["ssd300_coco"]).model, 7)
     assert config.bbox_head.num_classes == 7 and config.type == "mmdet.SingleStageDetector"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "scratch"),
+    [
+        (
+            {"type": "mmdet.ResNet", "depth": 18, "frozen_stages": 1, "norm_eval": True, "init_cfg": {"type": "X"}},
+            {"frozen_stages": -1, "norm_eval": False, "init_cfg": None},
+        ),
+        ({"type": "mmdet.EfficientNet"}, {"frozen_stages": 0, "norm_eval": False, "init_cfg": None}),
+        (
+            {"type": "densekit.TimmBackbone", "name": "resnet18", "pretrained": True},
+            {"pretrained": False, "norm_eval": False},
+        ),
+    ],
+)
+def test_without_pretrained_weights_a_whole_model_config_freezes_nothing(backbone, scratch, build_detector):
+    rest = {"neck": {"type": "FPN", "out_channels": 16}, "head": "RetinaHead"}
+    whole = {**model_config({"backbone": "resnet18", **rest}, 3), "backbone": backbone}
+    config = model_config(whole, 3, pretrained=False)
+    assert config.backbone == {**backbone, **scratch}
+    built = build_detector(config).backbone
+    built.train()
+    assert all(p.requires_grad for p in built.parameters())
+    assert all(m.training for m in built.modules())
+    assert model_config(whole, 3).backbone == backbone  # with them it stays as it is
+
+
+def test_without_pretrained_weights_a_part_freezes_only_what_its_config_says():
+    rest = {"neck": "FPN", "head": "RetinaHead"}
+    resnext = {"type": "ResNeXt", "depth": 50}
+    config = model_config({"backbone": resnext, **rest}, 3, pretrained=False)
+    assert (config.backbone.init_cfg, config.backbone.frozen_stages, config.backbone.norm_eval) == (None, -1, False)
+    config = model_config({"backbone": {**resnext, "norm_eval": True}, **rest}, 3, pretrained=False)
+    assert (config.backbone.frozen_stages, config.backbone.norm_eval) == (-1, True)
 
 
 def test_arguments_that_assemble_does_not_have_are_refused():
