@@ -22,6 +22,8 @@ from densekit.datasets.prepare.files import few, load_json
 from densekit.errors import DataError
 
 _OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
+_IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}
+"""COCO's three lists, and what names something in their items."""
 _KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
 _HEAD = 1 << 20
 
@@ -131,14 +133,17 @@ def _without_collector() -> Iterator[None]:
 def _load(path: Path) -> dict[str, Any]:
     with _without_collector():
         data = load_json(path)
-    wanted = ("images", "annotations", "categories")
-    lacking = [key for key in wanted if not isinstance(data, dict) or not isinstance(data.get(key), list)]
+    lacking = [key for key in _IDS if not isinstance(data, dict) or not isinstance(data.get(key), list)]
     if lacking:
         raise DataError(f"{path}: has no list {' and no list '.join(map(repr, lacking))}; expected COCO's three lists")
-    for key in wanted:
+    for key in _IDS:
         wrong = next((item for item in data[key] if not isinstance(item, dict)), None)
         if wrong is not None:
             raise DataError(f"{path}: {key!r} holds {str(wrong)[:40]!r}, which is no object; export the file again")
+        for name in _IDS[key]:
+            wrong = next((item for item in data[key] if isinstance(item.get(name), (list, dict))), None)
+            if wrong is not None:
+                raise DataError(f"{path}: {name}={str(wrong[name])[:40]} in {key!r} is no number; export the file again")
     return data
 
 

@@ -198,6 +198,10 @@ def test_a_category_name_under_two_ids_is_one_class(make, load):
         ({"images": [3], "annotations": [], "categories": []}, "'images' holds '3'"),
         ({"images": [{"id": 1}], "annotations": [], "categories": []}, "no file_name or no id"),
         ({"images": [], "annotations": [], "categories": [{"name": "cat"}]}, "no id or no name"),
+        (
+            {"images": [], "annotations": [{"image_id": [1], "category_id": 1}], "categories": []},
+            r"image_id=\[1\] in 'annotations' is no number",
+        ),
     ],
 )
 def test_what_is_not_coco_is_said_in_one_line(make, load, content, words):
