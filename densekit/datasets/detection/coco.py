@@ -143,7 +143,8 @@ def _load(path: Path) -> dict[str, Any]:
         for name in _IDS[key]:
             wrong = next((item for item in data[key] if isinstance(item.get(name), (list, dict))), None)
             if wrong is not None:
-                raise DataError(f"{path}: {name}={str(wrong[name])[:40]} in {key!r} is no number; export the file again")
+                given = f"{name}={str(wrong[name])[:40]} in {key!r}"
+                raise DataError(f"{path}: {given} is no number; export the file again")
     return data
 
 
