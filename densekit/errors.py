@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class DensekitError(Exception):
@@ -44,6 +45,14 @@ def message_of(error: DensekitError) -> str:
     return text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
+def few(items: Iterable[Any], limit: int = 8) -> str:
+    """Join the first ``limit`` items with commas and count the rest."""
+    names = [str(item) for item in items]
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
 def close_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the known names closest to ``name``, or ``""`` if none is close."""
     known = list(known)
@@ -62,6 +71,6 @@ def class_difference(one: Sequence[str], other: Sequence[str]) -> str:
     parts = []
     for words, names in (("it has {}, which are not here", missing), ("it lacks {}", new)):
         if names:
-            shown = ", ".join(map(repr, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            shown = few(map(repr, names), 4)
             parts.append(words.format(shown))
     return f"its {len(one)} classes are not the {len(other)} here: {'; '.join(parts)}"

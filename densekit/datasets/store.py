@@ -27,7 +27,7 @@ from densekit.datasets.fingerprint import ct_intensity, fingerprint, foreground_
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.preprocessing import Preprocessing
 from densekit.datasets.stored import FORMAT, Store, StoredCase, case_folder, open_store, read_description
-from densekit.errors import ConfigError, DataError, close_names
+from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
@@ -237,7 +237,7 @@ def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
         for note in description["notes"]:
             cases.setdefault(note, []).append(case_id)
     for note, ids in cases.items():
-        some = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        some = few(ids)
         logger.warning("%s (case%s %s)", note, "s" if len(ids) > 1 else "", some)
 
 

@@ -21,8 +21,8 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from densekit.engine.worst_batch import random_state_kept
-from densekit.errors import ConfigError
+from densekit.errors import ConfigError, few
+from densekit.random_state import random_state_kept
 
 _SHOWN = 4
 
@@ -103,7 +103,7 @@ class DryRun:
         if self.seconds_per_epoch is not None:
             rows.append(("epoch", f"at most {_duration(self.seconds_per_epoch)}, loading not counted"))
         rows.append(("frozen parameters", str(len(self.frozen))))
-        rows.append(("parameters without gradient", _few(self.without_gradient) or "none"))
+        rows.append(("parameters without gradient", few(self.without_gradient, _SHOWN) or "none"))
         if self.without_gradient:
             rows.append(("caution", "those learn nothing, and a training on several GPUs stops at them; freeze them"))
         return rows + [("no-go", problem) for problem in self.problems]
@@ -342,10 +342,6 @@ def _hopeless(reason: str, one: Batch, smaller: str) -> str:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
 def _size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 

@@ -17,11 +17,11 @@ from densekit.datasets.store import Store, open_store
 from densekit.datasets.volume import VolumePatchDataset
 from densekit.engine.plan import Plan, plain, written
 from densekit.engine.values import VOLUME
-from densekit.engine.worst_batch import random_state_kept
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.score import check_settings
 from densekit.ops.sliding_window import check_options
 from densekit.package import plain_config
+from densekit.random_state import random_state_kept
 from densekit.registry import MODELS
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
+from densekit.random_state import random_state_kept
 
 CANDIDATES = 8
 """Images with the most objects that are tried, besides the tallest, the widest and the largest."""
@@ -150,16 +147,3 @@ def _padded(items: list[dict[str, Any]]) -> tuple[int, int]:
 
 def _area(items: list[dict[str, Any]]) -> int:
     return math.prod(_padded(items))
-
-
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Put back the generators of Python, numpy and torch afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=gpus):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -1,6 +1,7 @@
 """Volumes in and out: NIfTI, NRRD and MetaImage files, the grid they are on, and outputs that appear by rename."""
 
 from densekit.io.atomic import atomic_path, output_error, write_json_atomic, write_text_atomic
+from densekit.io.files import contents, load_json
 from densekit.io.geometry import Geometry
 from densekit.io.volume import (
     VOLUME_SUFFIXES,
@@ -20,7 +21,9 @@ __all__ = [
     "Volume",
     "atomic_path",
     "check_intensities",
+    "contents",
     "labels_json",
+    "load_json",
     "output_error",
     "read_geometry",
     "read_label",

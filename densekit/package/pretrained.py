@@ -22,7 +22,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from densekit.errors import CheckpointError, ConfigError, close_names
+from densekit.errors import CheckpointError, ConfigError, close_names, few
 from densekit.package.checkpoint import read_weights
 from densekit.package.transfer import PREFIXES, read_named_weights
 from densekit.processes import main_first
@@ -176,7 +176,7 @@ def _loaded_line(
     line += f" ({place})" if str(place) != wanted else ""
     for what, keys in (("not in it", missing), ("not used", unused)):
         if keys:
-            line += f"; {what}: {', '.join(keys[:4])}" + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+            line += f"; {what}: {few(keys, 4)}"
     return line
 
 

@@ -23,7 +23,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from densekit.errors import CheckpointError
+from densekit.errors import CheckpointError, few
 from densekit.package.checkpoint import read_weights
 
 PREFIXES = re.compile(r"(module\.|model\.|ema_model\.|ema_|_orig_mod\.)+")
@@ -136,9 +136,9 @@ class TransferReport:
         found = len(self.loaded) + len(self.rows)
         first = f"weights from {self.path}: {found} of {number} tensors loaded"
         if self.fresh:
-            first += f", {len(self.fresh)} start fresh ({_few(self.fresh, 3)})"
+            first += f", {len(self.fresh)} start fresh ({few(self.fresh, 3)})"
         if self.unused:
-            first += f", {len(self.unused)} of the file not used ({_few(self.unused, 3)})"
+            first += f", {len(self.unused)} of the file not used ({few(self.unused, 3)})"
         if 2 * found < number:
             first += "; so few suggest that the file is of another architecture"
         lines = [first, self._classes()]
@@ -152,14 +152,12 @@ class TransferReport:
             return f"classes: all {len(self.new)} start fresh: {self.reason}"
         if not self.new and not self.dropped:
             return f"classes: all {len(self.kept)} keep what was learned"
-        parts = [f"{len(self.kept)} of {len(self.kept) + len(self.new)} keep what was learned ({_few(self.kept)})"]
-        parts += [f"new: {_few(self.new)}"] if self.new else []
-        parts += [f"dropped: {_few(self.dropped)}"] if self.dropped else []
+        parts = [
+            f"{len(self.kept)} of {len(self.kept) + len(self.new)} keep what was learned ({few(self.kept, _SHOWN)})"
+        ]
+        parts += [f"new: {few(self.new, _SHOWN)}"] if self.new else []
+        parts += [f"dropped: {few(self.dropped, _SHOWN)}"] if self.dropped else []
         return "classes: " + "; ".join(parts)
-
-
-def _few(names: Sequence[str], most: int = _SHOWN) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 # --- transfer ---------------------------------------------------------------------------------------------------------
@@ -260,7 +258,7 @@ def _why(other_classes: Sequence[str] | None, pairs: Sequence[tuple[int, int]]) 
     if other_classes is None:
         return "the file does not say which classes it was trained for"
     if not pairs:
-        return f"none of them is among the file's {len(other_classes)} ({_few(other_classes)})"
+        return f"none of them is among the file's {len(other_classes)} ({few(other_classes, _SHOWN)})"
     return "the file has no class layer that fits this head"
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from densekit.errors import DataError
+from densekit.random_state import random_state_kept
 from densekit.visualization.objects import draw_detections
 from densekit.visualization.sheet import (
     BACKGROUND,
@@ -130,7 +130,7 @@ def training_mosaic(dataset: Any, path: str | os.PathLike, *, names: Sequence[st
         raise DataError(f"{path}: the training data hold no image to show; check the data with densekit check")
     indices = np.unique(np.linspace(0, count - 1, min(images, count)).round().astype(int)).tolist()
     tiles, captions, labels = [], [], set()
-    with _own_randomness():
+    with random_state_kept():
         for index in indices:
             _seed(index)  # a data set that seeds itself overrides this
             tile, caption, shown = _training_tile(dataset[index], names)
@@ -186,23 +186,6 @@ def mask_list(objects: Any) -> list[Any]:
     masks = objects.masks
     masks = getattr(masks, "masks", masks)  # MMDetection's BitmapMasks and PolygonMasks
     return list(masks.detach().cpu().numpy() if hasattr(masks, "detach") else masks)
-
-
-@contextlib.contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Put the random generators of Python, numpy and torch back to where they were."""
-    import torch
-
-    python, numpy, seed = random.getstate(), np.random.get_state(), torch.initial_seed()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if not devices and torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)  # not begun yet: its generators will start from the seed set last
 
 
 def _seed(number: int) -> None:

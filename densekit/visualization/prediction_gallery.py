@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from densekit.errors import few
 from densekit.visualization.page import show_duration, write_page
 from densekit.visualization.palette import css_color
 from densekit.visualization.thumbnails import data_uri
@@ -170,7 +171,7 @@ def write_prediction_gallery(
         failed=[{"id": p.name, "reason": p.reason or "no reason was given", "notes": p.notes} for p in failed],
         notes=_notes(done),
         classes=_classes(done, names),
-        absent=_listed([name for name in names if not any(p.counts.get(name) for p in done)], _ABSENT),
+        absent=few([name for name in names if not any(p.counts.get(name) for p in done)], _ABSENT),
         done=len(done),
         videos=any(p.frames is not None for p in done),
         threshold=f"{threshold:.2g}",
@@ -204,13 +205,8 @@ def _notes(done: Sequence[PictureReport]) -> list[str]:
     sentences = []
     for note, names in files.items():
         counted = f"{len(names):,} files, " if len(names) > 1 else ""
-        sentences.append(f"{note[:1].upper()}{note[1:]} ({counted}{_listed(names, _NAMED)})")
+        sentences.append(f"{note[:1].upper()}{note[1:]} ({counted}{few(names, _NAMED)})")
     return sentences
-
-
-def _listed(names: Sequence[str], limit: int) -> str:
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _classes(done: Sequence[PictureReport], names: Sequence[str]) -> list[dict[str, Any]]:

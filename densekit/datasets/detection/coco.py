@@ -18,8 +18,8 @@ from densekit.datasets.detection.files import ImageIndex, subfolders
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.splits import split_of
 from densekit.datasets.finding import Example
-from densekit.datasets.prepare.files import few, load_json
-from densekit.errors import DataError
+from densekit.errors import DataError, few
+from densekit.io.files import load_json
 
 _OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
 _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}

@@ -16,7 +16,7 @@ from densekit.datasets.detection.files import IMAGE_SUFFIXES, subfolders
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.segmentation import encode_mask, extent
 from densekit.datasets.detection.splits import split_of
-from densekit.datasets.prepare.files import few
+from densekit.errors import few
 
 CLASS = "object"
 """Name of the one class: the folders do not say what the objects are."""

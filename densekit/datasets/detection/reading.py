@@ -16,8 +16,7 @@ from densekit.datasets.detection.files import Header, fingerprint, read_headers
 from densekit.datasets.detection.repair import repair
 from densekit.datasets.detection.splits import draw, look_up, read_table
 from densekit.datasets.finding import Example
-from densekit.datasets.prepare.files import few
-from densekit.errors import ConfigError, DataError, close_names
+from densekit.errors import ConfigError, DataError, close_names, few
 
 VERSION = 1
 """Goes into every fingerprint: raised when the same files are read differently."""

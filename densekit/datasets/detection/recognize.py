@@ -6,8 +6,8 @@ from pathlib import Path
 
 from densekit.datasets.detection import coco, masks, voc, yolo
 from densekit.datasets.detection.draft import DetectionSource
-from densekit.datasets.prepare.files import contents
 from densekit.errors import ConfigError, DataError
+from densekit.io.files import contents
 
 FORMATS = {
     "coco": coco.find,

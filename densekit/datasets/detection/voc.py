@@ -12,8 +12,7 @@ from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage
 from densekit.datasets.detection.files import ImageIndex, subfolders
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.splits import split_of
-from densekit.datasets.prepare.files import few
-from densekit.errors import DataError
+from densekit.errors import DataError, few
 
 _DATABASE = re.compile(r"VOC\s*20\d\d", re.IGNORECASE)
 _LISTS = ("train", "val", "valid", "validation", "test", "trainval")

@@ -13,8 +13,7 @@ from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage
 from densekit.datasets.detection.files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.splits import split_of
-from densekit.datasets.prepare.files import few
-from densekit.errors import DataError
+from densekit.errors import DataError, few
 
 _KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels", "notes.json")

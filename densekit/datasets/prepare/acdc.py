@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from densekit.datasets.prepare.files import contents, few, list_volumes, require_folder
+from densekit.datasets.prepare.files import list_volumes, require_folder
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
-from densekit.errors import DataError
+from densekit.errors import DataError, few
+from densekit.io.files import contents
 
 TEST_PATIENTS = frozenset((2, 3, 8, 9, 12, 14, 17, 24, 42, 48, 49, 53, 55, 64, 67, 79, 81, 88, 92, 95))
 VALIDATION_PATIENTS = frozenset((89, 90, 91, 93, 94, 96, 97, 98, 99, 100))

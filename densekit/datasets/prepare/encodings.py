@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densekit.datasets.prepare.files import few
-from densekit.errors import ConfigError, DataError
+from densekit.errors import ConfigError, DataError, few
 
 BTCV_LABELS = (
     "background",

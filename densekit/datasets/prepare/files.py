@@ -1,11 +1,8 @@
-"""What every reader of a raw layout needs from the file system: listings, JSON, messages that say what is there."""
+"""What every reader of a raw layout needs from the file system."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from densekit.errors import DataError
 from densekit.io import volume_stem, volume_suffix
@@ -33,22 +30,6 @@ def list_volumes(folder: Path) -> dict[str, Path]:
     return found
 
 
-def few(items: Iterable[Any], limit: int = 8) -> str:
-    """Join the first ``limit`` items with commas and count the rest."""
-    names = [str(item) for item in items]
-    if len(names) <= limit:
-        return ", ".join(names)
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
-
-
-def contents(folder: Path) -> str:
-    """Say in words what a folder holds, for an error that could not find what it looked for."""
-    if not folder.is_dir():
-        return "is not a folder"
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
-    return f"holds {few(names, 6)}" if names else "is empty"
-
-
 def require_folder(path: Path, remedy: str) -> Path:
     """Return ``path`` if it is a folder.
 
@@ -60,19 +41,3 @@ def require_folder(path: Path, remedy: str) -> Path:
         return path
     what = "is a file, a folder was expected" if path.exists() else "no such folder"
     raise DataError(f"{path}: {what}; {remedy}")
-
-
-def load_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DataError: if it cannot be read or is not JSON, with line and column.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); correct the file"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); check the file") from error

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from densekit.datasets.prepare.files import contents, few, list_volumes, require_folder
+from densekit.datasets.prepare.files import list_volumes, require_folder
 from densekit.datasets.prepare.msd import kind_of, mirror_pairs
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.prepare.splits import assign_splits
-from densekit.errors import ConfigError, DataError
-from densekit.io import read_label
+from densekit.errors import ConfigError, DataError, few
+from densekit.io import contents, read_label
 
 _LAYOUTS = (("images", "labels"), ("imagesTr", "labelsTr"))
 HOW_TO_GET = (

@@ -13,11 +13,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from densekit.datasets.prepare.files import contents, few, list_volumes, load_json, require_folder
+from densekit.datasets.prepare.files import list_volumes, require_folder
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.prepare.splits import assign_splits
-from densekit.errors import DataError
-from densekit.io import atomic_path, volume_stem
+from densekit.errors import DataError, few
+from densekit.io import atomic_path, contents, load_json, volume_stem
 
 HOW_TO_GET = (
     "unpack the data set to PATH/{dataset.json,imagesTr,labelsTr} (Decathlon: medicaldecathlon.com) and run "

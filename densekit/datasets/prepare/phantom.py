@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from densekit.datasets.prepare.anatomy import CAVITY, WALL, Abdomen
-from densekit.datasets.prepare.files import contents, load_json
 from densekit.datasets.prepare.synapse import TEST_CASES, TRAINING_CASES, VALIDATING
 from densekit.errors import ConfigError, OutputError
-from densekit.io import Geometry, write_image, write_json_atomic, write_label
+from densekit.io import Geometry, contents, load_json, write_image, write_json_atomic, write_label
 
 ORIENTATIONS = ("LPS", "RAS", "LAS", "RPS", "LPI", "LAI", "PIR", "ASL", "SRA")
 """Axis orders in which the files are written, in turn."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from densekit.datasets.prepare.files import few, load_json
-from densekit.errors import ConfigError, DataError
+from densekit.errors import ConfigError, DataError, few
+from densekit.io.files import load_json
 
 SPLITS = ("train", "val", "test")
 VALIDATION_SHARE = 0.2

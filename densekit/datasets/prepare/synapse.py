@@ -18,10 +18,10 @@ from densekit.datasets.prepare.encodings import (
     check_encoding,
     remap_table,
 )
-from densekit.datasets.prepare.files import contents, few, list_volumes, require_folder
+from densekit.datasets.prepare.files import list_volumes, require_folder
 from densekit.datasets.prepare.source import CaseSource, SourceDataset
-from densekit.errors import ConfigError, DataError
-from densekit.io import read_label
+from densekit.errors import ConfigError, DataError, few
+from densekit.io import contents, read_label
 
 TEST_CASES = ("0001", "0002", "0003", "0004", "0008", "0022", "0025", "0029", "0032", "0035", "0036", "0038")
 

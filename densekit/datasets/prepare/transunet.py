@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from densekit.datasets.prepare.encodings import ENCODINGS, LabelSummary, check_encoding
-from densekit.datasets.prepare.files import few, load_json
-from densekit.errors import DataError
-from densekit.io import Geometry, write_image, write_json_atomic, write_label
+from densekit.errors import DataError, few
+from densekit.io import Geometry, load_json, write_image, write_json_atomic, write_label
 
 NOMINAL_SPACING = (3.0, 0.76, 0.76)
 """mm, (D, H, W): about the data set's average; the files do not carry their own."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from densekit.datasets.prepare.files import few, load_json
-from densekit.errors import DataError
+from densekit.errors import DataError, few
 from densekit.evaluation.detection.truth import Truth, boxes_of, places
 from densekit.io.atomic import atomic_path
+from densekit.io.files import load_json
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.detection.segmentation import extent
-from densekit.datasets.prepare.files import few, load_json
-from densekit.errors import DataError
+from densekit.errors import DataError, few
+from densekit.io.files import load_json
 
 _REMEDY = "correct the file, or let `densekit check` write a clean one"
 
