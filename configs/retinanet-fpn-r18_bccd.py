@@ -11,3 +11,4 @@ with read_base():
 from mmdet.models import FPN, RetinaHead
 
 model = dict(backbone="resnet18", neck=dict(type=FPN, out_channels=128), head=dict(type=RetinaHead, feat_channels=128))
+max_epochs = 40  # takes as long as 30 with SEPC-lite

@@ -1,4 +1,4 @@
-"""Recipe for a few hundred pictures of one's own, without pretrained weights: small pictures, AdamW, 24 epochs."""
+"""Recipe for a few hundred pictures of one's own, without pretrained weights: small pictures, AdamW, 30 epochs."""
 
 from mmengine.config import read_base
 
@@ -16,7 +16,7 @@ train_pipeline = [
 test_pipeline = [dict(type=Resize, scale=(480, 360), keep_ratio=True)]
 batch_size = 4
 pretrained = False
-max_epochs = 24
+max_epochs = 30
 lr_batch = None
 optimizer = dict(type="AdamW", lr=5e-4, weight_decay=0.05)
 clip_grad = 35.0
