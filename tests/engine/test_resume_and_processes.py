@@ -163,7 +163,14 @@ def test_ctrl_c_leaves_whole_files_and_status_130(config, prepared, tmp_path):
     long = ["max_epochs=99", "val_interval=99", "num_workers=1"]
     run = command(config(), prepared, tmp_path, "--cfg-options", *long)
     process = subprocess.Popen(
-        run, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        run,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell has its background jobs ignore Ctrl-C, and the tests may be one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if re.search(r"Epoch\(train\) +\[2\]", line):

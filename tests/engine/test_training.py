@@ -158,10 +158,10 @@ def test_scores_of_each_split_have_a_folder_of_their_own_beside_the_checkpoint(t
         with caplog.at_level("INFO", "densekit"):
             table = score(trained[0], best, data=prepared, split=split, surface=False)
         assert len(table.cases) == cases
-        assert caplog.messages[-1] == f"scores.csv and scores.json are in {tmp_path / f'test_{split}'}"
+        assert caplog.messages[-1] == f"scores.csv and scores.json are in {tmp_path / f'test_best_{split}'}"
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
         "best.pth",
-        *(f"test_{split}{file}" for split in ("test", "val") for file in ("", "/scores.csv", "/scores.json")),
+        *(f"test_best_{split}{file}" for split in ("test", "val") for file in ("", "/scores.csv", "/scores.json")),
     ]
 
 
