@@ -138,6 +138,14 @@ def score_detector(
             f"{plan.data.root}: has no split {split!r} (it has {', '.join(plan.data.counts)})"
             f"{close_names(str(split), plan.data.counts)}; choose with --split"
         )
+    drawn = any(note.code == "split-drawn" for note in plan.data.findings)
+    if drawn and found.preprocessing["fingerprint"] != plan.data.fingerprint:
+        logger.warning(
+            "%s: the data have no splits of their own, %r is drawn for this test; the checkpoint was trained with "
+            "other data, another draw or all images, and may have learned some of these",
+            plan.data.root,
+            split,
+        )
     folder = score_folder(out, checkpoint, split)  # before the long work
     model = found.build_model().to(choose_device(device))
     metric = DetectionMetric(**{k: v for k, v in plan.metric(split, folder).items() if k != "type"})

@@ -12,6 +12,7 @@ import torch
 
 from densekit.cli import main
 from densekit.engine.config import load_config, make_plan
+from densekit.engine.test import test as score
 from densekit.engine.train import train
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.package import load_checkpoint
@@ -368,6 +369,19 @@ def test_a_test_leaves_what_the_training_wrote(run, boxes, detection_config):
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     written = {path.name for path in (run / "test_best_val").iterdir()}
     assert written == {"scores.csv", "scores.json", "detections.json", "report.html"}
+
+
+def test_a_test_on_images_that_may_have_been_trained_on_says_so(boxes, detection_config, tmp_path, caplog):
+    loose = tmp_path / "loose"
+    shutil.copytree(boxes / "train2017", loose)
+    shutil.copy(boxes / "annotations" / "instances_train2017.json", loose / "labels.json")
+    path = detection_config()
+    for split, warned in (("val_split=None", True), ("val_split=val", False)):
+        run = tmp_path / split
+        train(path, data=loose, work_dir=run, options=["max_epochs=1", split])
+        caplog.clear()
+        score(path, run / "last.pth", data=loose)
+        assert any("may have learned some of these" in message for message in caplog.messages) == warned
 
 
 def test_a_drawn_split_is_said_and_without_validation_all_images_train(boxes, detection_config, tmp_path):
