@@ -169,7 +169,7 @@ def _add_test(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--out",
         metavar="PATH",
-        help="folder for the scores, and of boxes a report (default: test_SPLIT beside the checkpoint)",
+        help="folder for the scores, and of boxes a report (default: test_CHECKPOINT_SPLIT beside it)",
     )
     p.add_argument(
         "--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)"
