@@ -174,8 +174,10 @@ def parameters(part: type) -> dict[str, inspect.Parameter]:
 def merge(settings: Any, given: Any) -> Any:
     """Settings with what is given put over them, key by key; another ``type`` replaces the whole.
 
-    A list of settings takes a single config for each of its entries.
+    A list of settings takes a single config for each of its entries, or a list of as many.
     """
+    if isinstance(settings, list) and isinstance(given, list) and len(settings) == len(given):
+        return [merge(*pair) for pair in zip(settings, given, strict=True)]
     if isinstance(settings, list) and isinstance(given, Mapping):
         return [merge(item, given) for item in settings]
     if not isinstance(settings, Mapping) or not isinstance(given, Mapping):

@@ -45,22 +45,44 @@ _PER_ROW = 4
 
 
 @dataclass(frozen=True)
-class ValidationCase:
-    """What :func:`validation_picture` shows of one case.
+class ValidationRow:
+    """One case of a :func:`validation_picture`, drawn: its volumes need not be kept.
 
     Attributes:
-        case_id: Name of the row.
-        image: One channel, ``(D, H, W)``, any intensities.
-        prediction: Label map, ``(D, H, W)`` integer.
-        reference: Label map, ``(D, H, W)`` integer.
-        spacing: Voxel spacing (D, H, W) in mm.
+        picture: Image, prediction and reference on one axial slice.
+        labels: Labels that occur in prediction or reference.
     """
 
-    case_id: str
-    image: np.ndarray
-    prediction: np.ndarray
-    reference: np.ndarray
-    spacing: Sequence[float]
+    picture: Image.Image
+    labels: frozenset[int]
+
+    @classmethod
+    def draw(
+        cls, case_id: str, image: np.ndarray, prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+    ) -> ValidationRow:
+        """Draw the slice that holds most of the reference (of the prediction, where the reference is empty).
+
+        Args:
+            case_id: Name of the row.
+            image: One channel, ``(D, H, W)``, any intensities.
+            prediction: Label map, ``(D, H, W)`` integer.
+            reference: Label map, ``(D, H, W)`` integer.
+            spacing: Voxel spacing (D, H, W) in mm.
+
+        Raises:
+            ValueError: for arrays that do not fit together.
+        """
+        _check(image, prediction, reference)
+        index = _fullest_slice(reference, prediction)
+        scale, window = _pixels_per_mm(image.shape, spacing), display_window(image)
+        tiles = []
+        for name, labels in {"image": None, "prediction": prediction, "reference": reference}.items():
+            panel = render_slice(image, labels, "axial", index, spacing=spacing, pixels_per_mm=scale, window=window)
+            tiles.append(_Tile(_mark(panel, "axial", scale), name))
+        row = _beside(tiles)
+        position = f"{one_line(case_id)}   axial {index + 1} / {len(image)}"
+        picture = below([text_block([(position, SMALL, TEXT)], row.width), row], gap=0)
+        return cls(picture, _labels_of(prediction, reference))
 
 
 @dataclass(frozen=True)
@@ -134,52 +156,36 @@ def write_montage(
     if maps:
         space = width - rows[-1].width - MARGIN
         if space >= _LEGEND:
-            rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(maps, names, space), top=_CAPTION)], MARGIN)
+            rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(_labels_of(*maps), names, space), top=_CAPTION)], MARGIN)
         else:
-            rows.append(_legend(maps, names, width))
+            rows.append(_legend(_labels_of(*maps), names, width))
     lines = [(one_line(title), LARGE, TEXT)] if title else []
     lines.append((_describe(image.shape, spacing, window), SMALL, FAINT))
     save_sheet(path, below([text_block(lines, width), *rows]))
 
 
 def validation_picture(
-    path: str | os.PathLike, cases: Sequence[ValidationCase], *, names: Sequence[str], title: str = ""
+    path: str | os.PathLike, rows: Sequence[ValidationRow], *, names: Sequence[str], title: str = ""
 ) -> None:
     """Write a PNG with one row per case: image, prediction and reference on one axial slice.
 
-    The slice is the one that holds most of the reference (of the prediction, where the reference is empty).
-
     Args:
         path: The PNG file to write.
-        cases: The cases to show.
+        rows: The cases to show.
         names: Structure names; the index is the label value, ``names[0]`` is the background.
         title: Heading, for example ``"epoch 12"``.
 
     Raises:
-        ValueError: for no case, or arrays that do not fit together.
+        ValueError: for no case.
         OutputError: if the file cannot be written.
     """
-    if not cases:
+    if not rows:
         raise ValueError("a validation picture shows one case or more, got none")
-    blocks: list[Image.Image] = []
-    for case in cases:
-        _check(case.image, case.prediction, case.reference)
-        index = _fullest_slice(case.reference, case.prediction)
-        scale, window = _pixels_per_mm(case.image.shape, case.spacing), display_window(case.image)
-        tiles = []
-        columns = {"image": None, "prediction": case.prediction, "reference": case.reference}
-        for name, labels in columns.items():
-            panel = render_slice(
-                case.image, labels, "axial", index, spacing=case.spacing, pixels_per_mm=scale, window=window
-            )
-            tiles.append(_Tile(_mark(panel, "axial", scale), name))
-        row = _beside(tiles)
-        position = f"{one_line(case.case_id)}   axial {index + 1} / {len(case.image)}"
-        blocks.append(below([text_block([(position, SMALL, TEXT)], row.width), row], gap=0))
+    blocks = [row.picture for row in rows]
     width = max(block.width for block in blocks)
     if title:
         blocks.insert(0, text_block([(one_line(title), LARGE, TEXT)], width))
-    blocks.append(_legend([m for case in cases for m in (case.prediction, case.reference)], names, width))
+    blocks.append(_legend(frozenset().union(*(row.labels for row in rows)), names, width))
     save_sheet(path, below(blocks))
 
 
@@ -286,9 +292,14 @@ def _beside(tiles: Sequence[_Tile], gap: int = GAP) -> Image.Image:
     return canvas
 
 
-def _legend(maps: Sequence[np.ndarray], names: Sequence[str], width: int) -> Image.Image:
+def _labels_of(*maps: np.ndarray) -> frozenset[int]:
+    """Return the labels, but 0, that occur in label maps."""
+    return frozenset(int(value) for labels in maps for value in np.flatnonzero(label_counts(labels).any(axis=0)))
+
+
+def _legend(labels: frozenset[int], names: Sequence[str], width: int) -> Image.Image:
     """Draw names and colours of the labels that occur, and say in words which of the named ones do not."""
-    present = sorted({int(value) for labels in maps for value in np.flatnonzero(label_counts(labels).any(axis=0))})
+    present = sorted(labels)
     absent = [one_line(name) for value, name in enumerate(names) if value > 0 and value not in present]
     shown = [one_line(names[value]) if value < len(names) else f"label {value}" for value in present]
     letters, swatch, line, gap = font(SMALL), 16, 28, 24

@@ -4,7 +4,7 @@ from PIL import Image
 from scipy import ndimage
 
 from densekit.errors import OutputError
-from densekit.visualization.montage import ValidationCase, validation_picture, write_montage
+from densekit.visualization.montage import ValidationRow, validation_picture, write_montage
 from densekit.visualization.palette import label_color
 
 NAMES = ["background", "liver", "spleen", "gallbladder"]
@@ -140,14 +140,14 @@ def test_montage_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m.png"]
 
 
-def case(case_id: str, labelled: int) -> ValidationCase:
+def case(case_id: str, labelled: int, *, reference_value: int = 1) -> ValidationRow:
     image = np.full(SHAPE, 50, np.float32)
     image[0, 0, 0], image[1, 1, 1] = 0, 100  # so that 50 is grey 128 by percentiles, too
     reference = np.zeros(SHAPE, np.uint8)
-    reference[labelled, 2:8, 2:8] = 1
+    reference[labelled, 2:8, 2:8] = reference_value
     prediction = np.zeros(SHAPE, np.uint8)
     prediction[labelled, 2:8, 20:26] = 2
-    return ValidationCase(case_id, image, prediction, reference, SPACING)
+    return ValidationRow.draw(case_id, image, prediction, reference, SPACING)
 
 
 def test_validation_picture_has_image_prediction_and_reference_of_each_case(tmp_path, monkeypatch):
@@ -163,9 +163,7 @@ def test_validation_picture_has_image_prediction_and_reference_of_each_case(tmp_
 
 def test_validation_picture_of_a_case_without_reference_voxels_shows_the_prediction(tmp_path, monkeypatch):
     monkeypatch.setattr("densekit.visualization.montage.display_window", lambda image: WINDOW)
-    empty = case("a", 5)
-    empty.reference[:] = 0
-    validation_picture(tmp_path / "v.png", [empty], names=NAMES)
+    validation_picture(tmp_path / "v.png", [case("a", 5, reference_value=0)], names=NAMES)
     where(panels(tmp_path / "v.png")[1], 2)
 
 

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from densekit.io import write_text_atomic
 from densekit.registry import HOOKS
 from densekit.visualization.curves import write_curves
-from densekit.visualization.montage import ValidationCase, validation_picture
+from densekit.visualization.montage import ValidationRow, validation_picture
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
 
@@ -86,7 +86,7 @@ class ValidationPictureHook(Hook):
 
     Args:
         names: Class names by label value.
-        cases: How many cases the picture shows, a row each; their volumes are kept until the validation ends.
+        cases: How many cases the picture shows, a row each.
     """
 
     priority = "LOW"
@@ -94,13 +94,13 @@ class ValidationPictureHook(Hook):
     def __init__(self, names: list[str], cases: int = 4) -> None:
         self.names = names
         self.cases = cases
-        self._shown: list[ValidationCase] = []
+        self._shown: list[ValidationRow] = []
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         for i, result in enumerate(outputs or []):
             if is_main_process() and len(self._shown) < self.cases:
                 self._shown.append(
-                    ValidationCase(
+                    ValidationRow.draw(
                         case_id=result["case_id"],
                         image=data_batch["inputs"][i][0].cpu().numpy(),
                         prediction=result["prediction"].numpy(),

@@ -416,3 +416,10 @@ def test_panoptic_models_are_refused():
     model = stock("mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py")
     with pytest.raises(ConfigError, match=r"^model.panoptic_head.num_stuff_classes=53: panoptic segmentation"):
         model_config(model, 3)
+
+
+def test_settings_of_a_cascade_stage_by_stage_are_put_over_the_published_ones():
+    weights = [{"pos_weight": weight} for weight in (1, 2, 3)]
+    model = assemble(backbone="resnet18", neck="FPN", head="CascadeRoIHead", num_classes=3, train_cfg={"rcnn": weights})
+    assert [stage.pos_weight for stage in model.train_cfg.rcnn] == [1, 2, 3]
+    assert [stage.assigner.pos_iou_thr for stage in model.train_cfg.rcnn] == [0.5, 0.6, 0.7]
