@@ -74,9 +74,10 @@ def train(
         join_processes()
     plan, places = _plan(config, data, options, given)
     cfg = plan.config
+    asked = dict(cfg.items())
     lowered = fit_batch(plan)
-    if lowered is not None:
-        places |= dict.fromkeys(("batch_size", "accumulate"), "lowered to what the GPU's memory takes")
+    changed = [key for key, value in asked.items() if cfg[key] != value]
+    places |= dict.fromkeys(changed, "follows from the batch that the GPU's memory takes")
     kept = work_dir is not None and Path(work_dir).exists()
     folder = choose_folder(Path(config).stem, work_dir, resume)
     changes = check_continued(folder, plan.resolved()) if resume else []
