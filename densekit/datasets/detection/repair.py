@@ -69,7 +69,7 @@ def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Plac
             if problem:
                 wrong_size[row] = True
                 draft.findings.add("mask-size", places.annotation(a, row, problem))
-        elif outline is not None:
+        elif outline is not None and not (isinstance(outline, list) and outline and all(map(_is_polygon, outline))):
             given = outline if isinstance(outline, list) else [outline]
             flat = [list(chain.from_iterable(p)) if _is_points(p) else p for p in given]
             good = [p for p in flat if _is_polygon(p)]
@@ -92,9 +92,10 @@ def _is_polygon(polygon: Any) -> bool:
     """Whether it is a list of the coordinates of three points or more."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return False
-    if not set(map(type, polygon)) <= {int, float}:  # text, null, lists
+    try:
+        return -FARTHEST < min(polygon) and max(polygon) < FARTHEST and not math.isnan(sum(polygon))  # noqa: SIM300
+    except TypeError:  # text, null, lists
         return False
-    return min(polygon) > -FARTHEST and max(polygon) < FARTHEST and not math.isnan(sum(polygon))
 
 
 def _run_length_problem(outline: dict, size: np.ndarray) -> str:

@@ -92,7 +92,6 @@ def test_outlines_of_points_are_flattened_and_it_is_told_once(make, load):
         [None],
         [["4", 4, "14", 4, 14, 16]],
         [[4, 4, 14, 4, None, 16]],
-        [[4, 4, 14, True, 14, 16]],
         [[[4, 4], [14, "4"], [14, 16]]],
         [[[4, 4], [14, None], [14, 16]]],
         [[[4, 4], [14, 4], [14]]],
