@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densekit.datasets.preprocessing import Preprocessing
-from densekit.inference import VolumePredictor
+from densekit.datasets.volume.preprocessing import Preprocessing
+from densekit.inference.volume import VolumePredictor
 from densekit.io import read_geometry
 
 FOLDERS = ("totalsegmentator_ct", "sts_ct_pet_tumour", "sct_spinal_cord")

@@ -230,7 +230,7 @@ def _predict(a: argparse.Namespace) -> int:
         return predict_images(
             a.checkpoint, a.inputs, a.out, device=a.device, threshold=a.threshold, overwrite=a.overwrite
         ).exit_status
-    from densekit.inference.batch import predict_many
+    from densekit.inference.volume.batch import predict_many
 
     return predict_many(
         a.checkpoint, a.inputs, a.out, device=a.device, overlap=a.overlap, batch=a.batch, overwrite=a.overwrite
@@ -277,7 +277,7 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
 
 
 def _prepare(a: argparse.Namespace) -> int:
-    from densekit.datasets.prepare.command import prepare
+    from densekit.datasets.volume.prepare.command import prepare
 
     return prepare(a)
 
@@ -305,7 +305,7 @@ def _check(a: argparse.Namespace) -> int:
     prepared = any((path / name).exists() for name in ("dataset.json", "cases"))
     found = not path.exists() or prepared or next(path.rglob("*.nii*"), None)
     if a.kind or a.encoding or (found and not (a.html or a.format)):
-        from densekit.datasets.check import check
+        from densekit.datasets.volume.check import check
 
         return check(path, kind=a.kind, encoding=a.encoding, json_path=a.json)
     from densekit.datasets.detection import check_detection

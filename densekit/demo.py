@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from densekit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from densekit.evaluation.table import Summary
+    from densekit.evaluation.volume.table import Summary
 
-CONFIG = Path(__file__).parents[1] / "configs" / "dformer-tiny_phantom.py"
+CONFIG = Path(__file__).parent / "configs" / "dformer-tiny_phantom.py"
 
 
 def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
@@ -28,12 +28,12 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     Returns:
         The exit status.
     """
-    from densekit.datasets.prepare import read_source
-    from densekit.datasets.prepare.phantom import make_phantoms
-    from densekit.datasets.store import write_store
+    from densekit.datasets.volume.prepare import read_source
+    from densekit.datasets.volume.prepare.phantom import make_phantoms
+    from densekit.datasets.volume.store import write_store
     from densekit.engine.test import test
     from densekit.engine.train import train
-    from densekit.inference.batch import predict_many
+    from densekit.inference.volume.batch import predict_many
 
     if not CONFIG.is_file():
         raise ConfigError(
@@ -101,7 +101,7 @@ def _step(number: int, text: str, command: str) -> None:
 
 
 def _report(work_dir: Path, store, table, result) -> Path:
-    from densekit.visualization.report import write_training_report
+    from densekit.visualization.volume.report import write_training_report
 
     pictures = sorted((work_dir / "pictures").glob("*.png"))[-1:]
     path = work_dir / "report.html"

@@ -22,7 +22,7 @@ TASKS = {"volume": "patch_size", "detection": "lr_batch"}
 
 def default_config_path(task: str = "volume") -> Path:
     """The file that documents every key of the configs of a task, ``"volume"`` or ``"detection"``."""
-    return Path(__file__).parents[2] / "configs" / "_base_" / f"{task}.py"
+    return Path(__file__).parents[1] / "configs" / "_base_" / f"{task}.py"
 
 
 def make_plan(config: Config, data: str | Path | None = None) -> Plan:

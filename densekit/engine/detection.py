@@ -15,9 +15,9 @@ from mmengine.dist import get_world_size
 from torch import nn
 
 from densekit.datasets.detection import PreparedDetection, prepare_detection
+from densekit.datasets.detection.worst_batch import WorstBatch, worst_batch
 from densekit.engine.plan import Plan, plain, written
 from densekit.engine.values import DETECTION
-from densekit.engine.worst_batch import WorstBatch, worst_batch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
 from densekit.registry import TRANSFORMS
@@ -270,7 +270,7 @@ class DetectionPlan(Plan):
     def before_training(self, runner: Any) -> list[str]:
         if not self.config.pictures:
             return []
-        from densekit.visualization.detection_pictures import training_mosaic
+        from densekit.visualization.detection.drawing import training_mosaic
 
         path = Path(runner.work_dir) / "pictures" / "training.png"
         path.parent.mkdir(exist_ok=True)
@@ -302,7 +302,7 @@ class DetectionPlan(Plan):
 
     def write_report(self, folder: Path, split: str, detections: Path, facts: Sequence[tuple[str, str]]) -> None:
         """Write ``report.html`` about the detections in the images of a split."""
-        from densekit.visualization.detection_report import write_detection_report
+        from densekit.visualization.detection.report import write_detection_report
 
         counts = self.data.counts[split]
         curves = folder / "curves.png"

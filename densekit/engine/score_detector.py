@@ -17,9 +17,9 @@ from mmengine.runner import Runner
 from densekit.engine.detection import DETECTIONS, DetectionPlan
 from densekit.errors import CheckpointError, DataError, class_difference, close_names
 from densekit.evaluation.detection import DetectionMetric, DetectionScores
-from densekit.inference.export import staging_folder
-from densekit.inference.predictor import choose_device
+from densekit.inference.device import choose_device
 from densekit.io import write_json_atomic, write_text_atomic
+from densekit.io.staging import staging_folder
 from densekit.package import load_checkpoint
 
 logger = logging.getLogger("densekit")

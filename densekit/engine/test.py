@@ -6,14 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from densekit.datasets.store import open_store
+from densekit.datasets.volume.store import open_store
 from densekit.engine.config import load_config, make_plan
 from densekit.engine.detection import DetectionPlan
 from densekit.engine.score_detector import DetectionTable, score_detector, score_folder
 from densekit.errors import CheckpointError, ConfigError, DataError, DensekitError
-from densekit.evaluation import ScoreTable, score_case
-from densekit.evaluation.score import check_settings
-from densekit.inference.predictor import VolumePredictor
+from densekit.evaluation.volume import ScoreTable, score_case
+from densekit.evaluation.volume.score import check_settings
+from densekit.inference.volume.predictor import VolumePredictor
 
 logger = logging.getLogger("densekit")
 

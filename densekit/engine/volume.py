@@ -13,12 +13,12 @@ from mmengine.dist import get_world_size
 from torch import nn
 from torch.utils.data import default_collate
 
-from densekit.datasets.store import Store, open_store
-from densekit.datasets.volume import VolumePatchDataset
+from densekit.datasets.volume.dataset import VolumePatchDataset
+from densekit.datasets.volume.store import Store, open_store
 from densekit.engine.plan import Plan, plain, written
 from densekit.engine.values import VOLUME
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.evaluation.score import check_settings
+from densekit.evaluation.volume.score import check_settings
 from densekit.ops.sliding_window import check_options
 from densekit.package import plain_config
 from densekit.random_state import random_state_kept

@@ -14,7 +14,7 @@ import torch
 
 from densekit import __version__
 from densekit.errors import OutputError
-from densekit.inference.cases import Case
+from densekit.inference.inputs import Case
 from densekit.io import output_error, write_json_atomic
 
 FORMAT = 1

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import torch
 
 from densekit.errors import DensekitError, OutputError
-from densekit.inference.cases import Case
-from densekit.inference.export import staging_folder
+from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
 from densekit.inference.progress import BatchProgress
 from densekit.io import output_error
+from densekit.io.staging import staging_folder
 
 logger = logging.getLogger("densekit")
 

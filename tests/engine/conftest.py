@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from densekit.datasets.prepare.source import CaseSource, SourceDataset
-from densekit.datasets.store import write_store
+from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
+from densekit.datasets.volume.store import write_store
 from densekit.engine.config import default_config_path
 from densekit.engine.train import train
 from densekit.io import Geometry, write_image, write_label

@@ -10,7 +10,7 @@ from densekit.engine.hooks import detection_pictures
 from densekit.engine.hooks.detection_pictures import DetectionPictureHook
 from densekit.errors import ConfigError
 from densekit.registry import HOOKS
-from densekit.visualization.palette import label_color
+from densekit.visualization.shared.palette import label_color
 
 NAMES = ["cat", "dog"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from densekit.datasets.detection.inspection import AUTO, SIDES, Inspection, inspect_detection
-from densekit.datasets.finding import Finding
+from densekit.datasets.shared.finding import Finding
 from densekit.io.atomic import write_json_atomic
 
 CLASSES_SHOWN = 25
@@ -51,7 +51,7 @@ def check_detection(
         write_json_atomic(json_path, to_json(inspection))
     if html:
         # Pages are made in the room above this one, which is needed only if one is asked for.
-        from densekit.visualization.dataset_report import write_dataset_report
+        from densekit.visualization.detection.dataset_report import write_dataset_report
 
         write_dataset_report(html, inspection)
     return inspection.findings, inspection.status

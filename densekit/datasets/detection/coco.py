@@ -14,10 +14,10 @@ import numpy as np
 
 from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.files import ImageIndex, subfolders
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.detection.splits import split_of
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
+from densekit.datasets.shared.image_files import ImageIndex, subfolders
+from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
 from densekit.io.files import load_json
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from densekit import __version__
-from densekit.datasets.detection.files import Header
-from densekit.datasets.detection.splits import SPLITS
-from densekit.datasets.finding import Finding
+from densekit.datasets.shared.finding import Finding
+from densekit.datasets.shared.image_files import Header
+from densekit.datasets.shared.image_splits import SPLITS
 from densekit.errors import DataError
 from densekit.io.atomic import write_json_atomic
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from densekit.datasets.detection.dataset import Annotations
-from densekit.datasets.detection.files import Header
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
+from densekit.datasets.shared.image_files import Header
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.quality import check_quality, seen_sides
 from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
 from densekit.datasets.detection.recognize import recognize
-from densekit.datasets.finding import Example, Finding
+from densekit.datasets.shared.finding import Example, Finding
 from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
 

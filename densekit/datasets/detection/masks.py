@@ -12,10 +12,10 @@ from PIL import Image
 
 from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.files import IMAGE_SUFFIXES, subfolders
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.segmentation import encode_mask, extent
-from densekit.datasets.detection.splits import split_of
+from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, subfolders
+from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import few
 
 CLASS = "object"

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.segmentation import crosses_itself, extent, polygon_area
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
 
 COMPARED = 100_000
 TRACED = 5_000

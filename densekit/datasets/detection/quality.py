@@ -11,8 +11,8 @@ from densekit.datasets.detection.coco_names import COCO_NAMES, OTHER_NAMES
 from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.outlines import check_outlines
-from densekit.datasets.detection.similar import same_files, similar_pairs
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
+from densekit.datasets.shared.similar import same_files, similar_pairs
 
 RARE = 10
 SMALL = 8

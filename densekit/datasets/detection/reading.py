@@ -12,10 +12,10 @@ import numpy as np
 
 from densekit.datasets.detection.dataset import Annotations, DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Places
-from densekit.datasets.detection.files import Header, fingerprint, read_headers
 from densekit.datasets.detection.repair import repair
-from densekit.datasets.detection.splits import draw, look_up, read_table
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
+from densekit.datasets.shared.image_files import Header, fingerprint, read_headers
+from densekit.datasets.shared.image_splits import draw, look_up, read_table
 from densekit.errors import ConfigError, DataError, close_names, few
 
 VERSION = 1

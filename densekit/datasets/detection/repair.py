@@ -12,7 +12,7 @@ import numpy as np
 from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import Draft, DraftImage, Places
 from densekit.datasets.detection.segmentation import extent, run_lengths
-from densekit.datasets.finding import Example
+from densekit.datasets.shared.finding import Example
 
 BORDER = 0.5
 """Pixels that a box may reach over the border before it is clipped: that much is rounding."""

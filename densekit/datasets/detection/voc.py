@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.files import ImageIndex, subfolders
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.detection.splits import split_of
+from densekit.datasets.shared.image_files import ImageIndex, subfolders
+from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
 
 _DATABASE = re.compile(r"VOC\s*20\d\d", re.IGNORECASE)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.detection.splits import split_of
+from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
+from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
 
 _KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from densekit.errors import ConfigError
 from densekit.registry import HOOKS
-from densekit.visualization.detection_pictures import (
+from densekit.visualization.detection.drawing import (
     box_array,
     draw_detections,
     legend_entries,
@@ -21,8 +21,8 @@ from densekit.visualization.detection_pictures import (
     mosaic,
     side_by_side,
 )
-from densekit.visualization.sheet import GAP, save_sheet
-from densekit.visualization.thumbnails import open_upright
+from densekit.visualization.shared.sheet import GAP, save_sheet
+from densekit.visualization.shared.thumbnails import open_upright
 
 logger = logging.getLogger("densekit")
 

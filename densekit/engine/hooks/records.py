@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 
 from densekit.io import write_text_atomic
 from densekit.registry import HOOKS
-from densekit.visualization.curves import write_curves
-from densekit.visualization.montage import ValidationRow, validation_picture
+from densekit.visualization.shared.curves import write_curves
+from densekit.visualization.volume.montage import ValidationRow, validation_picture
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
 

@@ -21,18 +21,18 @@ from densekit.inference.detection import tables
 from densekit.inference.detection.detections import Detections, is_found
 from densekit.inference.detection.predictor import DetectionPredictor
 from densekit.inference.detection.sources import PICTURES, PictureCase, check_inputs_fit, find_pictures
-from densekit.inference.detection.video import Frame, VideoReader, writing
-from densekit.inference.export import publish, staging_folder
 from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.task import check_task
+from densekit.inference.video import Frame, VideoReader, writing
 from densekit.io import output_error, write_json_atomic
-from densekit.io.pictures import Picture, read_picture
+from densekit.io.images import Picture, read_picture
+from densekit.io.staging import publish, staging_folder
 from densekit.package.checkpoint import load_checkpoint
-from densekit.visualization.detection_pictures import draw_detections
-from densekit.visualization.prediction_gallery import TILE, PictureReport, write_prediction_gallery
-from densekit.visualization.thumbnails import open_upright
+from densekit.visualization.detection.drawing import draw_detections
+from densekit.visualization.detection.gallery import TILE, PictureReport, write_prediction_gallery
+from densekit.visualization.shared.thumbnails import open_upright
 
 logger = logging.getLogger("densekit")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from densekit.visualization.detection_pictures import draw_detections
+from densekit.visualization.detection.drawing import draw_detections
 
 
 @dataclass(frozen=True)

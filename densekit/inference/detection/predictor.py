@@ -15,9 +15,9 @@ from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names
 from densekit.inference.detection.detections import Detections
-from densekit.inference.predictor import choose_device
+from densekit.inference.device import choose_device
 from densekit.inference.task import check_task
-from densekit.io.pictures import Picture, as_picture
+from densekit.io.images import Picture, as_picture
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
 
 DEFAULT_THRESHOLD = 0.3

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from densekit.datasets.detection.files import IMAGE_SUFFIXES
+from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
 from densekit.errors import DataError
-from densekit.inference.cases import VOLUMES, Case, Wanted, expand, unique_names
+from densekit.inference.inputs import VOLUMES, Case, Wanted, expand, unique_names
 from densekit.inference.task import DOES
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})

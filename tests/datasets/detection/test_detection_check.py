@@ -8,7 +8,7 @@ from PIL import Image
 
 from densekit.datasets.detection import check_detection, inspect_detection, prepare_detection
 from densekit.datasets.detection.check import render
-from densekit.datasets.finding import Example, Finding
+from densekit.datasets.shared.finding import Example, Finding
 from densekit.errors import OutputError
 
 BOX = [4, 4, 10, 12]
@@ -183,7 +183,7 @@ def test_names_are_escaped_in_the_page(make, tmp_path):
 
 
 def test_crops_show_what_lies_beyond_the_border():
-    from densekit.visualization.thumbnails import crop_around
+    from densekit.visualization.shared.thumbnails import crop_around
 
     image = Image.new("RGB", (100, 80), (0, 0, 200))
     whole = crop_around(image, [])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from densekit.datasets.detection import inspect_detection
-from densekit.datasets.detection.files import read_headers
+from densekit.datasets.shared.image_files import read_headers
 
 
 def inspect(root, **options):
@@ -58,7 +58,7 @@ def test_the_same_picture_saved_again(sound):
 
 
 def test_too_many_pixels_to_compare_is_said(sound, monkeypatch):
-    monkeypatch.setattr("densekit.datasets.detection.similar.PIXELS", 1000)
+    monkeypatch.setattr("densekit.datasets.shared.similar.PIXELS", 1000)
     _, found = inspect(sound.root)
     assert "only exact copies" in found["layout"].message
 

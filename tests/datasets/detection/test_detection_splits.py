@@ -2,7 +2,7 @@
 
 import pytest
 
-from densekit.datasets.detection.splits import draw, split_of
+from densekit.datasets.shared.image_splits import draw, split_of
 from densekit.errors import DataError
 
 

@@ -1,11 +1,7 @@
 """A detector that finds red, green and blue rectangles: what it should find in a picture is known exactly."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 from torch import nn
 
 from densekit.package.checkpoint import write_checkpoint
@@ -99,55 +95,9 @@ def checkpoint(tmp_path):
     return write
 
 
-def draw_scene(size=(96, 64), *, red=(8, 8, 40, 24), green=(56, 24, 88, 56), blue=None, dim=51) -> Image.Image:
-    """A grey picture with rectangles (x1, y1, x2, y2); the blue one, if any, is dim: a score of 0.2."""
-    image = Image.new("RGB", size, (20, 20, 20))
-    drawing = ImageDraw.Draw(image)
-    for box, color in ((red, (255, 0, 0)), (green, (0, 204, 0)), (blue, (0, 0, dim))):
-        if box is not None:
-            drawing.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill=color)
-    return image
-
-
-@pytest.fixture
-def scene():
-    return draw_scene
-
-
-@pytest.fixture
-def picture(tmp_path):
-    """Write a scene and return its path."""
-
-    def write(name="a.png", image=None, **options) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (draw_scene(**options) if image is None else image).save(path)
-        return path
-
-    return write
-
-
 @pytest.fixture
 def images(picture, tmp_path):
     """Three pictures a, b, c in one folder: c has no green rectangle."""
     for name in "abc":
         picture(f"images/{name}.png", green=None if name == "c" else (56, 24, 88, 56), blue=(0, 48, 16, 64))
     return tmp_path / "images"
-
-
-@pytest.fixture
-def video(tmp_path):
-    """Write a video of a red rectangle that moves 4 pixels a frame, and return its path."""
-
-    def write(name="film.avi", *, frames=6, fps=10.0, size=(96, 64)) -> Path:
-        import cv2
-
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, size)
-        for n in range(frames):
-            writer.write(np.asarray(draw_scene(size, red=(4 * n, 8, 4 * n + 24, 40), green=None))[..., ::-1])
-        writer.release()
-        return path
-
-    return write

@@ -10,7 +10,7 @@ from PIL import Image
 from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
-from densekit.io.pictures import as_picture
+from densekit.io.images import as_picture
 from densekit.models.assemble import model_config
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from densekit.errors import CheckpointError, DataError
-from densekit.inference import VolumePredictor
 from densekit.inference.detection import check_inputs_fit
 from densekit.inference.detection.sources import find_pictures
 from densekit.inference.task import check_task
+from densekit.inference.volume import VolumePredictor
 from densekit.package import load_checkpoint
 
 

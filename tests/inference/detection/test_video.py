@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from densekit.errors import DataError, OutputError
+from densekit.inference import video as video_module
 from densekit.inference.detection import predict_images
-from densekit.inference.detection import video as video_module
-from densekit.inference.detection.video import VideoReader, writing
+from densekit.inference.video import VideoReader, writing
 
 
 def read(path):

@@ -1,0 +1,100 @@
+"""Which images train and which validate: from names, from a CSV beside the data, or drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from densekit.datasets.shared.splits import read_rows
+from densekit.errors import DataError
+
+SPLITS = ("train", "val", "test")
+VALIDATION_SHARE = 0.2
+_WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "minival"), "val"),
+    **dict.fromkeys(("test", "testing", "heldout", "holdout"), "test"),
+}
+_TABLES = ("splits.csv", "splits_suggested.csv", "split.csv")
+_COLUMNS = ("image", "image_id", "file_name", "filename", "file", "case", "id", "name")
+
+
+@lru_cache(maxsize=65536)
+def split_of(name: str) -> str | None:
+    """Return the split that a file or folder name speaks of (``"instances_train2017"`` -> ``"train"``), None if none.
+
+    Of a path, the last part that speaks of one counts. A part that speaks of two is not understood.
+    """
+    for part in reversed(name.replace("\\", "/").split("/")):
+        words = re.findall("[a-z]+", part.lower().replace("held_out", "heldout").replace("held-out", "heldout"))
+        found = {_WORDS[word] for word in words if word in _WORDS}
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def read_table(root: Path) -> tuple[Path, dict[str, str]] | None:
+    """Read the CSV of splits in ``root``: a column with the image (file name, stem or id) and a column ``split``.
+
+    Returns:
+        The file, and the split by what it calls the images; None if there is no such file.
+
+    Raises:
+        DataError: if the file is there but cannot be read, or not be understood (with the line).
+    """
+    path = next((root / name for name in _TABLES if (root / name).is_file()), None)
+    if path is None:
+        return None
+    table: dict[str, str] = {}
+    header, rows = read_rows(path)
+    column = next((name for name in _COLUMNS if name in header), None)
+    if column is None or "split" not in header:
+        raise DataError(
+            f"{path}, line 1: the header is {', '.join(header) or 'empty'}; expected a column split and one of "
+            f"{', '.join(_COLUMNS)}"
+        )
+    for number, row in rows:
+        image, split = (row[column] or "").strip(), (row["split"] or "").strip()
+        if not image:
+            continue
+        if split_of(split) is None:
+            raise DataError(f"{path}, line {number}: split {split!r}; expected train, val or test")
+        if table.setdefault(image, split_of(split)) != split_of(split):
+            raise DataError(f"{path}, line {number}: {image} is in two splits; keep one line per image")
+    return path, table
+
+
+def look_up(file: str, table: dict[str, str]) -> str | None:
+    """Return the split of an image: by its path, its name, its stem, or the folder of its own that it lies in."""
+    path = PurePosixPath(file)
+    names = (file, path.name, path.stem, *(part for part in reversed(path.parts[:-1])))
+    return next((table[name] for name in names if name in table), None)
+
+
+def draw(files: Sequence[str], *, seed: int) -> set[str]:
+    """Choose a fifth of the images for validation.
+
+    Each image has its own number, made from its name and the seed, so that adding images moves hardly any of the
+    others. Augmented copies of one picture, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay together.
+
+    Args:
+        files: POSIX paths.
+        seed: Another seed gives another draw.
+
+    Returns:
+        Those chosen: at least one of two or more pictures, none of a single one.
+    """
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(file.split(".rf.")[0], []).append(file)
+    if len(groups) < 2:
+        return set()
+
+    def number(name: str) -> bytes:
+        return hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+    wanted = max(1, round(VALIDATION_SHARE * len(groups)))
+    return {file for name in sorted(groups, key=number)[:wanted] for file in groups[name]}

@@ -1,0 +1,191 @@
+"""``densekit check``: is this data set of volumes sound? What is wrong, in which case, and what to do about it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from densekit.datasets.shared.finding import Finding
+from densekit.datasets.shared.outliers import find_outliers
+from densekit.datasets.volume.case import CaseSettings, check_grids, read_case
+from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
+from densekit.datasets.volume.preprocessing import Preprocessing
+from densekit.datasets.volume.stored import Store, open_store
+from densekit.errors import ConfigError, DataError
+from densekit.io import write_json_atomic
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the checks across cases compare: of each case its split, spacing, content, and volume of each class."""
+
+    split: str
+    spacing: tuple[float, float, float]
+    digest: str
+    volumes_ml: Mapping[str, float] | None
+
+
+def check(
+    path: str | Path, *, kind: str | None = None, encoding: str | None = None, json_path: str | None = None
+) -> int:
+    """Check a data set, print what was found, and return the exit status: 0 sound (warnings allowed), 2 errors.
+
+    Args:
+        path: Prepared folder, or raw data if ``kind`` is given.
+        kind: Layout of raw data, a kind of ``densekit prepare``. Nothing is written for raw data.
+        encoding: Label encoding of raw Synapse files.
+        json_path: File that the findings are written to as well.
+
+    Raises:
+        ConfigError, DataError: if there is nothing that could be checked.
+        OutputError: if ``json_path`` cannot be written.
+    """
+    path = Path(path)
+    if kind is None and encoding is not None:
+        raise ConfigError("--encoding belongs to raw data: give --kind synapse as well")
+    if kind is None and not (path / "dataset.json").is_file() and path.is_dir() and not (path / "cases").is_dir():
+        raise DataError(
+            f"{path}: is not a prepared folder; for raw data say what they are with --kind synapse, acdc, msd, nnunet "
+            f"or folder"
+        )
+    findings, cases = check_prepared(open_store(path)) if kind is None else check_raw(path, kind, encoding)
+    for finding in findings:
+        print(f"{finding.severity}: {finding.case + ': ' if finding.case else ''}{finding.message}")
+    errors = sum(f.severity == "error" for f in findings)
+    print(f"{path}: {cases} cases checked, {errors} errors, {len(findings) - errors} warnings")
+    if json_path:
+        write_json_atomic(json_path, {"path": str(path), "cases": cases, "findings": [asdict(f) for f in findings]})
+    return 2 if errors else 0
+
+
+def check_prepared(store: Store) -> tuple[list[Finding], int]:
+    """Check a prepared data set: its arrays, its labels, its sources, and its cases against each other."""
+    findings: list[Finding] = [Finding("warning", "", note) for note in store.notes]
+    facts = {}
+    ids = [(split, case_id) for split, members in store.splits.items() for case_id in members]
+    for split, case_id in _progress(ids):
+        try:
+            case = store.case(case_id)
+            problems = list(_array_problems(store, case_id))
+            digest = hashlib.blake2b(np.ascontiguousarray(case.image), digest_size=16).hexdigest()
+        except DataError as error:
+            findings.append(Finding("error", case_id, str(error)))
+            continue
+        findings += [Finding("error", case_id, problem) for problem in problems]
+        findings += [Finding("warning", case_id, note) for note in case.notes]
+        sources = [*case.sources["images"], case.sources["label"]]
+        gone = [source for source in sources if source and not Path(source).is_file()]
+        if gone:
+            message = f"source file {gone[0]} is gone; `densekit test` needs it, training does not"
+            findings.append(Finding("warning", case_id, message))
+        facts[case_id] = _Facts(split, case.geometry.canonical_spacing, digest, case.volumes_ml)
+    return findings + list(_compare(facts, store.labels)), len(ids)
+
+
+def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding], int]:
+    """Check raw data as ``densekit prepare`` would read them, without keeping anything."""
+    from densekit.datasets.volume.prepare import read_source
+
+    with TemporaryDirectory() as work:
+        source = read_source(kind, path, work=Path(work), **({"encoding": encoding} if encoding else {}))
+        findings = [Finding("warning", "", note) for note in source.notes]
+        facts = {}
+        for case in _progress(source.cases):
+            try:
+                facts[case.id], notes = _read_facts(case, source)
+            except DataError as error:
+                findings.append(Finding("error", case.id, str(error)))
+            else:
+                findings += [Finding("warning", case.id, note) for note in notes]
+        return findings + list(_compare(facts, source.labels)), len(source.cases)
+
+
+def _read_facts(case: CaseSource, source: SourceDataset) -> tuple[_Facts, list[str]]:
+    _, problems = check_grids(case)
+    if problems:
+        raise DataError("; and ".join(problems))
+    settings = CaseSettings(Preprocessing(source.channels, None, source.normalization), source.labels, source.remap)
+    scan = read_case(case, settings)
+    volumes = None
+    if scan.counts is not None:
+        millilitres = (scan.counts[1:] * scan.geometry.voxel_ml).tolist()
+        volumes = dict(zip(source.labels[1:], millilitres, strict=True))
+    digest = hashlib.blake2b(np.ascontiguousarray(scan.image), digest_size=16).hexdigest()
+    return _Facts(case.split, scan.geometry.canonical_spacing, digest, volumes), scan.notes
+
+
+def _array_problems(store: Store, case_id: str) -> Iterator[str]:
+    case = store.case(case_id)
+    again = "run `densekit prepare` again after deleting its folder"
+    if case.image.shape != (len(store.channels), *case.shape):
+        yield f"{case.folder / 'image.npy'} has shape {case.image.shape}, case.json says {case.shape}; {again}"
+    if case.image.dtype.kind == "f" and not np.isfinite(case.image).all():
+        yield f"{case.folder / 'image.npy'} holds NaN or infinite values; {again}"
+    if case.label is None:
+        return
+    if case.label.shape != case.shape:
+        yield f"{case.folder / 'label.npy'} has shape {case.label.shape}, the image {case.shape}; {again}"
+    elif case.label.max() >= len(store.labels):
+        highest, classes = case.label.max(), len(store.labels)
+        yield f"{case.folder / 'label.npy'} holds value {highest}, there are {classes} classes; {again}"
+    elif len(case.foreground):
+        value, *voxel = case.foreground.T
+        outside = case.foreground[:, 1:].min() < 0 or (case.foreground[:, 1:] >= case.shape).any()
+        if outside or not np.array_equal(case.label[tuple(voxel)], value):
+            yield f"{case.folder / 'foreground.npy'} does not belong to label.npy; {again}"
+
+
+def _compare(facts: Mapping[str, _Facts], labels: Iterable[str]) -> Iterator[Finding]:
+    """What only shows when cases are compared: the same scan twice, classes that are missing, values out of line."""
+    same = defaultdict(list)
+    for case_id, fact in facts.items():
+        same[fact.digest].append(case_id)
+    for ids in same.values():
+        if len(ids) > 1:
+            across = len({facts[i].split for i in ids}) > 1
+            what = (
+                "in different splits: the score would be of a scan the network was trained on"
+                if across
+                else "in one split"
+            )
+            yield Finding(
+                "error" if across else "warning", "", f"the same scan is there as {', '.join(ids)}, {what}; keep one"
+            )
+    for name in list(labels)[1:]:
+        found = {i: f.volumes_ml[name] for i, f in facts.items() if f.volumes_ml and f.volumes_ml[name] > 0}
+        training = [i for i in found if facts[i].split == "train"]
+        if any(f.split == "train" for f in facts.values()) and not training:
+            yield Finding(
+                "warning", "", f"no training case has a voxel of {name}: it cannot be learned; leave the class out"
+            )
+        for case_id, volume, median in _outliers(found):
+            yield Finding(
+                "warning", case_id, f"{name} has {volume:.3g} ml, the median is {median:.3g} ml: look at its label"
+            )
+    for axis, name in enumerate("DHW"):
+        for case_id, value, median in _outliers({i: f.spacing[axis] for i, f in facts.items()}):
+            yield Finding(
+                "warning",
+                case_id,
+                f"spacing along {name} is {value:.3g} mm, the median is {median:.3g} mm: is the header right?",
+            )
+
+
+def _outliers(values: Mapping[str, float]) -> Iterator[tuple[str, float, float]]:
+    """Cases whose value stands out from the others, with their median."""
+    ids, numbers = list(values), list(values.values())
+    for place in find_outliers(numbers):
+        yield ids[place], numbers[place], float(np.median(numbers))
+
+
+def _progress(items):
+    from tqdm import tqdm
+
+    return tqdm(items, unit="case", leave=False, disable=not sys.stderr.isatty())

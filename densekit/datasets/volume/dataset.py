@@ -1,0 +1,235 @@
+"""Prepared volumes as samples: random patches for training, whole volumes for validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from densekit.datasets.volume.stored import Store, StoredCase, open_store
+from densekit.errors import ConfigError, DataError
+from densekit.registry import DATASETS
+
+logger = logging.getLogger("densekit")
+
+
+@DATASETS.register_module()
+class VolumePatchDataset(Dataset):
+    """Random patches of prepared volumes.
+
+    ``dataset[index]`` is a pure function of ``seed`` and ``index``, whatever was read before and by whom: samples are
+    the same for any number of workers or processes, and after a restart. An index may be any number from 0 on; ``index
+    // batch_size`` is its batch, and an epoch is ``length`` consecutive ones (:class:`VolumePatchSampler`).
+
+    A case is drawn uniformly. In each batch the last samples, ``foreground_ratio`` of them rounded up, are centred on a
+    labelled voxel: a class is drawn uniformly from those of the case, then a voxel of it. (A case without any labelled
+    voxel gives a patch from anywhere.) The other samples lie anywhere. A patch is kept inside the volume; where the
+    volume is smaller than the patch, it is padded on both sides with its minimum (label: background).
+
+    A sample is ``{"inputs": float32 (C, d, h, w), "data_samples": {"label": uint8 (d, h, w), "case_id": str,
+    "spacing": float32 (3,) in mm}}``; labels are int64 above 256 classes.
+
+    Args:
+        root: Prepared folder.
+        split: ``"train"``, ``"val"`` or ``"test"``, or several joined by ``+``.
+        patch_size: (d, h, w).
+        pipeline: Transforms, applied to the normalised patch (see :class:`~densekit.datasets.transforms.Pipeline`).
+            What they return must be of ``patch_size``.
+        margin: Voxels per side, one number or (d, h, w), read around the patch, so that a rotation or scaling has real
+            context. None: as many as the transforms ask for, sample by sample; give a number for transforms that do not
+            ask (MONAI's), and end the pipeline with ``CenterSpatialCropd``.
+        foreground_ratio: Least share of a batch that is centred on a labelled voxel; 0 for none.
+        batch_size: Samples per batch, which is what ``foreground_ratio`` counts in.
+        seed: Of all randomness.
+        length: Samples per epoch, a multiple of ``batch_size``.
+
+    Raises:
+        ConfigError: for arguments that cannot be.
+        DataError: if the folder is not a prepared one, or the split has no labelled cases.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        patch_size: Sequence[int],
+        pipeline: Sequence[dict | Callable] = (),
+        *,
+        margin: int | Sequence[int] | None = None,
+        foreground_ratio: float = 1 / 3,
+        batch_size: int = 2,
+        seed: int = 0,
+        length: int = 500,
+    ) -> None:
+        from densekit.datasets.transforms import Pipeline  # imports MONAI
+
+        self.store = open_store(root)
+        self.patch_size = tuple(patch_size)
+        self.margin = (margin,) * 3 if isinstance(margin, int) else margin and tuple(margin)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.length = length
+        self._check(foreground_ratio)
+        # 1e-9: a third of 3 is 1, not 2
+        self.foreground_per_batch = math.ceil(batch_size * foreground_ratio - 1e-9)
+        self.pipeline = Pipeline(pipeline)
+        self.cases = _labelled_cases(self.store, split)
+        self._classes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and the like, for MMEngine."""
+        return _metainfo(self.store)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        where, transform = np.random.SeedSequence((self.seed, int(index))).spawn(2)
+        case, start = self._draw(np.random.default_rng(where), index % self.batch_size)
+        self.pipeline.seed(transform)
+        margin = self.pipeline.draw_margin() if self.margin is None else self.margin
+        begin = [s - m for s, m in zip(start, margin, strict=True)]
+        size = [n + 2 * m for n, m in zip(self.patch_size, margin, strict=True)]
+        image = torch.from_numpy(_window(case.image, begin, size, case.minimum))
+        label = _window(case.label[None], begin, size, [0])
+        sample = {
+            "inputs": self.store.preprocessing.normalize(image, case.statistics),
+            "label": _label_tensor(label),
+        }
+        sample = self.pipeline(sample)
+        for key in ("inputs", "label"):
+            if tuple(sample[key].shape[1:]) != self.patch_size:
+                raise ConfigError(
+                    f"pipeline: returns {key} of {tuple(sample[key].shape[1:])}, expected patch_size "
+                    f"{self.patch_size}; end it with dict(type='CenterSpatialCropd', keys=('inputs', 'label'), "
+                    f"roi_size={self.patch_size})"
+                )
+        return _pack(sample["inputs"], sample["label"][0], case)
+
+    def _draw(self, rng: np.random.Generator, position: int) -> tuple[StoredCase, list[int]]:
+        """Draw a case and the first voxel of the patch, negative where the volume is smaller than the patch."""
+        case = self.cases[rng.integers(len(self.cases))]
+        free = [n - size for n, size in zip(case.shape, self.patch_size, strict=True)]
+        classes, first = self._classes_of(case)
+        if position >= self.batch_size - self.foreground_per_batch and len(classes):
+            chosen = rng.integers(len(classes))
+            centre = case.foreground[rng.integers(first[chosen], first[chosen + 1]), 1:]
+            start = [int(voxel) - size // 2 for voxel, size in zip(centre, self.patch_size, strict=True)]
+        else:
+            start = [int(rng.integers(max(room, 0) + 1)) for room in free]
+        # The middle, with the odd voxel of padding at the end: as the sliding window pads.
+        return case, [-(-room // 2) if room < 0 else min(max(s, 0), room) for s, room in zip(start, free, strict=True)]
+
+    def _classes_of(self, case: StoredCase) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes of a case, and where the voxels of each begin in its foreground index (and end)."""
+        if case.id not in self._classes:
+            classes, first = np.unique(case.foreground[:, 0], return_index=True)
+            self._classes[case.id] = classes, np.append(first, len(case.foreground))
+        return self._classes[case.id]
+
+    def _check(self, foreground_ratio: float) -> None:
+        if len(self.patch_size) != 3 or not all(isinstance(n, int) and n > 0 for n in self.patch_size):
+            raise ConfigError(f"patch_size is {self.patch_size}, expected three positive whole numbers (D, H, W)")
+        if self.margin is not None and (len(self.margin) != 3 or min(self.margin) < 0):
+            raise ConfigError(f"margin is {self.margin}, expected voxels per side: one number, or one for each axis")
+        if not 0 <= foreground_ratio <= 1:
+            raise ConfigError(f"foreground_ratio is {foreground_ratio}, expected a share between 0 and 1")
+        if self.batch_size < 1 or self.length < 1 or self.length % self.batch_size:
+            raise ConfigError(
+                f"length is {self.length} and batch_size {self.batch_size}, expected length to be a multiple of "
+                f"batch_size: an epoch is a number of whole batches"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 on")
+
+
+@DATASETS.register_module()
+class VolumeDataset(Dataset):
+    """Whole prepared volumes, normalised; for validation. Samples are as those of :class:`VolumePatchDataset`.
+
+    Args:
+        root: Prepared folder.
+        split: ``"train"``, ``"val"`` or ``"test"``, or several joined by ``+``.
+
+    Raises:
+        DataError: if the folder is not a prepared one, or the split has no labelled cases.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        self.store = open_store(root)
+        self.cases = _labelled_cases(self.store, split)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and the like, for MMEngine."""
+        return _metainfo(self.store)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        case = self.cases[index]
+        image = torch.from_numpy(np.array(case.image))  # a copy: the map is read-only
+        image = self.store.preprocessing.normalize(image, case.statistics)
+        return _pack(image, _label_tensor(np.array(case.label)), case)
+
+
+def _labelled_cases(store: Store, split: str) -> list[StoredCase]:
+    """Return the labelled cases of a split; says once which are left out."""
+    cases = [store.case(case_id) for case_id in store.ids(split)]
+    labelled = [case for case in cases if case.sources["label"]]
+    if not labelled:
+        raise DataError(
+            f"{store.path}: split {split!r} has {len(cases)} cases, none of them with a label; prepare the data set "
+            f"with labelled cases there, or choose another split"
+        )
+    if len(labelled) < len(cases):
+        logger.warning(
+            "%s: %d cases of split %s have no label, left out", store.path, len(cases) - len(labelled), split
+        )
+    return labelled
+
+
+def _metainfo(store: Store) -> dict[str, Any]:
+    return {"classes": store.labels, "scored": store.scored, "dataset": store.name}
+
+
+def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> np.ndarray:
+    """Copy a window of a ``(C, D, H, W)`` volume, which may reach beyond it; only the window's bytes are read.
+
+    Args:
+        volume: Array or memory map.
+        begin: First voxel (d, h, w), may be negative.
+        size: (d, h, w) of the window.
+        fill: Value outside of the volume, for each channel.
+    """
+    inside, target = [slice(None)], [slice(None)]
+    for first, n, total in zip(begin, size, volume.shape[1:], strict=True):
+        low, high = min(max(first, 0), total), min(max(first + n, 0), total)
+        inside.append(slice(low, high))
+        target.append(slice(low - first, high - first))
+    part = volume[tuple(inside)]
+    if list(part.shape[1:]) == list(size):
+        return np.array(part)
+    window = np.empty((volume.shape[0], *size), dtype=volume.dtype)
+    window[:] = np.asarray(fill, dtype=volume.dtype).reshape(-1, 1, 1, 1)
+    window[tuple(target)] = part
+    return window
+
+
+def _label_tensor(label: np.ndarray) -> Tensor:
+    return torch.from_numpy(label if label.dtype == np.uint8 else label.astype(np.int64))
+
+
+def _pack(image: Tensor, label: Tensor, case: StoredCase) -> dict[str, Any]:
+    label = label if label.dtype in (torch.uint8, torch.int64) else label.to(torch.int64)
+    spacing = torch.tensor(case.spacing, dtype=torch.float32)
+    return {"inputs": image, "data_samples": {"label": label, "case_id": case.id, "spacing": spacing}}

@@ -1,0 +1,61 @@
+"""What a reader of a raw layout says of a data set: what :func:`~densekit.datasets.volume.store.write_store` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """One scan of a raw data set.
+
+    Attributes:
+        id: Case id, unique in the data set, safe as a folder name (``"0005"``, ``"patient001_frame01"``).
+        images: One file per channel, in the order of ``SourceDataset.channels``, all on one grid.
+        label: Label map on the grid of the images, or None for a scan without one (it is then only listed under
+            ``test``).
+        split: ``"train"``, ``"val"`` or ``"test"``.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    label: Path | None
+    split: str
+
+
+@dataclass(frozen=True)
+class SourceDataset:
+    """A raw data set as its layout's reader understands it.
+
+    Attributes:
+        name: ``"synapse"``, ``"acdc"``, ``"hippocampus"`` ...
+        layout: Which layout was read (``"btcv"``, ``"transunet"``, ``"nnformer"``, ``"nnunet"``, ``"monai"``,
+            ``"folder"`` ...).
+        channels: Name of each image channel (``("CT",)``).
+        labels: Class names by stored label value, ``labels[0]`` is ``"background"``.
+        cases: All cases, of every split.
+        scored: Names of the classes that enter the mean score (default: all but the background).
+        remap: Raw label value -> stored label value. None: values are stored as they are. A raw value that is not a key
+            is a DataError (label values outside the class list are never mapped silently).
+        normalization: ``"ct"`` (clip to 0.5-99.5 percentile of the training foreground, subtract its mean, divide by
+            its SD) or ``"zscore"`` (each case by its own mean and SD).
+        spacing: Target spacing (D, H, W) in mm; ``"median"`` (nnU-Net's rule: the median, on a strongly anisotropic
+            axis the 10th percentile); or None (no resampling).
+        mirror_pairs: Names of classes that swap in a left/right mirror, e.g. ``(("left kidney", "right kidney"),)``.
+        convention: Default empty-mask convention of the evaluation: ``"transunet"``, ``"nnformer"`` or ``"strict"``.
+        notes: Lines to show the user once (cases missing from a published split, files skipped, an assumption made).
+    """
+
+    name: str
+    layout: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    cases: tuple[CaseSource, ...]
+    scored: tuple[str, ...] | None = None
+    remap: dict[int, int] | None = None
+    normalization: str = "ct"
+    spacing: tuple[float, float, float] | str | None = "median"
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+    convention: str = "strict"
+    notes: tuple[str, ...] = field(default=())

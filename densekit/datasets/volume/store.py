@@ -1,0 +1,275 @@
+"""The one on-disk form of prepared volumes, whatever layout they came in.
+
+::
+
+    <out>/dataset.json                 names, splits, preprocessing; written last: a folder without it is not finished
+    <out>/fingerprint.json             spacings, intensities, class volumes
+    <out>/cases/<id>/image.npy         (C, d, h, w) int16, uint8 or float32
+    <out>/cases/<id>/label.npy         (d, h, w) uint8 or uint16; not for a scan without label
+    <out>/cases/<id>/foreground.npy    (N, 4) int32: label, d, h, w of up to 10,000 voxels of each class
+    <out>/cases/<id>/case.json         sources, geometry, crop box, spacing, statistics, notes, hash
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from densekit.datasets.volume.case import PARTIAL, CaseSettings, check_grids, is_current, write_case
+from densekit.datasets.volume.fingerprint import (
+    ct_intensity,
+    fingerprint,
+    foreground_histograms,
+    median_spacing,
+    summarize,
+)
+from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
+from densekit.datasets.volume.preprocessing import Preprocessing
+from densekit.datasets.volume.stored import FORMAT, Store, StoredCase, case_folder, open_store, read_description
+from densekit.errors import ConfigError, DataError, close_names, few
+from densekit.io import output_error, write_json_atomic
+
+__all__ = ["Store", "StoredCase", "open_store", "write_store"]
+
+logger = logging.getLogger("densekit")
+
+SPLITS = ("train", "val", "test")
+Spacing = tuple[float, float, float]
+Progress = Callable[[str, int, int, float], None]
+T = TypeVar("T")
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def write_store(
+    source: SourceDataset,
+    out: str | Path,
+    *,
+    spacing: Sequence[float] | str | None = "source",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Store:
+    """Prepare a data set.
+
+    Every case appears by rename and ``dataset.json`` is written last, so a folder can be used or says that it is not
+    finished. After an interruption, or with more cases, run it again: cases whose source files and settings have not
+    changed are kept. The result does not depend on the number of workers.
+
+    Args:
+        source: What the reader of a raw layout returned.
+        out: Folder to write to.
+        spacing: Target spacing (D, H, W) in mm, ``"median"``, or None (no resampling); ``"source"``: what the source
+            says.
+        workers: Cases prepared side by side, in threads; each holds a scan in memory.
+        progress: Called with (case id, cases done, cases in all, seconds that this one took).
+
+    Raises:
+        DataError: with all problems of all cases, one line each.
+        OutputError: if the folder cannot be written to.
+        ConfigError: for a spacing or number of workers that cannot be.
+    """
+    out = Path(out)
+    if not isinstance(workers, int) or workers < 1:
+        raise ConfigError(f"workers is {workers!r}, expected a whole number of at least 1")
+    _check_source(source)
+    spacings = _check_all_grids(source, workers)
+    settings = CaseSettings(
+        Preprocessing(source.channels, _target_spacing(source, spacing, spacings), source.normalization),
+        source.labels,
+        source.remap,
+    )
+    _make_folder(out)
+    _write_cases(source, settings, out, workers, progress)
+    preprocessing, contents = _describe(source, settings.preprocessing, out, workers)
+    write_json_atomic(out / "fingerprint.json", contents)
+    write_json_atomic(out / "dataset.json", _dataset_json(source, preprocessing))
+    _remove_other_cases(source, out)
+    return open_store(out)
+
+
+def _check_source(source: SourceDataset) -> None:
+    ids = [case.id for case in source.cases]
+    problems = [] if ids else ["no cases"]
+    problems += [f"case {i}: this id occurs {ids.count(i)} times" for i in sorted(set(ids)) if ids.count(i) > 1]
+    for case in source.cases:
+        if not _SAFE_ID.fullmatch(case.id):
+            problems.append(
+                f"case {case.id!r}: an id is made of letters, digits, '.', '_' and '-', to be a folder name"
+            )
+        if case.split not in SPLITS:
+            problems.append(f"case {case.id}: split is {case.split!r}, expected one of {', '.join(SPLITS)}")
+        elif case.label is None and case.split != "test":
+            problems.append(
+                f"case {case.id}: no label, so it cannot be in split {case.split}; label it or leave it out"
+            )
+    wrong = sorted({value for value in (source.remap or {}).values() if not 0 <= value < len(source.labels)})
+    if wrong:
+        problems.append(f"remap leads to label values {wrong}, but there are {len(source.labels)} classes")
+    for name in (*(source.scored or ()), *(name for pair in source.mirror_pairs for name in pair)):
+        if name not in source.labels:
+            problems.append(f"{name!r} is scored or mirrored, but is not a class{close_names(name, source.labels)}")
+    _raise_problems(source.name, problems)
+
+
+def _raise_problems(name: str, problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        raise DataError(f"{name}: {problems[0]}")
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise DataError(f"{name}: {len(problems)} problems; correct these files or take their cases out:{listed}")
+
+
+def _check_all_grids(source: SourceDataset, workers: int) -> dict[str, Spacing]:
+    """Check all headers before the long work begins; returns the spacing of each case."""
+    problems, spacings = [], {}
+    with ThreadPoolExecutor(workers) as pool:
+        for case, (grid, of_case) in zip(source.cases, pool.map(check_grids, source.cases), strict=True):
+            problems += [f"case {case.id}: {problem}" for problem in of_case]
+            spacings[case.id] = grid and grid.canonical_spacing
+    _raise_problems(source.name, problems)
+    return spacings
+
+
+def _target_spacing(
+    source: SourceDataset, spacing: Sequence[float] | str | None, spacings: Mapping[str, Spacing]
+) -> Spacing | None:
+    wanted = source.spacing if isinstance(spacing, str) and spacing == "source" else spacing
+    if not isinstance(wanted, str):
+        return wanted
+    if wanted != "median":
+        raise ConfigError(f"spacing is {wanted!r}, expected three numbers (D, H, W) in mm, 'median' or None")
+    training = [spacings[case.id] for case in source.cases if case.split == "train"]
+    if not training:
+        raise DataError(f"{source.name}: no training cases, so no median spacing; give the spacing in mm")
+    return median_spacing(training)
+
+
+def _make_folder(out: Path) -> None:
+    """Make the folder, and clear away what an interrupted run was building."""
+    try:
+        (out / "cases").mkdir(parents=True, exist_ok=True)
+        for leftover in out.glob(f"cases/{PARTIAL}*"):
+            shutil.rmtree(leftover)
+    except OSError as error:
+        raise output_error(out, error) from error
+
+
+def _write_cases(
+    source: SourceDataset, settings: CaseSettings, out: Path, workers: int, progress: Progress | None
+) -> None:
+    with ThreadPoolExecutor(workers) as pool:
+        hashes = dict(zip((case.id for case in source.cases), pool.map(settings.hash, source.cases), strict=True))
+    current = [case for case in source.cases if is_current(case_folder(out, case.id), hashes[case.id])]
+    stale = [case for case in source.cases if case not in current]
+    if stale:  # from here on the folder is not what an older dataset.json says
+        _unlink(out / "dataset.json")
+
+    def prepare(case: CaseSource) -> tuple[CaseSource, float, str | None]:
+        started, problem = time.perf_counter(), None
+        try:
+            write_case(case, settings, case_folder(out, case.id), hashes[case.id])
+        except DataError as error:
+            problem = f"case {case.id}: {error}"
+        return case, time.perf_counter() - started, problem
+
+    def outcomes() -> Iterable[tuple[CaseSource, float, str | None]]:
+        yield from ((case, 0.0, None) for case in current)
+        yield from _side_by_side(prepare, stale, workers)
+
+    problems = {}
+    for done, (case, seconds, problem) in enumerate(outcomes(), start=1):
+        if problem:
+            problems[case.id] = problem
+        if progress:
+            progress(case.id, done, len(source.cases), seconds)
+    _raise_problems(source.name, [problems[case.id] for case in source.cases if case.id in problems])
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _side_by_side(work: Callable[[CaseSource], T], cases: Iterable[CaseSource], workers: int) -> Iterable[T]:
+    """Yield results as they come; if anything is raised, Ctrl-C included, cases not yet begun are not begun."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, case) for case in cases]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _describe(
+    source: SourceDataset, preprocessing: Preprocessing, out: Path, workers: int
+) -> tuple[Preprocessing, dict[str, Any]]:
+    """Return the preprocessing with its intensities, and the fingerprint, from the cases as they are stored."""
+    training = [case.id for case in source.cases if case.split == "train"]
+
+    def histograms(case_id: str):
+        case = StoredCase.read(case_folder(out, case_id))
+        return foreground_histograms(case.image, case.label, seed=list(case_id.encode())), case.image.dtype.kind != "f"
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(histograms, training))
+    summaries = [summarize(of_case[channel] for of_case, _ in found) for channel in range(len(source.channels))]
+    if preprocessing.normalization == "ct":
+        if None in summaries:
+            raise DataError(
+                f"{source.name}: no voxel of the {len(training)} training cases is labelled, so the intensities for CT "
+                f"normalisation are not known; put labelled cases into split train"
+            )
+        preprocessing = replace(preprocessing, intensity=tuple(ct_intensity(summary) for summary in summaries))
+    descriptions = {case.id: read_description(case_folder(out, case.id)) for case in source.cases}
+    _log_notes(descriptions)
+    intensities = dict(zip(source.channels, summaries, strict=True))
+    return preprocessing, fingerprint(descriptions, intensities, source.labels, exact=all(exact for _, exact in found))
+
+
+def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
+    cases: dict[str, list[str]] = {}
+    for case_id, description in descriptions.items():
+        for note in description["notes"]:
+            cases.setdefault(note, []).append(case_id)
+    for note, ids in cases.items():
+        some = few(ids)
+        logger.warning("%s (case%s %s)", note, "s" if len(ids) > 1 else "", some)
+
+
+def _remove_other_cases(source: SourceDataset, out: Path) -> None:
+    """Remove prepared cases that are no longer in the source."""
+    wanted = {case.id for case in source.cases}
+    for folder in (out / "cases").iterdir():
+        if folder.name not in wanted and (folder / "case.json").is_file():
+            logger.warning("%s: removed, the case is no longer in the data set", folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise output_error(folder, error) from error
+
+
+def _dataset_json(source: SourceDataset, preprocessing: Preprocessing) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": source.name,
+        "layout": source.layout,
+        "labels": list(source.labels),
+        "scored": list(source.labels[1:] if source.scored is None else source.scored),
+        "mirror_pairs": [list(pair) for pair in source.mirror_pairs],
+        "convention": source.convention,
+        "splits": {split: [case.id for case in source.cases if case.split == split] for split in SPLITS},
+        "preprocessing": preprocessing.to_dict(),
+        "remap": None if source.remap is None else {str(raw): stored for raw, stored in source.remap.items()},
+        "notes": list(source.notes),
+    }

@@ -1,0 +1,305 @@
+"""Reading a prepared data set, its cases as memory maps; :mod:`densekit.datasets.volume.store` writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densekit.datasets.volume.preprocessing import Box, Preprocessing
+from densekit.errors import ConfigError, DataError, close_names
+from densekit.io import Geometry, read_label
+
+FORMAT = 1
+"""Version of the files on disk; part of every case's hash."""
+
+_MAPPED = ("image", "label", "foreground")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCase:
+    """A prepared case.
+
+    The arrays are memory maps: reading a patch reads its own bytes from the disk, and processes that read the same case
+    share them.
+
+    Attributes:
+        folder: Where it lies.
+        id: Case id.
+        sources: Absolute paths: ``{"images": [one per channel], "label": path or None}``.
+        geometry: Grid of the source files.
+        box: What was kept of the source volume along D, H, W; the rest was a constant border.
+        shape_before: (D, H, W) of the source volume.
+        shape: (d, h, w) of the stored arrays.
+        spacing: (d, h, w) in mm.
+        statistics: What :meth:`Preprocessing.normalize` needs to know of the whole scan.
+        minimum: Smallest value of each channel: what a patch that leaves the volume is filled with.
+        volumes_ml: Volume of each class on the source grid in ml; None without label.
+        notes: What was assumed, repaired or is worth knowing.
+        hash: Of the sources and settings it was made from.
+    """
+
+    folder: Path
+    id: str
+    sources: dict[str, Any]
+    geometry: Geometry
+    box: Box
+    shape_before: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    statistics: list[tuple[float, float]]
+    minimum: list[float]
+    volumes_ml: dict[str, float] | None
+    notes: tuple[str, ...]
+    hash: str
+
+    @classmethod
+    def read(cls, folder: Path) -> StoredCase:
+        """Read the description of a case.
+
+        Raises:
+            DataError: if it is not there or cannot be read.
+        """
+        values = read_description(folder)
+        if values is None:
+            raise DataError(f"{folder}: holds no readable prepared case; run `densekit prepare` again, it remakes it")
+        return cls(
+            folder=folder,
+            id=values["id"],
+            sources=values["sources"],
+            geometry=Geometry.from_dict(values["geometry"]),
+            box=tuple(tuple(side) for side in values["box"]),
+            shape_before=tuple(values["shape_before"]),
+            shape=tuple(values["shape"]),
+            spacing=tuple(values["spacing"]),
+            statistics=[tuple(pair) for pair in values["statistics"]],
+            minimum=values["minimum"],
+            volumes_ml=values["volumes_ml"],
+            notes=tuple(values["notes"]),
+            hash=values["hash"],
+        )
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """``(C, d, h, w)``, int16, uint8 or float32 as a rule; read-only memory map, not normalised."""
+        return self._load("image.npy")
+
+    @cached_property
+    def label(self) -> np.ndarray | None:
+        """``(d, h, w)`` uint8 or uint16, read-only memory map; None for a scan without label."""
+        return self._load("label.npy") if self.sources["label"] else None
+
+    @cached_property
+    def foreground(self) -> np.ndarray:
+        """``(N, 4)`` int32: label, d, h, w of up to 10,000 voxels of each class, ordered by label."""
+        return self._load("foreground.npy")
+
+    def _load(self, name: str) -> np.ndarray:
+        try:
+            return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{self.folder / name}: cannot be read ({error}); run `densekit prepare` again, it remakes the case"
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a memory map would travel to a worker process as a copy of the array
+        return {name: value for name, value in self.__dict__.items() if name not in _MAPPED}
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A prepared data set.
+
+    Attributes:
+        path: Its folder.
+        name: Of the data set.
+        layout: Raw layout it was made from.
+        channels: Name of each image channel.
+        labels: Class names by label value; ``labels[0]`` is ``"background"``.
+        scored: Names of the classes that enter the mean score.
+        mirror_pairs: Names of classes that change places in a left-right mirror.
+        convention: Default empty-mask convention of the evaluation.
+        splits: Case ids of ``"train"``, ``"val"`` and ``"test"``.
+        preprocessing: How the scans were and are made into network input.
+        fingerprint: Contents of ``fingerprint.json``.
+        notes: What the reader of the raw layout had to say.
+        remap: Label value of the source files -> stored value; None: the same.
+    """
+
+    path: Path
+    name: str
+    layout: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    scored: tuple[str, ...]
+    mirror_pairs: tuple[tuple[str, str], ...]
+    convention: str
+    splits: dict[str, list[str]]
+    preprocessing: Preprocessing
+    fingerprint: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    remap: dict[int, int] | None = None
+    _cases: dict[str, StoredCase] = field(default_factory=dict, init=False, repr=False)
+
+    def ids(self, split: str) -> list[str]:
+        """Return the case ids of a split, or of several joined by ``+`` (``"train+val"``).
+
+        Raises:
+            ConfigError: for a name that is not a split.
+        """
+        ids = []
+        for name in split.split("+"):
+            if name not in self.splits:
+                sizes = ", ".join(f"{known}: {len(members)}" for known, members in self.splits.items())
+                raise ConfigError(f"{self.path}: no split {name!r}{close_names(name, self.splits)} (it has {sizes})")
+            ids += self.splits[name]
+        return ids
+
+    def case(self, case_id: str) -> StoredCase:
+        """Return a case by its id.
+
+        Raises:
+            ConfigError: if there is none of that id.
+            DataError: if its description cannot be read.
+        """
+        if case_id not in self._cases:
+            known = [member for ids in self.splits.values() for member in ids]
+            if case_id not in known:
+                raise ConfigError(f"{self.path}: no case {case_id!r}{close_names(case_id, known)}")
+            self._cases[case_id] = StoredCase.read(case_folder(self.path, case_id))
+        return self._cases[case_id]
+
+    def read_reference(self, case_id: str) -> np.ndarray:
+        """Read the label map of a case from its source file, with this data set's label values.
+
+        Returns:
+            ``(D, H, W)`` uint8 or uint16 on the canonical grid of the source.
+
+        Raises:
+            DataError: if the case has no label, or its file cannot be read any more.
+        """
+        path = self.case(case_id).sources["label"]
+        if path is None:
+            raise DataError(f"{self.path}: case {case_id} has no label to compare with")
+        return stored_labels(read_label(path).array[0], self.labels, self.remap, path)[0]
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a prepared folder.
+
+    Raises:
+        DataError: if it is not there, was not finished, or was made by another version.
+    """
+    path = Path(path)
+    if not (path / "dataset.json").is_file():
+        raise DataError(_why_not_prepared(path))
+    try:
+        values = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        fingerprint = json.loads((path / "fingerprint.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run `densekit prepare` on the same folder again") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise DataError(
+            f"{path / 'dataset.json'}: was not written by this version of densekit, or is another program's; give "
+            f"another folder, or run `densekit prepare` on this one again"
+        )
+    ids = [case_id for members in values["splits"].values() for case_id in members]
+    gone = [case_id for case_id in ids if not (case_folder(path, case_id) / "case.json").is_file()]
+    if gone:
+        raise DataError(
+            f"{path}: {len(gone)} of its {len(ids)} cases are gone ({', '.join(gone[:5])}); run the same "
+            f"`densekit prepare` command again, it remakes what is missing"
+        )
+    return Store(
+        path=path,
+        name=values["name"],
+        layout=values["layout"],
+        channels=tuple(values["preprocessing"]["channels"]),
+        labels=tuple(values["labels"]),
+        scored=tuple(values["scored"]),
+        mirror_pairs=tuple(tuple(pair) for pair in values["mirror_pairs"]),
+        convention=values["convention"],
+        splits=values["splits"],
+        preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+        fingerprint=fingerprint,
+        notes=tuple(values["notes"]),
+        remap=None if values["remap"] is None else {int(raw): stored for raw, stored in values["remap"].items()},
+    )
+
+
+def case_folder(path: Path, case_id: str) -> Path:
+    """Return where a case of the store at ``path`` lies."""
+    return path / "cases" / case_id
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """Return the contents of a case's ``case.json``, None if it is not there or not readable."""
+    try:
+        return json.loads((folder / "case.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def stored_labels(
+    labels: np.ndarray, names: Sequence[str], remap: Mapping[int, int] | None, path: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check the values of a raw label map and bring them to the stored ones.
+
+    Args:
+        labels: ``(D, H, W)`` of an unsigned integer type, as read.
+        names: Class names by stored value.
+        remap: Raw value -> stored value; None: as they are.
+        path: Where it was read, for the message.
+
+    Returns:
+        ``(D, H, W)`` uint8 (uint16 above 256 classes), and the number of voxels of each class.
+
+    Raises:
+        DataError: if a value is not in the class list (not a key of ``remap``).
+    """
+    found = _count_values(labels)
+    stored = {value: value for value in range(len(names))} if remap is None else remap
+    strange = [f"{value} ({count} voxels)" for value, count in found.items() if value not in stored]
+    if strange:
+        classes = ", ".join(f"{raw} {names[value]}" for raw, value in sorted(stored.items())[:20])
+        raise DataError(
+            f"{path}: has label value{'s' if len(strange) > 1 else ''} {', '.join(strange[:8])}"
+            f"{' ...' if len(strange) > 8 else ''}, expected {classes}{' ...' if len(stored) > 20 else ''}; give the "
+            f"class list or encoding of these files, or correct the file"
+        )
+    table = np.zeros(max(found) + 1, dtype=np.uint8 if len(names) <= 256 else np.uint16)
+    counts = np.zeros(len(names), dtype=np.int64)
+    for value, count in found.items():
+        table[value] = stored[value]
+        counts[stored[value]] += count
+    return np.take(table, labels), counts
+
+
+def _count_values(labels: np.ndarray) -> dict[int, int]:
+    """Return how many voxels have each value, in ascending order."""
+    if labels.dtype.itemsize > 2:
+        values, counts = np.unique(labels, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    # plane by plane, because bincount works on an int64 copy
+    counts = sum(np.bincount(plane.ravel(), minlength=1 << 8 * labels.dtype.itemsize) for plane in labels)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _why_not_prepared(path: Path) -> str:
+    cases = [folder for folder in path.glob("cases/*") if not folder.name.startswith(".")]
+    if cases:
+        return (
+            f"{path}: was not prepared to the end ({len(cases)} cases are there); run the same `densekit prepare` "
+            f"command again, it goes on where it stopped"
+        )
+    return (
+        f"{path}: {'is not a prepared folder' if path.exists() else 'no such folder'}; get the raw data "
+        f"(data/README.md says where) and run `densekit prepare KIND RAW {path}` with KIND one of synapse, acdc, msd, "
+        f"nnunet, folder; to try without data, make phantoms with `densekit prepare phantom RAW`"
+    )

@@ -1,0 +1,114 @@
+"""Volume scores for MMEngine's evaluation loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+
+from densekit.errors import DataError
+from densekit.evaluation.volume.score import StructureScore, check_settings, score_case
+from densekit.evaluation.volume.table import ScoreTable
+from densekit.registry import METRICS
+
+
+@METRICS.register_module()
+class VolumeMetric(BaseMetric):
+    """Dice, and on request HD95 and surface Dice, of whole predicted volumes.
+
+    Fed by ``VolumeSegmentor`` in ``predict`` mode. Scores are on the grid the samples are on: with prepared volumes
+    that is the resampled grid, so HD95 in voxels is not the literature's.
+
+    Attributes:
+        last_table: Scores of the last evaluation, on the main process (elsewhere None).
+
+    Args:
+        labels: Class names by label value, ``labels[0]`` the background.
+        scored: Classes that enter the mean (default: all but the background).
+        convention: Rule for empty masks: ``"transunet"``, ``"nnformer"`` or ``"strict"``.
+        surface: Whether to compute HD95 and surface Dice, which take longer than Dice.
+        tolerance_mm: Tolerance of the surface Dice.
+        collect_device: How results travel between processes, ``"cpu"`` (by files) or ``"gpu"``.
+        collect_dir: Folder for those files, reached by all processes (default: ``.dist_test`` in the current folder).
+        prefix: Put before the names of the metrics; without one the mean Dice is ``"dice"``, the key for
+            ``save_best``.
+
+    Raises:
+        ConfigError: If the settings cannot be right.
+    """
+
+    default_prefix = ""  # not None: MMEngine warns about a metric that sets none
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        scored: Sequence[str] | None = None,
+        convention: str = "strict",
+        surface: bool = False,
+        tolerance_mm: float = 1.0,
+        collect_device: str = "cpu",
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.labels = tuple(labels)
+        self.scored = check_settings(labels, scored, convention, tolerance_mm)
+        self.convention = convention
+        self.surface = surface
+        self.tolerance_mm = tolerance_mm
+        self.last_table: ScoreTable | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score the volumes of a batch.
+
+        One result per sample: that is how MMEngine recognises the samples which a distributed sampler repeated.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Per sample ``prediction`` and ``label`` ``(D, H, W)``, ``case_id``, ``spacing`` (D, H, W)
+                in mm.
+
+        Raises:
+            DataError: If a sample lacks one of these, or its label maps cannot be compared.
+        """
+        for sample in data_samples:
+            missing = [key for key in ("prediction", "label", "case_id", "spacing") if sample.get(key) is None]
+            if missing:
+                raise DataError(
+                    f"case {sample.get('case_id')}: sample has no {', '.join(missing)}; "
+                    f"only a case with a reference and a spacing can be scored"
+                )
+            self.results.append(
+                score_case(
+                    torch.as_tensor(sample["prediction"]).cpu().numpy(),
+                    torch.as_tensor(sample["label"]).cpu().numpy(),
+                    case_id=sample["case_id"],
+                    labels=self.labels,
+                    scored=self.scored,
+                    spacing=[float(v) for v in sample["spacing"]],
+                    convention=self.convention,
+                    surface=self.surface,
+                    tolerance_mm=self.tolerance_mm,
+                )
+            )
+
+    def compute_metrics(self, results: list[list[StructureScore]]) -> dict[str, float]:
+        """Average the scores of all cases and keep them in ``last_table``.
+
+        Returns:
+            ``dice`` (mean over scored structures; NaN if nothing is defined), ``dice/<structure>`` where defined, the
+            numbers of case-structure pairs ``missed`` and ``spurious`` among the scored; with ``surface`` also
+            ``hd95_voxel``, ``hd95_mm`` and ``surface_dice`` where defined.
+        """
+        self.last_table = table = ScoreTable(score for case in results for score in case)
+        overall = table.overall()
+        metrics: dict[str, float | None] = {"dice": overall.dice.value}
+        metrics |= {f"dice/{name}": table.structure(name).dice.value for name in table.structures}
+        metrics |= {"missed": overall.missed, "spurious": overall.spurious}
+        if self.surface:
+            metrics |= {key: getattr(overall, key).value for key in ("hd95_voxel", "hd95_mm", "surface_dice")}
+        defined = {key: value for key, value in metrics.items() if value is not None}
+        # A best-checkpoint hook asks for this key by name; no comparison with NaN makes a checkpoint the best.
+        return {"dice": float("nan")} | defined

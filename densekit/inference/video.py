@@ -1,0 +1,181 @@
+"""Videos frame by frame: read with OpenCV, write with what is drawn on them; never more than one frame in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from densekit.errors import DataError, OutputError
+from densekit.inference.ledger import sha256
+from densekit.io.images import quiet_opencv
+
+_ASSUMED_FPS = 25.0
+_FORMATS = (("avc1", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
+"""Code and suffix, the best first: H.264, which every browser plays; MPEG-4; single JPEGs, which need no encoder."""
+_WORDS = {
+    "mp4v": "coded as MPEG-4, as this OpenCV has no H.264 encoder: VLC plays it, browsers do not",
+    "MJPG": "written as .avi of JPEG frames, as this OpenCV can encode no .mp4",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a video.
+
+    Attributes:
+        number: From 0.
+        seconds: Since the beginning, as the file says it.
+        pixels: ``(H, W, 3)`` uint8 in blue, green, red.
+    """
+
+    number: int
+    seconds: float
+    pixels: np.ndarray
+
+
+class VideoReader:
+    """Reads a video frame by frame.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        fps: Frames per second.
+        frames: Number of frames as the file's header says, which need not be right; 0 if it does not say.
+        notes: What was assumed, or went wrong without ending the video.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
+
+    def __init__(self, path: Path):
+        if path.is_file() and not path.stat().st_size:
+            raise DataError(f"{path}: the file is empty (0 bytes); fetch it again")
+        self.path = path
+        self.notes: list[str] = []
+        with quiet_opencv():
+            self._capture = cv2.VideoCapture(str(path))
+        if not self._capture.isOpened():
+            raise DataError(
+                f"{path}: cannot be opened as a video: damaged, cut short, or of a codec that OpenCV lacks; "
+                f"convert it, e.g. ffmpeg -i {path.name} -c:v libx264 copy.mp4"
+            )
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else _ASSUMED_FPS
+        if self.fps != fps:
+            self.notes.append(f"does not say its frames per second: {_ASSUMED_FPS:g} assumed")
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(count) if math.isfinite(count) and count > 0 else 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read on.
+
+        Raises:
+            DataError: if there is not a single frame.
+        """
+        number, seconds = 0, -1.0
+        while True:
+            with quiet_opencv():
+                there, pixels = self._capture.read()
+            if not there:
+                break
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Some containers have no time stamps: then all are 0.
+            seconds = stamp if stamp > seconds and (stamp > 0 or number == 0) else number / self.fps
+            yield Frame(number, seconds, pixels)
+            number += 1
+        if not number:
+            raise DataError(f"{self.path}: not one frame can be decoded; convert it with ffmpeg, or fetch it again")
+        if number < 0.95 * self.frames:
+            self.notes.append(f"ends after {number} of {self.frames} frames: is the file cut short?")
+
+    def sha256(self) -> str:
+        """Hash of the file.
+
+        Raises:
+            DataError: if it cannot be read any more.
+        """
+        try:
+            return sha256(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read any more ({error.strerror}); was it moved?") from error
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._capture.release()
+
+
+class VideoWriter:
+    """Writes an annotated video in the best format that this OpenCV can write.
+
+    Args:
+        folder: Where to write.
+        stem: File name without suffix.
+        fps: Frames per second.
+        size: Width and height of the frames.
+
+    Attributes:
+        path: The file.
+        notes: What the reader should know of its format.
+
+    Raises:
+        OutputError: if OpenCV can write none of the formats.
+    """
+
+    def __init__(self, folder: Path, stem: str, fps: float, size: tuple[int, int]):
+        # Video codecs take even sizes only; OpenCV would cut a row or column off.
+        self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self.written = 0
+        for code, suffix in _FORMATS:
+            self.path = folder / f"{stem}{suffix}"
+            with quiet_opencv():
+                self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*code), fps, self.size)
+            if self._writer.isOpened():
+                self.notes = [_WORDS[code]] if code in _WORDS else []
+                return
+            self.path.unlink(missing_ok=True)
+        raise OutputError(f"{stem}.mp4: this OpenCV can write no video; install opencv-python-headless from PyPI")
+
+    def write(self, pixels: np.ndarray) -> None:
+        """Append a frame ``(H, W, 3)`` in blue, green, red."""
+        below, right = self.size[1] - pixels.shape[0], self.size[0] - pixels.shape[1]
+        if below or right:
+            pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        self._writer.write(pixels)
+        self.written += 1
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises:
+            OutputError: if it cannot be read back: OpenCV does not say when the disk is full.
+        """
+        self._writer.release()
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(self.path))
+            whole = capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) >= self.written
+            whole = whole and capture.read()[0]
+            capture.release()
+        if not whole:
+            raise OutputError(f"{self.path.name}: the written video cannot be read back; is the disk full?")
+
+    def abandon(self) -> None:
+        """Let the file go, whatever it holds."""
+        self._writer.release()
+
+
+@contextmanager
+def writing(folder: Path, stem: str, fps: float, size: tuple[int, int]) -> Iterator[VideoWriter]:
+    """A :class:`VideoWriter` that is finished when the block ends well, and let go if it does not."""
+    writer = VideoWriter(folder, stem, fps, size)
+    try:
+        yield writer
+        writer.close()
+    finally:
+        writer.abandon()

@@ -1,0 +1,194 @@
+"""Predicting many scans: one bad scan costs that scan, a stopped run can be continued, a ledger says what made what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densekit import __version__
+from densekit.inference.inputs import Case, find_cases
+from densekit.inference.ledger import Ledger, sha256
+from densekit.inference.progress import BatchProgress
+from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
+from densekit.inference.volume.export import write_checked
+from densekit.inference.volume.predictor import Prediction, VolumePredictor
+from densekit.io import labels_json, write_text_atomic
+from densekit.io.staging import publish, staging_folder
+from densekit.visualization.volume.montage import write_montage
+from densekit.visualization.volume.report import CaseReport, write_prediction_report
+
+logger = logging.getLogger("densekit")
+
+_TABLES = ("volumes.csv", "report.html")
+
+
+@dataclass(frozen=True)
+class BatchResult(RunResult):
+    """What became of a run over scans."""
+
+    @property
+    def cases(self) -> list[CaseReport]:
+        """What reports show of the cases that were run or kept."""
+        return [_report(row, self.out) for row in self.rows if row.status != "not run"]
+
+
+def predict_many(
+    checkpoint: str | Path,
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    overlap: float | None = None,
+    batch: int | None = None,
+    overwrite: bool = False,
+) -> BatchResult:
+    """Predict scans: label maps, volumes in ml, pictures and a report.
+
+    Per case it writes ``<case>.nii.gz`` (in the scan's format, on exactly its grid), ``<case>.labels.json`` and
+    ``<case>.png``; for all cases of the run ``volumes.csv`` and ``report.html``; and ``predictions.json``, the folder's
+    ledger. A result that is already there is kept if the ledger proves by hashes that this run would make the same.
+    Ctrl-C ends the run with everything finished so far complete on disk. Progress and the table of failures are logged.
+
+    Args:
+        checkpoint: ``best.pth``; it carries preprocessing, labels and settings.
+        inputs: Volume files, folders of volumes, globs; see :func:`densekit.inference.inputs.find_cases`.
+        out: Output folder.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        overlap: Replaces the checkpoint's overlap of neighbouring windows.
+        batch: Replaces the checkpoint's windows per forward pass.
+        overwrite: Replace results that are there and are not the same.
+
+    Raises:
+        DataError: if the inputs hold no volume, or are pictures.
+        CheckpointError: if the checkpoint cannot be used.
+        ConfigError: if a setting cannot be or the device is not there.
+        OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
+    """
+    from densekit.inference.detection.sources import check_inputs_fit
+
+    out = Path(out)
+    predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch)
+    check_inputs_fit("volume", inputs, checkpoint=checkpoint)
+    cases = find_cases(inputs, channels=len(predictor.preprocessing.channels), out=out)
+    check_writable(out)
+    # The number of windows at a time changes the speed, not the result.
+    settings = {key: value for key, value in predictor.inference.items() if key != "batch"}
+    ledger = Ledger(out / "predictions.json", weights=sha256(Path(checkpoint)), settings=settings)
+    kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
+    ledger.start(checkpoint=str(checkpoint), device=str(predictor.device), inference=predictor.inference)
+    logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
+    return _VolumeRun(predictor, ledger, out, cases, kept).run()
+
+
+class _VolumeRun(BatchRun):
+    """One run over all scans."""
+
+    part, whole = "window", "scan"
+
+    def __init__(self, predictor: VolumePredictor, ledger: Ledger, out: Path, cases: Sequence[Case], kept: set[str]):
+        super().__init__(ledger, out, cases, kept, BatchProgress(len(cases)))
+        self.predictor = predictor
+
+    def results(self, case: Case, start: float) -> dict[str, Any]:
+        """Predict a case and write its files. They appear only when all are whole, checked and in the ledger."""
+        case.check_channels(self.predictor.preprocessing.channels)
+        prediction = self.predictor.predict(case.paths, progress=self.progress.windows)
+        with staging_folder(self.out) as folder:
+            draft = folder / case.output_name
+            written = time.monotonic()
+            write_checked(draft, prediction.labels, prediction.geometry, like=case.paths[0], names=prediction.names)
+            seconds = prediction.seconds | {"write": since(written)["total"]}
+            notes = [*prediction.notes, *_picture(folder / f"{case.id}.png", case, prediction)]
+            facts = {
+                "status": "ok",
+                "inputs_sha256": [sha256(path) for path in case.paths],
+                "output": case.output_name,
+                "output_sha256": sha256(draft),
+                "label_names": labels_json(draft).name,
+                "shape": list(prediction.geometry.shape),
+                "spacing": list(prediction.geometry.spacing),
+                "structures": [vars(structure) for structure in prediction.structures],
+                "notes": notes,
+                "seconds": seconds | since(start),
+                "peak_mb": prediction.peak_mb,
+            }
+            # Ledger before files: killed in between, the file is missing and the case runs again; the other way round
+            # there would be a file that nothing vouches for.
+            self.ledger.record(case, **facts)
+            publish(folder, self.out, last=case.output_name)
+        return facts
+
+    def summarize(self, status: int) -> BatchResult:
+        """Write the tables over all cases."""
+        result = BatchResult(status, list(self.rows.values()), self.out)
+        write_text_atomic(self.out / "volumes.csv", _volumes_csv(result.rows))
+        stopped = len(result.cases) < len(result.rows)
+        write_prediction_report(
+            self.out / "report.html",
+            title=f"Predictions, stopped after {len(result.cases)} of {len(result.rows)}" if stopped else "Predictions",
+            cases=result.cases,
+            labels=self.predictor.labels,
+            settings={
+                "weights (sha256)": self.ledger.weights,
+                "device": str(self.predictor.device),
+                **self.predictor.inference,
+                "densekit": __version__,
+                "torch": torch.__version__,
+            },
+        )
+        return result
+
+
+def _picture(path: Path, case: Case, prediction: Prediction) -> list[str]:
+    """Draw the montage; a scan that cannot be drawn keeps its label map, with a note."""
+    try:
+        write_montage(
+            path,
+            prediction.image[0],
+            prediction.labels,
+            names=prediction.names,
+            spacing=prediction.geometry.canonical_spacing,
+            title=case.id,
+        )
+    except ValueError as error:
+        return [f"no picture: {error}"]
+    return []
+
+
+def _report(row: CaseResult, out: Path) -> CaseReport:
+    facts, picture = row.facts, out / f"{row.case.id}.png"
+    failed = row.status == "failed"
+    return CaseReport(
+        case_id=row.case.id,
+        status="failed" if failed else "ok",
+        reason=row.reason,
+        volumes_ml=row.volumes_ml,
+        notes=facts.get("notes", []),
+        seconds=facts["seconds"]["total"],
+        picture=None if failed or not picture.exists() else picture,
+        spacing=facts.get("spacing", ()),
+        shape=facts.get("shape", ()),
+    )
+
+
+def _volumes_csv(rows: Iterable[CaseResult]) -> str:
+    """One line per case and structure; a case without a result has one line with empty cells: it is not left out."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["case", "status", "label", "structure", "volume_ml", "voxels", "touches_border", "reason"])
+    for row in rows:
+        for s in row.facts.get("structures", []):
+            borders = " ".join(s["touches_border"])
+            volume = f"{s['volume_ml']:.6g}"
+            table.writerow([row.case.id, row.status, s["label"], s["name"], volume, s["voxels"], borders, ""])
+        if not row.facts.get("structures"):
+            table.writerow([row.case.id, row.status, "", "", "", "", "", row.reason or ""])
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Images with boxes and masks, and the reports on them."""

@@ -1,0 +1,1 @@
+"""What drawings and pages of all kinds share."""

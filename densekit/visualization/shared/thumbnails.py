@@ -1,0 +1,145 @@
+"""Small pictures of images with boxes and outlines, ready to be put into a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps, features
+
+from densekit.visualization.detection.objects import draw_detections, draw_frame
+from densekit.visualization.shared.palette import Color
+
+ALARM: Color = (0xE1, 0x4B, 0x3C)
+_BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the picture
+_CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
+_LEAST = 96  # pixels of the original that a crop shows at least
+_WEBP_LONGEST = 16383  # pixels of width or height: the format holds no more
+
+
+def open_upright(path: str) -> Image.Image | None:
+    """Return a picture in RGB as it is meant to be seen (EXIF applied), or None if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.mode.startswith("I") or image.mode == "F":
+                    image = _stretch(image)  # 16 bit would be cut off at 255
+                return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _stretch(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float32)
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
+
+
+def crop_around(
+    image: Image.Image,
+    boxes: Sequence[Sequence[float]],
+    outlines: Sequence[Sequence[float]] = (),
+    *,
+    size: tuple[int, int] = (300, 220),
+) -> Image.Image:
+    """Return the part of a picture around boxes, with boxes and outlines drawn; the whole picture if there are none.
+
+    Args:
+        image: RGB.
+        boxes: Each ``(x1, y1, x2, y2)`` in pixels. They may reach over the border: grey is shown there.
+        outlines: Polygons ``(x1, y1, x2, y2, x3, ...)`` in pixels, filled with a transparent colour.
+        size: Width and height of the result, at most.
+    """
+    left, top, right, bottom = _view(image.size, boxes)
+    factor = min(size[0] / (right - left), size[1] / (bottom - top), 4.0)
+    canvas = Image.new("RGB", (right - left, bottom - top), _BEYOND)
+    canvas.paste(image.crop((max(left, 0), max(top, 0), right, bottom)), (max(-left, 0), max(-top, 0)))
+    if right > image.width or bottom > image.height:
+        _grey_out(canvas, image.width - left, image.height - top)
+    shown = canvas.resize(
+        (max(1, round(canvas.width * factor)), max(1, round(canvas.height * factor))), _filter(factor)
+    )
+    if outlines:
+        overlay = shown.copy()
+        draw = ImageDraw.Draw(overlay)
+        for polygon in outlines:
+            moved = [(v - (top if i % 2 else left)) * factor for i, v in enumerate(polygon)]
+            draw.polygon(moved, fill=ALARM, outline=(255, 255, 255))
+        shown = Image.blend(shown, overlay, 0.6)
+    draw = ImageDraw.Draw(shown)
+    for box in boxes:
+        x1, y1, x2, y2 = ((v - o) * factor for v, o in zip(box, (left, top, left, top), strict=True))
+        # One that lies far away is a mark at the edge on its side.
+        x1, x2 = (min(max(x, -2), shown.width - 2) for x in (x1, x2))
+        y1, y2 = (min(max(y, -2), shown.height - 2) for y in (y1, y2))
+        draw_frame(draw, (x1, y1, x2, y2), ALARM)
+    return shown
+
+
+def _grey_out(canvas: Image.Image, width: int, height: int) -> None:
+    draw = ImageDraw.Draw(canvas)
+    if width < canvas.width:
+        draw.rectangle((width, 0, canvas.width, canvas.height), fill=_BEYOND)
+    if height < canvas.height:
+        draw.rectangle((0, height, canvas.width, canvas.height), fill=_BEYOND)
+
+
+def _view(size: tuple[int, int], boxes: Sequence[Sequence[float]]) -> tuple[int, int, int, int]:
+    """Return the rectangle to show, in pixels of the picture."""
+    if not boxes:
+        return (0, 0, *size)
+    corners = np.array(boxes, dtype=np.float64)
+    # A box a thousand pixels away would shrink the picture to a speck: it is shown at the edge of the view.
+    corners = np.clip(corners, -0.5 * max(size), 1.5 * max(size))
+    low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    if (high <= 0).any() or (low >= size).any():  # wholly outside: show where, beside the whole picture
+        low, high = np.minimum(low, 0), np.maximum(high, size)
+    middle, half = (low + high) / 2, np.maximum((high - low) * (0.5 + _CONTEXT / 2), _LEAST / 2)
+    half = np.maximum(half, half.max() / 1.8)  # no slivers
+    beyond = 0.15 * (high - low)
+    start = np.maximum(middle - half, np.where(low < 0, low - beyond, 0))
+    end = np.minimum(middle + half, np.where(high > size, high + beyond, size))
+    if (end - start < 2).any():
+        return (0, 0, *size)
+    return tuple(int(v) for v in (*np.floor(start), *np.ceil(end)))
+
+
+def draw_objects(
+    image: Image.Image,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    outlines: Sequence[list | dict | None],
+    names: Sequence[str],
+    *,
+    size: tuple[int, int] = (420, 320),
+) -> Image.Image:
+    """Return a picture with its objects: outlines filled, a box only where there is no outline.
+
+    Args:
+        image: RGB.
+        boxes: Each ``(x1, y1, x2, y2)`` in pixels.
+        labels: Index into ``names``.
+        outlines: COCO polygons or run lengths, None for none.
+        names: Class names.
+        size: Width and height of the result, at most.
+    """
+    return draw_detections(image, boxes, labels, None, outlines, names, size=size, framed=False)
+
+
+def _filter(factor: float) -> Image.Resampling:
+    return Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return a picture as a data URI.
+
+    As WebP where that can be: a third of the bytes of a PNG, and a report may hold hundreds of pictures.
+    """
+    kind = "webp" if features.check("webp") and max(image.size) <= _WEBP_LONGEST else "png"
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **({"quality": 82} if kind == "webp" else {}))
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

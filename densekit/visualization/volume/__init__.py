@@ -1,0 +1,1 @@
+"""Montages of volumes with their labels, and the reports on them."""
