@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 # --- train ------------------------------------------------------------------------------------------------------------
 def _add_train(p: argparse.ArgumentParser) -> None:
-    p.add_argument("config", help="config file, e.g. configs/dformer_synapse.py")
+    p.add_argument("config", help="config file, or the name of one of the package, e.g. dformer_synapse")
     p.add_argument(
         "--data",
         metavar="PATH",
@@ -118,51 +118,32 @@ def _add_train(p: argparse.ArgumentParser) -> None:
 
 
 def _train(a: argparse.Namespace) -> int:
-    from densekit.engine.train import train
+    from densekit import tasks
 
+    run = {"load_from": a.load_from, "seed": a.seed, "deterministic": a.deterministic, "amp": a.amp}
     if a.dry_run:
-        from densekit.engine.train import try_out
-
-        unused = {
-            "--resume": a.resume,
-            "--launcher": a.launcher != "none",
-            "--work-dir": a.work_dir,
-        }
+        unused = {"--resume": a.resume, "--launcher": a.launcher != "none", "--work-dir": a.work_dir}
         if any(unused.values()):
             given = " and ".join(option for option, value in unused.items() if value)
             raise ConfigError(f"--dry-run tries a new run in one process and writes nothing: leave {given} out")
-        report = try_out(
-            a.config,
-            data=a.data,
-            load_from=a.load_from,
-            seed=a.seed,
-            deterministic=a.deterministic,
-            amp=a.amp,
-            options=a.cfg_options,
-        )
+        report = tasks.dry_run(a.config, data=a.data, options=a.cfg_options, **run)
         width = max(len(name) for name, _ in report.table())
         print("\n".join(f"{name:<{width}}  {value}" for name, value in report.table()))
         return 2 if report.problems else 0
-    train(
-        a.config,
-        data=a.data,
-        work_dir=a.work_dir,
-        resume=a.resume,
-        load_from=a.load_from,
-        seed=a.seed,
-        deterministic=a.deterministic,
-        amp=a.amp,
-        options=a.cfg_options,
-        launcher=a.launcher,
-    )
+    run |= {"work_dir": a.work_dir, "resume": a.resume, "launcher": a.launcher}
+    tasks.train(a.config, data=a.data, options=a.cfg_options, **run)
     return 0
 
 
 # --- test -------------------------------------------------------------------------------------------------------------
 def _add_test(p: argparse.ArgumentParser) -> None:
-    p.add_argument("config", help="config the checkpoint was trained with")
-    p.add_argument("checkpoint", help="best.pth or last.pth")
-    p.add_argument("--data", metavar="PATH", help="prepared folder that replaces the config's data_root")
+    p.add_argument(
+        "model",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="best.pth or last.pth; a config before it stands in for what the checkpoint carries",
+    )
+    p.add_argument("--data", metavar="PATH", help="data set; replaces the one it was trained on")
     p.add_argument(
         "--split", help="split to score (default: test for volumes, where several are joined by +; val for boxes)"
     )
@@ -171,28 +152,27 @@ def _add_test(p: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="folder for the scores, and of boxes a report (default: test_CHECKPOINT_SPLIT beside it)",
     )
-    p.add_argument(
-        "--convention", choices=("strict", "nnformer", "transunet"), help="empty masks (default: the data set's own)"
-    )
-    p.add_argument("--no-surface", action="store_true", help="Dice only, without HD95 and surface Dice")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    _add_task_options(p, "test")
     _add_options(p)
 
 
 def _test(a: argparse.Namespace) -> int:
-    from densekit.engine.test import test
+    from densekit import tasks
 
-    table = test(
-        a.config,
-        a.checkpoint,
+    if len(a.model) > 2:
+        raise ConfigError(f"expected a checkpoint, or a config and a checkpoint, not {len(a.model)} files")
+    *config, checkpoint = a.model
+    table = tasks.test(
+        checkpoint,
+        config=config[0] if config else None,
         data=a.data,
         split=a.split,
         out=a.out,
-        convention=a.convention,
-        surface=not a.no_surface,
         device=a.device,
         options=a.cfg_options,
         progress=lambda case, done, total: print(f"[{done + 1}/{total}] {case}", file=sys.stderr),
+        **_task_options(a, "test"),
     )
     print(table.render())
     return 3 if table.failures else 0
@@ -202,39 +182,19 @@ def _test(a: argparse.Namespace) -> int:
 def _add_predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("checkpoint", help="best.pth; it carries the preprocessing, no config is needed")
     p.add_argument(
-        "inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), pictures or videos; files, folders or globs"
+        "inputs", nargs="+", help="volumes (.nii .nii.gz .nrrd .mha), images or videos; files, folders or globs"
     )
     p.add_argument("--out", metavar="PATH", default="predictions", help="where to write")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    p.add_argument(
-        "--overlap", type=float, help="overlap of neighbouring windows, 0 to below 1 (default: the checkpoint's)"
-    )
-    p.add_argument("--batch", type=int, help="windows per forward pass (default: the checkpoint's)")
-    p.add_argument("--threshold", type=float, help="pictures: lowest score that is shown (default: the checkpoint's)")
     p.add_argument("--overwrite", action="store_true", help="replace predictions that are already there")
+    _add_task_options(p, "predict")
 
 
 def _predict(a: argparse.Namespace) -> int:
-    from densekit.package import load_checkpoint
+    from densekit import tasks
 
-    detects = load_checkpoint(a.checkpoint).task == "detection"
-    for option, of_pictures in (("overlap", False), ("batch", False), ("threshold", True)):
-        if getattr(a, option) is not None and of_pictures != detects:
-            raise ConfigError(
-                f"--{option}: is for {'pictures' if of_pictures else 'volumes'}, and {a.checkpoint} predicts "
-                f"{'pictures' if detects else 'volumes'}; leave it out"
-            )
-    if detects:
-        from densekit.inference.detection import predict_images
-
-        return predict_images(
-            a.checkpoint, a.inputs, a.out, device=a.device, threshold=a.threshold, overwrite=a.overwrite
-        ).exit_status
-    from densekit.inference.volume.batch import predict_many
-
-    return predict_many(
-        a.checkpoint, a.inputs, a.out, device=a.device, overlap=a.overlap, batch=a.batch, overwrite=a.overwrite
-    ).exit_status
+    options = _task_options(a, "predict")
+    return tasks.predict(a.checkpoint, a.inputs, a.out, device=a.device, overwrite=a.overwrite, **options).exit_status
 
 
 # --- prepare ----------------------------------------------------------------------------------------------------------
@@ -282,35 +242,18 @@ def _prepare(a: argparse.Namespace) -> int:
     return prepare(a)
 
 
-# --- check, models, demo, doctor --------------------------------------------------------------------------------------
+# --- check, models, config, demo, doctor ------------------------------------------------------------------------------
 def _add_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("path", help="prepared folder of volumes, raw volumes (say --kind), or a data set of boxes or masks")
-    p.add_argument("--kind", choices=("synapse", "acdc", "msd", "nnunet", "folder"), help="layout of raw volumes")
-    p.add_argument(
-        "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
-    )
-    p.add_argument(
-        "--format", choices=("coco", "yolo", "voc", "masks"), help="boxes: if it is not recognised by itself"
-    )
-    p.add_argument("--html", metavar="FILE", help="boxes: write a page with pictures of the findings")
+    p.add_argument("--task", help="kind of data, if it is not recognised by itself: volume, detection")
     p.add_argument("--json", metavar="FILE", help="write the findings there as well")
+    _add_task_options(p, "check")
 
 
 def _check(a: argparse.Namespace) -> int:
-    path = Path(a.path)
-    for boxes in ("html", "format"):
-        for volumes in ("kind", "encoding"):
-            if getattr(a, boxes) and getattr(a, volumes):
-                raise ConfigError(f"--{boxes} is for boxes and masks, --{volumes} for volumes; leave one of them out")
-    prepared = any((path / name).exists() for name in ("dataset.json", "cases"))
-    found = not path.exists() or prepared or next(path.rglob("*.nii*"), None)
-    if a.kind or a.encoding or (found and not (a.html or a.format)):
-        from densekit.datasets.volume.check import check
+    from densekit import tasks
 
-        return check(path, kind=a.kind, encoding=a.encoding, json_path=a.json)
-    from densekit.datasets.detection import check_detection
-
-    return check_detection(path, html=a.html, json_path=a.json, format=a.format)[1]
+    return tasks.check(a.path, task=a.task, json_path=a.json, **_task_options(a, "check"))
 
 
 def _add_models(p: argparse.ArgumentParser) -> None:
@@ -321,6 +264,21 @@ def _models(a: argparse.Namespace) -> int:
     from densekit.models.listing import print_models
 
     return print_models(a.name)
+
+
+def _add_config(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "name",
+        nargs="?",
+        help="a config, or a task for all its keys with their defaults; without a name those of the package are listed",
+    )
+    _add_options(p)
+
+
+def _config(a: argparse.Namespace) -> int:
+    from densekit.tasks.verbs import print_config
+
+    return print_config(a.name, a.cfg_options)
 
 
 def _add_demo(p: argparse.ArgumentParser) -> None:
@@ -355,17 +313,35 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_task_options(p: argparse.ArgumentParser, verb: str) -> None:
+    """The options that single tasks have, in a group for each."""
+    from densekit.tasks.base import all_tasks
+
+    for task in all_tasks().values():
+        group = p.add_argument_group(f"for a checkpoint that {task.does}" if verb != "check" else f"task {task.name}")
+        for option in task.options.get(verb, ()):
+            group.add_argument(option.flag, help=option.says, **option.more)
+
+
+def _task_options(a: argparse.Namespace, verb: str) -> dict[str, object]:
+    from densekit.tasks.base import all_tasks
+
+    names = {option.name for task in all_tasks().values() for option in task.options.get(verb, ())}
+    return {name: getattr(a, name) for name in names}
+
+
 VERBS: list[tuple[str, Callable, Callable, str]] = [
-    ("train", _add_train, _train, "Train a network from a config file and a data set."),
-    ("test", _add_test, _test, "Score a checkpoint on a split: scans on their own grids (Dice), pictures (COCO's AP)."),
+    ("train", _add_train, _train, "Train a network from a config and a data set."),
+    ("test", _add_test, _test, "Score a checkpoint on a split: scans on their own grids (Dice), images (COCO's AP)."),
     (
         "predict",
         _add_predict,
         _predict,
-        "Predict volumes (label maps on the input's grid, volumes in ml) or pictures (boxes, masks, counts); a report.",
+        "Predict volumes (label maps on the input's grid, volumes in ml) or images (boxes, masks, counts); a report.",
     ),
     ("prepare", _add_prepare, _prepare, "Bring raw data into the form that training reads, or make phantoms."),
     ("check", _add_check, _check, "Is this data set sound?"),
+    ("config", _add_config, _config, "Print a config with all keys, to start one's own from."),
     ("models", _add_models, _models, "List the registered networks and parts."),
     ("demo", _add_demo, _demo, "Phantoms, a small D-Former, scores, a prediction and a report, in a few minutes."),
     ("doctor", _add_doctor, _doctor, "Versions, the device that will be used, and what does not fit together."),

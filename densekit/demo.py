@@ -14,7 +14,7 @@ from densekit.errors import ConfigError
 if TYPE_CHECKING:
     from densekit.evaluation.volume.table import Summary
 
-CONFIG = Path(__file__).parent / "configs" / "dformer-tiny_phantom.py"
+CONFIG = "dformer-tiny_phantom"
 
 
 def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
@@ -31,14 +31,8 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     from densekit.datasets.volume.prepare import read_source
     from densekit.datasets.volume.prepare.phantom import make_phantoms
     from densekit.datasets.volume.store import write_store
-    from densekit.engine.test import test
-    from densekit.engine.train import train
-    from densekit.inference.volume.batch import predict_many
+    from densekit.tasks import predict, test, train
 
-    if not CONFIG.is_file():
-        raise ConfigError(
-            f"{CONFIG}: the demo's config is missing; run the demo from a clone of the project (make demo)"
-        )
     started = time.perf_counter()
     raw, data, predictions = work_dir / "raw", work_dir / "data", work_dir / "predictions"
     if epochs is not None and epochs < 1:
@@ -61,7 +55,7 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     _step(
         3,
         "train a tiny D-Former",
-        f"densekit train configs/{CONFIG.name} --data {data} --work-dir {work_dir} --seed {seed}",
+        f"densekit train {CONFIG} --data {data} --work-dir {work_dir} --seed {seed}",
     )
     options = [] if epochs is None else [f"max_epochs={epochs}"]
     _remove_run(work_dir)
@@ -71,14 +65,14 @@ def demo(work_dir: Path, *, seed: int = 0, epochs: int | None = None) -> int:
     _step(
         4,
         "score it on cases it never saw, on their own grids",
-        f"densekit test configs/{CONFIG.name} {best} --data {data}",
+        f"densekit test {best} --data {data}",
     )
-    table = test(CONFIG, best, data=data)
+    table = test(best, data=data)
     print(table.render())
 
     unseen = sorted((raw / "RawData" / "Testing" / "img").glob("*.nii.gz"))
     _step(5, "predict a volume nobody labelled", f"densekit predict {best} {unseen[0]} --out {predictions}")
-    result = predict_many(best, [str(p) for p in unseen], predictions, overwrite=True)
+    result = predict(best, [str(p) for p in unseen], predictions, overwrite=True)
 
     _step(6, "write the report", "")
     report = _report(work_dir, store, table, result)

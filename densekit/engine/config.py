@@ -1,80 +1,99 @@
-"""Reading a config file, overriding its keys, and checking that each is one that something reads.
+"""Reading a config file, completing it with the defaults of its task, overriding its keys; writing one to start from.
 
-A config is a flat list of keys, each documented once: in ``configs/_base_/volume.py`` for volumes, in
-``configs/_base_/detection.py`` for detectors.
+A config is a flat list of keys. ``task`` says what is trained; every other key is a setting of that task or of every
+training (:mod:`densekit.engine.settings`).
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from densekit.engine.plan import Plan
+from densekit.engine.settings import SECTIONS, Setting
 from densekit.errors import ConfigError, close_names
 
-TASKS = {"volume": "patch_size", "detection": "lr_batch"}
-"""What is trained, and a key that only its configs have; its keys are documented in ``configs/_base_/<task>.py``."""
+SHIPPED = Path(__file__).parents[1] / "configs"
+"""The recipes of the package; a config there is found by its name alone."""
 
 
-def default_config_path(task: str = "volume") -> Path:
-    """The file that documents every key of the configs of a task, ``"volume"`` or ``"detection"``."""
-    return Path(__file__).parents[1] / "configs" / "_base_" / f"{task}.py"
-
-
-def make_plan(config: Config, data: str | Path | None = None) -> Plan:
-    """What follows from a config and the data set it is run on.
-
-    Args:
-        config: What :func:`load_config` returned.
-        data: Data set that replaces ``data_root``.
+def find_config(name: str | Path) -> Path:
+    """The file that a path, or the name of a shipped config, means.
 
     Raises:
-        ConfigError: for a value that cannot be.
-        DataError: if the data set is missing or unsound.
+        ConfigError: if there is none; close names are given.
     """
-    if task_of(config) == "detection":
-        from densekit.engine.detection import DetectionPlan
-
-        return DetectionPlan(config, data)
-    from densekit.engine.volume import VolumePlan
-
-    return VolumePlan(config, data)
-
-
-def task_of(config: Config) -> str:
-    """What a config trains.
-
-    Raises:
-        ConfigError: if it does not say.
-    """
-    for task, key in TASKS.items():
-        if key in config:
-            return task
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / path.with_suffix(".py").name
+    if path.parent.name in ("", "configs") and path.suffix in ("", ".py") and shipped.is_file():
+        return shipped
+    stems = [file.stem for folder in (path.parent, SHIPPED) if folder.is_dir() for file in folder.glob("*.py")]
     raise ConfigError(
-        f"{config.filename}: has neither patch_size (volumes) nor lr_batch (detectors): start it with "
-        f"`with read_base(): from ._base_.volume import *` or `from ._base_.detection import *`"
+        f"{path}: no such config, neither a file nor one of the package{close_names(path.stem, stems)} "
+        f"(`densekit config` lists those of the package)"
     )
 
 
-def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
-    """Read a config file and apply ``key=value`` overrides.
+def shipped_configs() -> list[str]:
+    """Names of the configs of the package."""
+    return sorted(file.stem for file in SHIPPED.glob("*.py"))
+
+
+def load_config(
+    name: str | Path, options: Sequence[str], settings_of: Callable[[str, Path], Mapping[str, Setting]]
+) -> Config:
+    """Read a config, complete it with defaults and apply ``key=value`` overrides.
 
     Args:
-        path: A new-style MMEngine config.
+        name: A file, or the name of a config of the package.
         options: Overrides such as ``optimizer.lr=0.02`` or ``patch_size=(32,64,64)``; the value is a Python literal,
             else a string.
+        settings_of: Gives the settings of the task that a config names; raises ConfigError if there is no such task.
 
     Raises:
-        ConfigError: if the file is missing or cannot be read, or a key is not known (close names are given).
+        ConfigError: if the file is missing or cannot be read, has no task, or a key is not known (close names are
+            given).
     """
-    path = Path(path)
-    if not path.is_file():
-        nearby = close_names(path.stem, [p.stem for p in path.parent.glob("*.py")]) if path.parent.is_dir() else ""
-        raise ConfigError(f"{path}: no such config file{nearby}")
+    path = find_config(name)
+    config = read_file(path)
+    task = config.get("task")
+    if task is None:
+        raise ConfigError(
+            f"{path}: does not say its task; add a line such as task = 'volume' or task = 'detection', or start from "
+            f"one of the package's configs: `densekit config dformer_synapse > mine.py`"
+        )
+    settings = settings_of(task, path)
+    for key, setting in settings.items():
+        given = dict.pop(config._cfg_dict, key, None) if key in config else copy.deepcopy(setting.default)
+        config._cfg_dict[key] = _container(given)  # in the order in which settings are documented
+    for option in options:
+        apply_option(config, option)
+    known = ["task", *settings]
+    for key in config:
+        if key not in known:
+            raise ConfigError(
+                f"{path}: unknown key {key!r}{close_names(key, known)} (`densekit config {task}` prints all keys)"
+            )
+    if config.task != task:
+        raise ConfigError(
+            f"--cfg-options task={config.task}: a {task} config has other keys; take a config of that task"
+        )
+    return config
+
+
+def read_file(path: Path) -> Config:
+    """The keys that a config file gives, those of its bases included.
+
+    Raises:
+        ConfigError: if it cannot be read; a base that is missing is named with its line.
+    """
+    check_bases(path)
     try:
         config = Config.fromfile(path)
         for key, value in list(config.items()):  # what the file imports is looked up here
@@ -83,10 +102,59 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     except Exception as error:  # a config is a program: it can fail in any way
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read: {type(error).__name__}: {reason} (--debug shows where)") from error
-    for option in options:
-        apply_option(config, option)
-    check_keys(config, path)
     return config
+
+
+def bases(path: Path) -> list[tuple[Path, int]]:
+    """Files that a config imports under ``with read_base()``, with the line of each import.
+
+    Raises:
+        ConfigError: if the config cannot be read or is no Python.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = path if line is None else f"{path}:{line}"
+        raise ConfigError(f"{where}: is no Python: {error.args[0]}; correct the line") from error
+    found = []
+    for statement in tree.body:
+        call = statement.items[0].context_expr if isinstance(statement, ast.With) else None
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "read_base":
+            found += [(_base_file(s, path), s.lineno) for s in statement.body if isinstance(s, ast.ImportFrom)]
+    return found
+
+
+def check_bases(path: Path) -> None:
+    """Check that the bases of a config are there, and theirs.
+
+    Raises:
+        ConfigError: naming the file and the line of the import.
+    """
+    for base, line in bases(path):
+        if not base.is_file():
+            names = [file.stem for folder in (base.parent, SHIPPED / "_base_") for file in folder.glob("*.py")]
+            raise ConfigError(
+                f"{path}:{line}: there is no base {base.stem!r} at {base}{close_names(base.stem, names)}; those of the "
+                f"package are imported from any folder as `from densekit.configs._base_.volume import *`"
+            )
+        check_bases(base)
+
+
+def _base_file(imported: ast.ImportFrom, path: Path) -> Path:
+    parts = (imported.module or "").split(".")
+    if imported.level:
+        return path.resolve().parents[imported.level - 1].joinpath(*parts).with_suffix(".py")
+    if parts[:2] == ["densekit", "configs"]:
+        return SHIPPED.joinpath(*parts[2:]).with_suffix(".py")
+    from importlib.util import find_spec
+
+    package = find_spec(parts[0])
+    if package is None or package.origin is None:
+        raise ConfigError(f"{path}:{imported.lineno}: there is no package {parts[0]!r}; install it, or give a file")
+    return Path(package.origin).parent.joinpath(*parts[1:]).with_suffix(".py")
 
 
 def apply_option(config: Config, option: str) -> None:
@@ -109,7 +177,7 @@ def apply_option(config: Config, option: str) -> None:
         else:
             known = list(node) if isinstance(node, Mapping) else []
             raise ConfigError(f"--cfg-options {option}: there is no {where!r} in the config{close_names(name, known)}")
-    value = ConfigDict(value) if isinstance(value, dict) else value
+    value = _container(value)
     if isinstance(node, list):
         if not last.isdigit() or int(last) >= len(node):
             raise ConfigError(
@@ -122,24 +190,29 @@ def apply_option(config: Config, option: str) -> None:
         raise ConfigError(f"--cfg-options {option}: {'.'.join(parents)} is {node!r}, it has no {last!r}")
 
 
-def check_keys(config: Config, path: Path) -> None:
-    """Refuse a key that nothing reads."""
-    task = task_of(config)
-    defaults = default_config_path(task)
-    if not defaults.is_file():
-        raise ConfigError(f"{defaults}: the list of all keys is missing; train and test from a clone of the project")
-    known = _keys(defaults)
-    for key in config:
-        if key not in known:
-            raise ConfigError(
-                f"{path}: unknown key {key!r}{close_names(key, known)} (configs/_base_/{task}.py lists all keys)"
-            )
-    missing = [key for key in known if key not in config]
-    if missing:
-        raise ConfigError(
-            f"{path}: missing {missing[0]!r}: start it with `with read_base(): from ._base_.{task} import *`"
-        )
+def _container(value: Any) -> Any:
+    """A value as MMEngine keeps it: dicts readable by attribute, inside lists too."""
+    if isinstance(value, Mapping):
+        return ConfigDict({key: _container(item) for key, item in value.items()})
+    return type(value)(map(_container, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _keys(path: Path) -> list[str]:
-    return [key for key, value in Config.fromfile(path).items() if not callable(value)]
+def write_config(task: str, settings: Mapping[str, Setting], values: Mapping[str, Any], title: str) -> str:
+    """A config with every key of a task, as Python to start one's own from.
+
+    Args:
+        task: Its name.
+        settings: Its settings; their sentences become comments.
+        values: Values that are not the defaults.
+        title: First line of its docstring.
+    """
+    from densekit.engine.origin import assignment
+
+    lines = [f'"""{title}"""', "", f'task = "{task}"']
+    section = None
+    for key, setting in settings.items():
+        if setting.section != section:
+            section = setting.section
+            lines += ["", f"# --- {SECTIONS[section]} ".ljust(100, "-")]
+        lines += assignment(key, values.get(key, setting.default), setting.says)
+    return "\n".join(lines) + "\n"

@@ -21,11 +21,11 @@ from mmengine.runner.utils import set_random_seed
 from torch import nn
 
 from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
-from densekit.engine.preflight import Batch
-from densekit.engine.values import Check, check_values
+from densekit.engine.preflight import Batch, SampleBatch
 from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, plain_config, read_weights
-from densekit.registry import HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
+from densekit.random_state import random_state_kept
+from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 
 
 class Plan(ABC):
@@ -35,29 +35,24 @@ class Plan(ABC):
     override can be dead.
 
     Args:
-        config: What :func:`densekit.engine.config.load_config` returned.
-
-    Raises:
-        ConfigError: for a value that cannot be.
+        config: Complete, with its values checked.
     """
 
-    task: ClassVar[str]
-    """``"volume"`` or ``"detection"``."""
-    scope: ClassVar[str]
+    scope: ClassVar[str] = "densekit"
     """The registries in which MMEngine looks first for names without a scope."""
     score: ClassVar[str] = "dice"
     """The validation score that best.pth is chosen by; higher is better."""
-    checks: ClassVar[Mapping[str, Check]]
-    memory_format: ClassVar[torch.memory_format]
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """That of ``channels_last=True``."""
     beside: ClassVar[tuple[str, ...]] = ()
     """Files of the work folder that belong to a validation; those of best.pth are kept as ``best_<name>``."""
-    smaller: ClassVar[str]
+    smaller: ClassVar[str] = "the size of the samples"
     """What to lower, after batch_size, if the memory is too small."""
+    at_test: ClassVar[tuple[str, ...]] = ("data_root", "val_split", "num_workers")
+    """Keys of the config that ``densekit test`` reads too; a checkpoint carries them."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        check_values(config, self.checks)
 
     # --- what a kind of training says of itself -----------------------------------------------------------------------
     @property
@@ -83,47 +78,48 @@ class Plan(ABC):
     def train_loader(self) -> dict[str, Any]:
         """Config of the training DataLoader."""
 
-    @abstractmethod
+    def check_training(self) -> None:
+        """Check everything that a training would find out late, some of it at the first validation only.
+
+        Raises:
+            ConfigError: for values that cannot work together, or a part that cannot be built.
+            DataError: if there is nothing to train on.
+        """
+        self.check_parts()
+
     def worst_batch(self, batch_size: int) -> Batch:
-        """The largest batch of so many samples that the training can meet."""
+        """The largest batch of so many samples that the training can meet; here all samples are of one size."""
+        dataset = self.train_loader()["dataset"]
+        dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        with random_state_kept():
+            return SampleBatch([dataset[i % len(dataset)] for i in range(batch_size)])
 
     @abstractmethod
     def validation(self, work_dir: Path) -> dict[str, Any]:
         """The Runner's arguments for validation."""
 
-    @abstractmethod
     def described(self) -> dict[str, Any]:
         """What a checkpoint says beside its weights, see :func:`densekit.package.write_checkpoint`."""
+        return {
+            "task": self.config.task,
+            "model_config": self.model(),
+            "preprocessing": {},
+            "labels": self.class_names,
+            "inference": {},
+            "meta": {
+                "config": str(self.config.filename and Path(self.config.filename).name),
+                "settings": written({key: self.resolved()[key] for key in self.at_test}),
+            },
+        }
 
-    @abstractmethod
     def resolved(self) -> dict[str, Any]:
         """The whole run as plain values: every key as it was used, and what was derived from the data set."""
-
-    def derived(self) -> dict[str, str]:
-        """What was derived from what, by key of :meth:`resolved`."""
-        return {}
-
-    @abstractmethod
-    def describe(self) -> list[str]:
-        """What the run is about, in a few lines for the log."""
-
-    @abstractmethod
-    def cautions(self) -> list[str]:
-        """What is allowed and yet may not be meant."""
-
-    def picture_hooks(self) -> list[dict[str, Any]]:
-        """Hooks that draw."""
-        return []
-
-    def before_training(self, runner: Any) -> list[str]:
-        """Called in the main process when the Runner stands; returns lines for the log."""
-        del runner
-        return []
-
-    def after_training(self, runner: Any, minutes: float) -> list[str]:
-        """Called in the main process when the last epoch is done; returns lines for the log."""
-        del runner, minutes
-        return []
+        return {
+            **{key: written(value) for key, value in self.config.items() if key != "model"},
+            "model": written(self.model()),
+            "optimizer": written(self.optimizer()),
+            "schedule": written(self.schedule()),
+        }
 
     # --- what follows from the config alone ---------------------------------------------------------------------------
     @property
@@ -245,14 +241,13 @@ class Plan(ABC):
         return s
 
     def hooks(self) -> list[dict[str, Any] | Hook]:
-        """Hooks of every run, those that draw, the moving average, and the user's own."""
+        """Hooks of every run, the moving average, and the user's own."""
         c = self.config
         return [
             {"type": "densekit.StatelessSeedHook", "seed": c.seed},
             *([{"type": "densekit.AverageBuffersHook"}] if get_world_size() > 1 else []),
             {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
             {"type": "densekit.CsvLogHook", "names": self.class_names, "interval": c.log_interval},
-            *(self.picture_hooks() if c.pictures and self.validates else []),
             *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
             *c.custom_hooks,
         ]

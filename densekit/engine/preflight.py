@@ -20,6 +20,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from densekit.errors import ConfigError, few
 from densekit.random_state import random_state_kept
@@ -44,6 +45,37 @@ class Batch(Protocol):
 
 
 # --- dry run ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class SampleBatch:
+    """Training samples, all of one size.
+
+    Attributes:
+        samples: Of the training data set; their images are under ``inputs`` or ``image``.
+        kind: What one is called.
+    """
+
+    samples: list[dict[str, Any]]
+    kind: tuple[str, str] = ("sample", "samples")
+
+    @property
+    def data(self) -> Any:
+        """The samples, collated."""
+        return default_collate(self.samples)
+
+    def first(self, number: int) -> SampleBatch:
+        """The same of fewer samples."""
+        return SampleBatch(self.samples[:number], self.kind)
+
+    def described(self) -> str:
+        """In words: ``2 patches of 1x64x128x128``."""
+        number, shape = len(self.samples), self.samples[0]["inputs"].shape
+        return f"{number} {self.kind[number > 1]} of {'x'.join(map(str, shape))}"
+
+    def heavy(self) -> tuple[str, list[str]]:
+        """Nothing besides the size of the samples."""
+        return "", []
+
+
 @dataclass(frozen=True)
 class DryRun:
     """What came of a few training steps.

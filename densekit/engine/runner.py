@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,8 @@ class Runner(_Runner):
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             return MMDistributedDataParallel(module=model, broadcast_buffers=False)
 
-    def write_checkpoint(self, path: Path, *, epoch: int) -> None:
-        """Write weights, training state and description of the model atomically."""
+    def write_checkpoint(self, path: Path, *, epoch: int, resumable: bool = True) -> None:
+        """Write weights and description of the model atomically, and what ``--resume`` needs if that is wanted."""
         state = {
             "state_dict": {k: v.detach().cpu().clone() for k, v in self.bare_model().state_dict().items()},
             "optimizer": self.optim_wrapper.state_dict(),
@@ -84,7 +84,9 @@ class Runner(_Runner):
             "best_score": state.get("best_score"),
             "versions": {"densekit": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
         }
-        write_checkpoint(path, **{**self.described, "meta": meta}, state_dict=weights, training=state)
+        write_checkpoint(
+            path, **{**self.described, "meta": meta}, state_dict=weights, training=state if resumable else None
+        )
 
     def load_checkpoint(
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
@@ -182,12 +184,15 @@ class Runner(_Runner):
         return getattr(self.model, "module", self.model)
 
 
-def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: str = "none") -> Runner:
+def build_runner(
+    plan: Plan, work_dir: Path, *, drawing: Sequence[dict[str, Any]] = (), resume: bool = False, launcher: str = "none"
+) -> Runner:
     """Build the Runner of a plan.
 
     Args:
         plan: The checked config with its data set.
         work_dir: Where checkpoints, logs and pictures go.
+        drawing: Hooks that draw.
         resume: Continue from ``work_dir/last.pth`` if there is one.
         launcher: ``"none"``, or ``"pytorch"`` after :func:`join_processes`.
     """
@@ -213,7 +218,7 @@ def build_runner(plan: Plan, work_dir: Path, *, resume: bool = False, launcher: 
                 "beside": list(plan.beside),
             },
         },
-        custom_hooks=plan.hooks(),
+        custom_hooks=[*drawing, *plan.hooks()],
         load_from=c.load_from,
         resume=resume,
         launcher=launcher,

@@ -1,4 +1,4 @@
-"""``densekit train``: from a config file and a prepared folder to best.pth, last.pth, logs and pictures."""
+"""From a config with its data set to best.pth, last.pth, logs and pictures; also a dry run of it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.optim import build_optim_wrapper
 
-from densekit.engine.config import load_config, make_plan
 from densekit.engine.folder import check_continued, choose_folder
-from densekit.engine.origin import origins, write_resolved
+from densekit.engine.origin import write_resolved
 from densekit.engine.plan import Plan
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
+from densekit.engine.run_report import RunReport
 from densekit.engine.runner import Runner, build_runner, training_device
 from densekit.errors import ConfigError, DensekitError
 from densekit.io import output_error, write_json_atomic
@@ -32,24 +34,52 @@ FROM_DATA = "from the data set"
 """Origin of what no file and no option sets."""
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a run is made of, before anything is read.
+
+    Attributes:
+        config: Complete.
+        places: Where each key comes from.
+        plan: Checks its values and reads the data set.
+        report: What a run of a plan tells.
+    """
+
+    config: Config
+    places: dict[str, str]
+    plan: Callable[[Config], Plan]
+    report: Callable[[Plan], RunReport]
+
+    def ready(self, **given: Any) -> tuple[Plan, RunReport]:
+        """The checked plan of a run.
+
+        Args:
+            **given: Keys that options of the command line of their own replace; None and False: not given.
+        """
+        for key, value in given.items():
+            if value is not None and value is not False:
+                self.config[key] = str(value) if isinstance(value, Path) else value
+                self.places[key] = f"--{key.replace('_', '-')}"
+        plan = main_first(lambda: self.plan(self.config))
+        plan.check_training()
+        return plan, self.report(plan)
+
+
 def train(
-    config: str | Path,
+    setup: Setup,
     *,
-    data: str | Path | None = None,
     work_dir: str | Path | None = None,
     resume: bool = False,
     load_from: str | Path | None = None,
     seed: int | None = None,
     deterministic: bool = False,
     amp: str | None = None,
-    options: Sequence[str] = (),
     launcher: str = "none",
 ) -> Runner:
     """Train a network.
 
     Args:
-        config: Config file.
-        data: Prepared folder that replaces the config's ``data_root``.
+        setup: Config and data set.
         work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
             to continue, by default the newest of this config.
         resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
@@ -57,54 +87,45 @@ def train(
         seed: Replaces the config's seed.
         deterministic: Only deterministic kernels; slower on a GPU.
         amp: Replaces the config's ``amp``.
-        options: ``key=value`` overrides of the config.
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
-
-    Returns:
-        The Runner after training; its ``work_dir`` holds best.pth, last.pth, config.txt (every value and where it was
-        set), scalars.csv, curves.png, pictures/ and, of a detector, report.html.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
     if resume and load_from is not None:
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
-    given = {"load_from": load_from, "seed": seed, "deterministic": deterministic or None, "amp": amp}
     if launcher == "pytorch":
         join_processes()
-    plan, places = _plan(config, data, options, given)
-    cfg = plan.config
+    plan, report = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp)
+    cfg, places = plan.config, setup.places
     asked = dict(cfg.items())
     lowered = fit_batch(plan)
     changed = [key for key, value in asked.items() if cfg[key] != value]
     places |= dict.fromkeys(changed, "follows from the batch that the GPU's memory takes")
     kept = work_dir is not None and Path(work_dir).exists()
-    folder = choose_folder(Path(config).stem, work_dir, resume)
+    folder = choose_folder(Path(cfg.filename).stem, work_dir, resume)
     changes = check_continued(folder, plan.resolved()) if resume else []
     with _one_line_errors(folder, plan), _no_empty_run(folder, keep=resume or kept):
-        runner = build_runner(plan, folder, resume=resume, launcher=launcher)
+        drawing = report.hooks() if cfg.pictures and plan.validates else []
+        runner = build_runner(plan, folder, drawing=drawing, resume=resume, launcher=launcher)
         # before anything is written: what is loaded may not fit
         if resume and (folder / "last.pth").exists():
             runner.check_resumable(folder / "last.pth")
         elif cfg.load_from is not None:
             runner.check_start(cfg.load_from)
         if is_main_process():
-            values = plan.resolved()
-            write_json_atomic(folder / "config.json", values)
-            write_resolved(
-                folder / "config.txt", values, {**dict.fromkeys(values, FROM_DATA), **places, **plan.derived()}
-            )
-            for line in plan.describe():
+            _write_config(folder, plan, {**places, **report.derived()})
+            for line in report.describe():
                 runner.logger.info(line)
-            for line in [*filter(None, [lowered]), *plan.cautions(), *changes]:
+            for line in [*filter(None, [lowered]), *report.cautions(), *changes]:
                 runner.logger.warning(line)
-            for line in plan.before_training(runner):
+            for line in report.before_training(runner):
                 runner.logger.info(line)
         started = time.perf_counter()
         runner.train()
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
-            for line in plan.after_training(runner, minutes):
+            for line in report.after_training(runner, minutes):
                 runner.logger.info(line)
             runner.logger.info(
                 f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}, "
@@ -116,49 +137,29 @@ def train(
     return runner
 
 
-def _plan(
-    config: str | Path, data: str | Path | None, options: Sequence[str], given: Mapping[str, Any]
-) -> tuple[Plan, dict[str, str]]:
-    """The checked plan of a run, and where its values come from.
-
-    Args:
-        config: Config file.
-        data: Data set that replaces ``data_root``.
-        options: ``key=value`` overrides.
-        given: Keys that options of the command line of their own replace; None: not given.
-    """
-    cfg = load_config(config, options)
-    places = origins(Path(config), options)
-    for key, value in given.items():
-        if value is not None:
-            cfg[key] = str(value) if isinstance(value, Path) else value
-            places[key] = f"--{key.replace('_', '-')}"
-    plan = main_first(lambda: make_plan(cfg, data))
-    if data is not None:
-        places["data_root"] = "--data"
-    plan.check_training()
-    return plan, places
+def _write_config(folder: Path, plan: Plan, places: Mapping[str, str]) -> None:
+    """Write config.json, which ``--resume`` compares with, and config.txt, to be read."""
+    values = plan.resolved()
+    write_json_atomic(folder / "config.json", values)
+    write_resolved(folder / "config.txt", values, {**dict.fromkeys(values, FROM_DATA), **places})
 
 
 def try_out(
-    config: str | Path,
+    setup: Setup,
     *,
-    data: str | Path | None = None,
     load_from: str | Path | None = None,
     seed: int | None = None,
     deterministic: bool = False,
     amp: str | None = None,
-    options: Sequence[str] = (),
 ) -> DryRun:
     """Two training steps on the largest batch that the training can meet (``--dry-run``); nothing is written.
 
     Arguments as :func:`train`.
 
     Raises:
-        ConfigError, DataError: for what the user can put right, a memory too small for one image included.
+        ConfigError, DataError: for what the user can put right, a memory too small for one sample included.
     """
-    given = {"load_from": load_from, "seed": seed, "deterministic": deterministic or None, "amp": amp}
-    plan, _ = _plan(config, data, options, given)
+    plan, _ = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp)
     lines = [fit_batch(plan)]
     model = plan.network(fresh=False)
     if plan.config.load_from is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -15,18 +14,9 @@ import torch
 from densekit import __version__
 from densekit.errors import OutputError
 from densekit.inference.inputs import Case
-from densekit.io import output_error, write_json_atomic
+from densekit.io import output_error, sha256, write_json_atomic
 
 FORMAT = 1
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class Ledger:

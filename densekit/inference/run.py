@@ -1,4 +1,4 @@
-"""What runs over scans and over pictures have in common: one bad case costs that case, and nothing is overwritten."""
+"""What runs over scans and over images have in common: one bad case costs that case, and nothing is overwritten."""
 
 from __future__ import annotations
 

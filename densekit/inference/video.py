@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from densekit.errors import DataError, OutputError
-from densekit.inference.ledger import sha256
+from densekit.io.files import sha256
 from densekit.io.images import quiet_opencv
 
 _ASSUMED_FPS = 25.0

@@ -1,7 +1,7 @@
 """Volumes in and out: NIfTI, NRRD and MetaImage files, the grid they are on, and outputs that appear by rename."""
 
 from densekit.io.atomic import atomic_path, output_error, write_json_atomic, write_text_atomic
-from densekit.io.files import contents, load_json
+from densekit.io.files import contents, load_json, sha256
 from densekit.io.geometry import Geometry
 from densekit.io.volume import (
     VOLUME_SUFFIXES,
@@ -28,6 +28,7 @@ __all__ = [
     "read_geometry",
     "read_label",
     "read_volume",
+    "sha256",
     "volume_stem",
     "volume_suffix",
     "write_image",

@@ -1,7 +1,8 @@
-"""Files that hold no picture and no volume, and folders in words."""
+"""Files that hold no image and no volume, and folders in words."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,12 @@ def contents(folder: Path) -> str:
         return "is not a folder"
     names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
     return f"holds {few(names, 6)}" if names else "is empty"
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()

@@ -33,7 +33,7 @@ _DEEP = "16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as
 
 
 @dataclass(frozen=True)
-class Picture:
+class LoadedImage:
     """A picture as the network's transforms take it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Picture:
         return Image.fromarray(np.ascontiguousarray(self.pixels[..., ::-1]))
 
 
-def as_picture(image: Picture | np.ndarray | Image.Image | str | Path) -> Picture:
+def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path) -> LoadedImage:
     """Bring whatever is given to the form that is predicted.
 
     Args:
@@ -65,10 +65,10 @@ def as_picture(image: Picture | np.ndarray | Image.Image | str | Path) -> Pictur
     Raises:
         DataError: if it is no picture, or one that cannot be read.
     """
-    if isinstance(image, Picture):
+    if isinstance(image, LoadedImage):
         return image
     if isinstance(image, (str, Path)):
-        return read_picture(Path(image))
+        return load_image(Path(image))
     if isinstance(image, Image.Image):
         return _of_pillow(image)
     if not isinstance(image, np.ndarray):
@@ -78,7 +78,7 @@ def as_picture(image: Picture | np.ndarray | Image.Image | str | Path) -> Pictur
     return _of_array(image)
 
 
-def _of_array(image: np.ndarray) -> Picture:
+def _of_array(image: np.ndarray) -> LoadedImage:
     grey = image.ndim == 2
     if not image.size or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
         raise DataError(f"image: array of shape {image.shape}, expected (H, W, 3) in RGB or (H, W) in grey")
@@ -86,10 +86,10 @@ def _of_array(image: np.ndarray) -> Picture:
         scaled = "; bring its values to 0-255 and give it as uint8"
         raise DataError(f"image: array of type {image.dtype}, expected uint8{scaled}")
     bgr = np.repeat(image[..., None], 3, axis=2) if grey else image[..., ::-1]
-    return Picture(np.ascontiguousarray(bgr), (_KINDS["L"],) if grey else ())
+    return LoadedImage(np.ascontiguousarray(bgr), (_KINDS["L"],) if grey else ())
 
 
-def _of_pillow(image: Image.Image) -> Picture:
+def _of_pillow(image: Image.Image) -> LoadedImage:
     notes = _kind_notes(image.mode)
     orientation = orientation_of(image)
     if orientation != 1:
@@ -99,10 +99,10 @@ def _of_pillow(image: Image.Image) -> Picture:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise DataError(f"image: {_no_range(image.mode)}")
-    return Picture(np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1]), tuple(notes))
+    return LoadedImage(np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1]), tuple(notes))
 
 
-def read_picture(path: Path) -> Picture:
+def load_image(path: Path) -> LoadedImage:
     """Read a picture file.
 
     OpenCV decodes, as MMDetection's loader has it: the same file gives the same pixels. EXIF's orientation is applied
@@ -124,7 +124,7 @@ def read_picture(path: Path) -> Picture:
     if pixels is None:
         raise DataError(f"{path}: {_why_not(data, facts.mode)}")
     pixels = np.ascontiguousarray(_turn(pixels, facts.orientation))
-    return Picture(pixels, facts.notes, hashlib.sha256(data).hexdigest())
+    return LoadedImage(pixels, facts.notes, hashlib.sha256(data).hexdigest())
 
 
 def orientation_of(image: Image.Image) -> int:

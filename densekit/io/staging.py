@@ -40,3 +40,19 @@ def publish(folder: Path, target: Path, *, last: str) -> None:
             file.replace(target / file.name)
     except OSError as error:
         raise output_error(target, error) from error
+
+
+def score_folder(out: str | Path | None, checkpoint: str | Path, split: str) -> Path:
+    """Return the folder for the scores of a checkpoint on a split, made and seen to take files.
+
+    Args:
+        out: The folder asked for; None: ``test_<checkpoint>_<split>`` beside it, so that what its training left stays.
+        checkpoint: The file that is scored.
+        split: What it is scored on.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    folder = Path(out) if out else Path(checkpoint).parent / f"test_{Path(checkpoint).stem}_{split}"
+    with staging_folder(folder):
+        return folder

@@ -13,6 +13,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import nn
 from densekit import __version__
 from densekit.errors import CheckpointError, ConfigError, close_names
 from densekit.io.atomic import atomic_path
+from densekit.io.files import sha256
 from densekit.registry import MODELS
 
 FORMAT = 1
@@ -38,7 +40,7 @@ class Checkpoint:
 
     Attributes:
         path: Where it was read from.
-        task: ``"volume"`` or ``"detection"``.
+        task: Name of the task it was trained for.
         model_config: Architecture: a plain dict whose ``type`` values are names of registries.
         preprocessing: Of a volume model ``Preprocessing.to_dict()`` of the data set it was trained on. Of a detector
             ``pipeline`` (the transforms between loading and packing), ``masks`` and the data set's ``fingerprint``.
@@ -60,18 +62,40 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     task: str = "volume"
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return sha256(self.path)
+
+    @property
+    def scope(self) -> str:
+        """The registries in which MMEngine looks first for the parts of its model: ``"densekit"`` or ``"mmdet"``."""
+        return str(self.model_config.get("type")).rpartition(".")[0] or "densekit"
+
+    def require_task(self, task: str) -> None:
+        """Check that it is of a task.
+
+        Raises:
+            CheckpointError: if it is of another.
+        """
+        if self.task != task:
+            raise CheckpointError(
+                f"{self.path}: is a checkpoint of the task {self.task!r}, one of {task!r} is needed here; give one "
+                f"trained for that"
+            )
+
     def build_model(self) -> nn.Module:
         """Build the network, load its weights and put it in evaluation mode.
 
         Raises:
             CheckpointError: if the architecture names a part that is not registered, or the weights do not fit it.
         """
-        detects = self.task == "detection"
-        _check_names(self.model_config, self.path, registered=not detects)
-        if detects:
+        foreign = self.scope != "densekit"  # its parts have names of several registries
+        _check_names(self.model_config, self.path, registered=not foreign)
+        if foreign:
             MODELS.import_all()
         try:
-            with DefaultScope.overwrite_default_scope("mmdet" if detects else "densekit"):
+            with DefaultScope.overwrite_default_scope(self.scope):
                 model = MODELS.build(ConfigDict(without_init(self.model_config)))
         except (ConfigError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{self.path}: its architecture cannot be built here: {error}") from error
@@ -113,12 +137,16 @@ def write_checkpoint(
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path: str | Path, *, map_location: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint as data.
+def load_checkpoint(path: str | Path | Checkpoint, *, map_location: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint as data; one that is read is given back.
+
+    Its tensors are mapped from the file: what is not used (the optimizer's state) is not read.
 
     Raises:
         CheckpointError: if the file is missing, is no checkpoint, holds Python objects, or was not written by densekit.
     """
+    if isinstance(path, Checkpoint):
+        return path
     path = Path(path)
     content = _read(path, map_location)
     described = content.get("densekit") if isinstance(content, dict) else None
@@ -176,7 +204,7 @@ def _read(path: Path, map_location: str | torch.device) -> Any:
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
         )
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: it is not plain tensors and values (loading it could run code that came with it); "

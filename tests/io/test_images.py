@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from densekit.errors import DataError
-from densekit.io.images import as_picture, read_picture
+from densekit.io.images import as_image, load_image
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 def test_pixels_are_those_that_a_training_reads(picture, suffix):
     path = picture(f"a.{suffix}")
-    read = read_picture(path)
+    read = load_image(path)
     assert np.array_equal(read.pixels, mmcv.imread(str(path)))  # what MMDetection's LoadImageFromFile does
     assert read.notes == () and read.size == (96, 64)
 
@@ -28,18 +28,18 @@ def test_exif_turns_the_picture_in_all_formats(tmp_path, scene, suffix, orientat
     scene().save(path, exif=exif)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
-        given = as_picture(image)
-    for read in (read_picture(path), given):
+        given = as_image(image)
+    for read in (load_image(path), given):
         assert read.pixels.shape == expected.shape
         assert np.abs(read.pixels[..., ::-1] - expected).mean() < 1.5
-    assert any("EXIF" in note for note in read_picture(path).notes) == (orientation != 1)
+    assert any("EXIF" in note for note in load_image(path).notes) == (orientation != 1)
 
 
 def test_an_impossible_orientation_is_no_orientation(tmp_path, scene):
     exif = Image.Exif()
     exif[0x0112] = 77
     scene().save(tmp_path / "a.jpg", exif=exif)
-    read = read_picture(tmp_path / "a.jpg")
+    read = load_image(tmp_path / "a.jpg")
     assert read.size == (96, 64) and read.notes == ()
 
 
@@ -55,15 +55,15 @@ def test_an_impossible_orientation_is_no_orientation(tmp_path, scene):
 )
 def test_other_kinds_are_read_as_rgb_and_said(picture, scene, mode, note):
     path = picture("a.png", scene().convert(mode))
-    read = read_picture(path)
+    read = load_image(path)
     assert any(note in words for words in read.notes)
     with Image.open(path) as image:
         assert np.array_equal(read.pixels[..., ::-1], np.asarray(image.convert("RGB")))
-        assert np.array_equal(as_picture(image).pixels, read.pixels)
+        assert np.array_equal(as_image(image).pixels, read.pixels)
 
 
 def test_cmyk_is_converted_and_said(picture, scene):
-    read = read_picture(picture("a.jpg", scene().convert("CMYK")))
+    read = load_image(picture("a.jpg", scene().convert("CMYK")))
     assert read.notes == ("CMYK: converted to RGB",)
     assert read.pixels[15, 20].argmax() == 2  # red, in blue-green-red
 
@@ -74,13 +74,13 @@ def test_16_bits_become_8_as_in_training(tmp_path, suffix, channels):
     values = (np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) * 10)[..., None].repeat(channels, axis=2)
     path = tmp_path / f"deep.{suffix}"
     cv2.imwrite(str(path), values)
-    read = read_picture(path)
+    read = load_image(path)
     assert read.notes == ("16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as in training",)
     assert np.array_equal(read.pixels, mmcv.imread(str(path)))
     assert np.abs(read.pixels - (values >> 8).astype(int)).max() <= 1  # OpenCV rounds in TIFF files of three channels
     if channels == 1:
         with Image.open(path) as image:
-            assert np.array_equal(as_picture(image).pixels, read.pixels)
+            assert np.array_equal(as_image(image).pixels, read.pixels)
 
 
 @pytest.mark.parametrize(("dtype", "words"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
@@ -89,14 +89,14 @@ def test_pixels_without_a_range_are_refused(tmp_path, dtype, words):
     image.save(tmp_path / "a.tif")
     for given in (tmp_path / "a.tif", image):
         with pytest.raises(DataError, match=f"{words} pixels have no fixed range.*save it as 8 or 16 bit"):
-            as_picture(given)
+            as_image(given)
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_of_several_pictures_in_a_file_the_first_is_read_and_said(tmp_path, scene, suffix):
     more = [scene(red=None), scene(green=None)]
     scene().save(tmp_path / f"a.{suffix}", save_all=True, append_images=more, lossless=True)
-    read = read_picture(tmp_path / f"a.{suffix}")
+    read = load_image(tmp_path / f"a.{suffix}")
     assert any("only the first is read" in note for note in read.notes)
     assert np.array_equal(read.pixels[..., ::-1], np.asarray(scene()))
 
@@ -109,7 +109,7 @@ def test_a_file_that_is_cut_short_is_refused(picture, suffix, kept):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(DataError, match=r"fetch it again|check what the file is") as error:
-        read_picture(path)
+        load_image(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -120,15 +120,15 @@ def test_what_opencv_would_fill_up_with_grey_is_refused(picture, monkeypatch):
     grey = np.full((64, 96, 3), 128, np.uint8)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: grey)
     with pytest.raises(DataError, match="damaged or cut short"):
-        read_picture(path)
+        load_image(path)
 
 
 def test_a_jpeg_with_something_behind_it_is_whole(picture):
     """Cameras append previews and depth maps."""
     path = picture("a.jpg")
-    whole = read_picture(path).pixels
+    whole = load_image(path).pixels
     path.write_bytes(path.read_bytes() + bytes(10_000))
-    assert np.array_equal(read_picture(path).pixels, whole)
+    assert np.array_equal(load_image(path).pixels, whole)
 
 
 @pytest.mark.parametrize(
@@ -137,25 +137,25 @@ def test_a_jpeg_with_something_behind_it_is_whole(picture):
 def test_no_picture(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(DataError, match=words):
-        read_picture(tmp_path / "a.jpg")
+        load_image(tmp_path / "a.jpg")
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"none\.jpg: cannot be read \(No such file"):
-        read_picture(tmp_path / "none.jpg")
+        load_image(tmp_path / "none.jpg")
 
 
 def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match="cut it into tiles"):
-        read_picture(tmp_path / "a.png")
+        load_image(tmp_path / "a.png")
 
 
 def test_arrays_are_rgb_or_grey(scene):
     rgb = np.asarray(scene())
-    assert np.array_equal(as_picture(rgb).pixels, rgb[..., ::-1])
-    grey = as_picture(rgb[..., 0])
+    assert np.array_equal(as_image(rgb).pixels, rgb[..., ::-1])
+    grey = as_image(rgb[..., 0])
     assert np.array_equal(grey.pixels, rgb[..., :1].repeat(3, axis=2)) and "grey" in grey.notes[0]
 
 
@@ -172,10 +172,10 @@ def test_arrays_are_rgb_or_grey(scene):
 )
 def test_what_is_no_picture_in_python_is_refused(image, words):
     with pytest.raises(DataError, match=words):
-        as_picture(image)
+        as_image(image)
 
 
 def test_opencv_is_as_talkative_afterwards_as_before(picture):
     before = cv2.getLogLevel()
-    read_picture(picture())
+    load_image(picture())
     assert cv2.getLogLevel() == before

@@ -13,7 +13,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs
 
 from densekit.datasets.detection.cropped_masks import CroppedMasks, cropped
-from densekit.io.images import read_picture
+from densekit.io.images import load_image
 
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""
@@ -36,7 +36,7 @@ def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, **pack
 
 
 class LoadPicture(BaseTransform):
-    """Reads a picture as prediction does (:func:`densekit.io.images.read_picture`).
+    """Reads a picture as prediction does (:func:`densekit.io.images.load_image`).
 
     MMDetection's loader leaves WebP as it lies, whatever its EXIF says, and fills up what a cut file lacks.
     """
@@ -47,7 +47,7 @@ class LoadPicture(BaseTransform):
         Raises:
             DataError: if the file cannot be read.
         """
-        pixels = read_picture(Path(results["img_path"])).pixels
+        pixels = load_image(Path(results["img_path"])).pixels
         return {**results, "img": pixels, "img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
 
 

@@ -73,7 +73,7 @@ class BestAndLastHook(Hook):
 
     @master_only
     def _write(self, runner, name: str, epoch: int) -> None:
-        runner.write_checkpoint(Path(runner.work_dir) / name, epoch=epoch)
+        runner.write_checkpoint(Path(runner.work_dir) / name, epoch=epoch, resumable=name == "last.pth")
 
     @master_only
     def _keep(self, folder: Path) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from densekit.inference.images import ImageResult
 from densekit.visualization.detection.drawing import draw_detections
 
 
 @dataclass(frozen=True)
-class Detections:
-    """Objects found in one picture, the surest first.
+class Detections(ImageResult):
+    """Objects found in one image, the surest first.
 
     Attributes:
         boxes: Corners ``[x1, y1, x2, y2]``, float32 ``(N, 4)``, in pixels of the upright picture: (0, 0) is the outer
@@ -49,7 +50,7 @@ class Detections:
         """Number of objects by class name, 0 where there is none."""
         return dict(zip(self.names, np.bincount(self.labels, minlength=len(self.names)).tolist(), strict=True))
 
-    def draw(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
+    def draw_on(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
         """Draw boxes, masks, names and scores on the picture they were found in.
 
         Args:
@@ -57,6 +58,10 @@ class Detections:
             size: Width and height of the result, at most; None: as the picture is.
         """
         return draw_detections(image, self.boxes, self.labels, self.scores, self.masks, self.names, size=size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Size, and under ``detections`` those of :meth:`to_list`."""
+        return {"detections": self.to_list()}
 
     def to_list(self) -> list[dict[str, Any]]:
         """Plain values for JSON: class, label, score, box (corners), and mask (COCO's run lengths) with its area."""

@@ -1,4 +1,4 @@
-"""Finding objects in one picture, with the transforms and the network of a checkpoint."""
+"""Finding objects in one image, with the transforms and the network of a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names
 from densekit.inference.detection.detections import Detections
 from densekit.inference.device import choose_device
-from densekit.inference.task import check_task
-from densekit.io.images import Picture, as_picture
+from densekit.inference.images import ImagePredictor
+from densekit.io.images import LoadedImage
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
 
 DEFAULT_THRESHOLD = 0.3
@@ -27,8 +26,8 @@ _NAME = re.compile(r"((densekit|mmdet|mmengine)\.)?[A-Za-z_][A-Za-z0-9_]*")
 """A registered name. MMEngine takes any other dotted name for a path and imports it, whatever it is."""
 
 
-class DetectionPredictor:
-    """Finds objects in pictures.
+class DetectionPredictor(ImagePredictor):
+    """Finds objects in images.
 
     Args:
         model: Detector of MMDetection's form: ``test_step`` takes ``inputs`` and ``data_samples``.
@@ -41,6 +40,8 @@ class DetectionPredictor:
     Raises:
         ConfigError: if a transform is unknown or the device is not there, or for a threshold outside 0 to 1.
     """
+
+    task = "detection"
 
     def __init__(
         self,
@@ -76,9 +77,8 @@ class DetectionPredictor:
             ConfigError: if the threshold cannot be or the device is not there.
         """
         device = choose_device(device)
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = load_checkpoint(checkpoint)
-        check_task(checkpoint, "detection")
+        checkpoint = load_checkpoint(checkpoint)
+        checkpoint.require_task(cls.task)
         if threshold is None:
             threshold = checkpoint.inference.get("score_threshold", DEFAULT_THRESHOLD)
         check_threshold(threshold)
@@ -103,32 +103,18 @@ class DetectionPredictor:
         """The score below which the network itself gives nothing; None if it does not say."""
         return next(_score_thresholds(getattr(self.model, "test_cfg", None)), None)
 
-    def predict(self, image: Picture | np.ndarray | Image.Image | str | Path) -> Detections:
-        """Find the objects of one picture, down to the network's own lowest score; see :meth:`Detections.above`.
-
-        Args:
-            image: A file, an array ``(H, W, 3)`` uint8 in RGB (not OpenCV's BGR) or ``(H, W)`` in grey, or Pillow's
-                image. EXIF's orientation is applied.
-
-        Raises:
-            DataError: if it cannot be read, is no 8-bit picture, or the network's results are NaN.
-            CheckpointError: if the network finds classes that have no name.
-        """
-        picture = as_picture(image)
-        return self.detect(self.prepare(picture), picture)
-
-    def prepare(self, picture: Picture) -> dict[str, Any]:
+    def prepare(self, image: LoadedImage) -> dict[str, Any]:
         """Apply the transforms of the checkpoint.
 
         Returns:
             What ``test_step`` takes: a batch of one.
 
         Raises:
-            DataError: if a transform gives nothing for this picture.
+            DataError: if a transform gives nothing for this image.
         """
-        shape = picture.pixels.shape[:2]
+        shape = image.pixels.shape[:2]
         results: dict[str, Any] | None = {
-            "img": picture.pixels,
+            "img": image.pixels,
             "img_id": 0,
             "img_path": "",
             "img_shape": shape,
@@ -141,13 +127,16 @@ class DetectionPredictor:
         for transform in self._transforms:
             results = transform(results)
             if results is None:
-                raise DataError(
-                    f"image of {picture.size[0]} x {picture.size[1]}: a transform of the checkpoint drops it"
-                )
+                raise DataError(f"image of {image.size[0]} x {image.size[1]}: a transform of the checkpoint drops it")
         return {"inputs": [results["inputs"]], "data_samples": [results["data_samples"]]}
 
-    def detect(self, data: dict[str, Any], picture: Picture) -> Detections:
-        """Run the network on what :meth:`prepare` returned for the picture."""
+    def predict_prepared(self, data: dict[str, Any], image: LoadedImage) -> Detections:
+        """Find the objects of an image, down to the network's own lowest score; see :meth:`Detections.above`.
+
+        Raises:
+            DataError: if the network's results are NaN.
+            CheckpointError: if the network finds classes that have no name.
+        """
         from mmengine.registry import DefaultScope
 
         with torch.no_grad(), DefaultScope.overwrite_default_scope(_SCOPE):
@@ -166,17 +155,15 @@ class DetectionPredictor:
             scores=scores[order],
             masks=masks,
             names=self.labels,
-            size=picture.size,
-            notes=picture.notes,
+            size=image.size,
+            notes=image.notes,
         )
         self._check(detections)
         return detections
 
     def _check(self, found: Detections) -> None:
         if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
-            raise DataError(
-                "the network's boxes or scores are NaN or infinite for this picture; was its training sound?"
-            )
+            raise DataError("the network's boxes or scores are NaN or infinite for this image; was its training sound?")
         if len(found) and found.labels.max() >= len(self.labels):
             raise CheckpointError(
                 f"the network finds class number {found.labels.max()}, but the label list has {len(self.labels)} "

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ from densekit import __version__
 from densekit.errors import DataError, close_names
 from densekit.inference.detection.detections import is_found
 from densekit.inference.run import CaseResult
-from densekit.io import atomic_path, output_error
+from densekit.inference.tables import relative_names
+from densekit.io import atomic_path
 
 COCO = "predictions_coco.json"
 RESULTS = "coco_results.json"
@@ -40,52 +39,6 @@ def table_row(image: str, found: Mapping[str, Any], *, masks: bool) -> list[Any]
     x1, y1, x2, y2 = found["box"]
     sides = [f"{value:.2f}" for value in (x1, y1, x2, y2, x2 - x1, y2 - y1)]
     return [image, found["class"], f"{found['score']:.4f}", *sides, *([found["mask_area"]] if masks else [])]
-
-
-class TableFile:
-    """A CSV file that is written row by row.
-
-    Args:
-        path: The file.
-        header: Names of the columns.
-
-    Raises:
-        OutputError: from all that is done with it, if it cannot be written.
-    """
-
-    def __init__(self, path: Path, header: Sequence[str]):
-        self.path = path
-        with self._reporting():
-            self._file = path.open("w", encoding="utf-8", newline="")
-        self._table = csv.writer(self._file, lineterminator="\n")
-        self.write([header])
-
-    def write(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Append rows."""
-        with self._reporting():
-            self._table.writerows(rows)
-
-    def close(self) -> None:
-        """Finish the file."""
-        with self._reporting():
-            self._file.close()
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise output_error(self.path.name, error) from error
-
-
-def relative_names(paths: Sequence[Path]) -> list[str]:
-    """Names of files relative to the deepest folder that holds them all, as POSIX paths."""
-    resolved = [path.parent.resolve() / path.name for path in paths]
-    try:
-        root = Path(os.path.commonpath([path.parent for path in resolved]))
-    except ValueError:  # several drives of Windows
-        return [path.as_posix() for path in resolved]
-    return [path.relative_to(root).as_posix() for path in resolved]
 
 
 def found_in(out: Path, row: CaseResult) -> dict[str, Any]:

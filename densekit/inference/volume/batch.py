@@ -14,14 +14,15 @@ from typing import Any
 import torch
 
 from densekit import __version__
-from densekit.inference.inputs import Case, find_cases
 from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.volume.export import write_checked
 from densekit.inference.volume.predictor import Prediction, VolumePredictor
+from densekit.inference.volume.scans import ScanCase, find_scans
 from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
+from densekit.package import Checkpoint
 from densekit.visualization.volume.montage import write_montage
 from densekit.visualization.volume.report import CaseReport, write_prediction_report
 
@@ -41,7 +42,7 @@ class BatchResult(RunResult):
 
 
 def predict_many(
-    checkpoint: str | Path,
+    checkpoint: Checkpoint,
     inputs: Sequence[str | Path],
     out: str | Path,
     *,
@@ -58,8 +59,8 @@ def predict_many(
     Ctrl-C ends the run with everything finished so far complete on disk. Progress and the table of failures are logged.
 
     Args:
-        checkpoint: ``best.pth``; it carries preprocessing, labels and settings.
-        inputs: Volume files, folders of volumes, globs; see :func:`densekit.inference.inputs.find_cases`.
+        checkpoint: It carries preprocessing, labels and settings.
+        inputs: Volume files, folders of volumes, globs; see :func:`densekit.inference.volume.scans.find_scans`.
         out: Output folder.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         overlap: Replaces the checkpoint's overlap of neighbouring windows.
@@ -67,23 +68,20 @@ def predict_many(
         overwrite: Replace results that are there and are not the same.
 
     Raises:
-        DataError: if the inputs hold no volume, or are pictures.
+        DataError: if the inputs hold no volume.
         CheckpointError: if the checkpoint cannot be used.
         ConfigError: if a setting cannot be or the device is not there.
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
-    from densekit.inference.detection.sources import check_inputs_fit
-
     out = Path(out)
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch)
-    check_inputs_fit("volume", inputs, checkpoint=checkpoint)
-    cases = find_cases(inputs, channels=len(predictor.preprocessing.channels), out=out)
+    cases = find_scans(inputs, channels=len(predictor.preprocessing.channels), out=out)
     check_writable(out)
     # The number of windows at a time changes the speed, not the result.
     settings = {key: value for key, value in predictor.inference.items() if key != "batch"}
-    ledger = Ledger(out / "predictions.json", weights=sha256(Path(checkpoint)), settings=settings)
+    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
-    ledger.start(checkpoint=str(checkpoint), device=str(predictor.device), inference=predictor.inference)
+    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=predictor.inference)
     logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
     return _VolumeRun(predictor, ledger, out, cases, kept).run()
 
@@ -93,11 +91,13 @@ class _VolumeRun(BatchRun):
 
     part, whole = "window", "scan"
 
-    def __init__(self, predictor: VolumePredictor, ledger: Ledger, out: Path, cases: Sequence[Case], kept: set[str]):
+    def __init__(
+        self, predictor: VolumePredictor, ledger: Ledger, out: Path, cases: Sequence[ScanCase], kept: set[str]
+    ):
         super().__init__(ledger, out, cases, kept, BatchProgress(len(cases)))
         self.predictor = predictor
 
-    def results(self, case: Case, start: float) -> dict[str, Any]:
+    def results(self, case: ScanCase, start: float) -> dict[str, Any]:
         """Predict a case and write its files. They appear only when all are whole, checked and in the ledger."""
         case.check_channels(self.predictor.preprocessing.channels)
         prediction = self.predictor.predict(case.paths, progress=self.progress.windows)
@@ -147,7 +147,7 @@ class _VolumeRun(BatchRun):
         return result
 
 
-def _picture(path: Path, case: Case, prediction: Prediction) -> list[str]:
+def _picture(path: Path, case: ScanCase, prediction: Prediction) -> list[str]:
     """Draw the montage; a scan that cannot be drawn keeps its label map, with a note."""
     try:
         write_montage(

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError, close_names
 from densekit.inference.device import choose_device
-from densekit.inference.task import check_task
+from densekit.inference.predictor import Predictor
 from densekit.inference.volume.export import Structure, best_labels, measure, write_checked
 from densekit.io import Geometry, check_intensities, read_volume
 from densekit.io.staging import publish, staging_folder
 from densekit.ops.sliding_window import check_options, minimum, sliding_window_slabs
-from densekit.package.checkpoint import load_checkpoint
+from densekit.package import Checkpoint, load_checkpoint
 
 DEFAULTS = {
     "overlap": 0.5,
@@ -85,7 +85,7 @@ class Prediction:
             publish(folder, path.parent, last=path.name)
 
 
-class VolumePredictor:
+class VolumePredictor(Predictor):
     """A network with the preprocessing it was trained with: scans in, label maps on the scans' own grids out.
 
     Args:
@@ -98,6 +98,8 @@ class VolumePredictor:
     Raises:
         ConfigError: if a setting is unknown or the device is not there.
     """
+
+    task = "volume"
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class VolumePredictor:
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path,
+        checkpoint: str | Path | Checkpoint,
         *,
         device: str | torch.device = "auto",
         overlap: float | None = None,
@@ -125,7 +127,7 @@ class VolumePredictor:
         """Build the network of a checkpoint and predict with the preprocessing and settings stored in it.
 
         Args:
-            path: ``best.pth`` or another checkpoint written by densekit.
+            checkpoint: ``best.pth`` or another checkpoint written by densekit, or one that is read.
             device: As for the class.
             overlap: Replaces the checkpoint's overlap of neighbouring windows.
             batch: Replaces the checkpoint's number of windows per forward pass.
@@ -135,15 +137,17 @@ class VolumePredictor:
             ConfigError: if a setting cannot be or the device is not there.
         """
         device = choose_device(device)
-        checkpoint = load_checkpoint(path)
-        check_task(checkpoint, "volume")
+        checkpoint = load_checkpoint(checkpoint)
+        checkpoint.require_task(cls.task)
         asked = {"overlap": overlap, "batch": batch}
         inference = {**checkpoint.inference, **{key: value for key, value in asked.items() if value is not None}}
         check_settings(inference, checkpoint.labels)  # before the work of building the network
         try:
             preprocessing = Preprocessing.from_dict(checkpoint.preprocessing)
         except ConfigError as error:
-            raise CheckpointError(f"{path}: {error}; write the checkpoint again with this version") from error
+            raise CheckpointError(
+                f"{checkpoint.path}: {error}; write the checkpoint again with this version"
+            ) from error
         return cls(checkpoint.build_model(), preprocessing, checkpoint.labels, inference, device)
 
     def predict(

@@ -25,7 +25,7 @@ _ABSENT = 100  # classes named that were not found
 
 
 @dataclass(frozen=True)
-class PictureReport:
+class ImageRow:
     """What the report says about one picture or video.
 
     Attributes:
@@ -57,7 +57,7 @@ def write_prediction_gallery(
     path: str | os.PathLike,
     *,
     title: str,
-    pictures: Sequence[PictureReport],
+    images: Sequence[ImageRow],
     names: Sequence[str],
     threshold: float,
     settings: Mapping[str, Any],
@@ -70,7 +70,7 @@ def write_prediction_gallery(
     Args:
         path: The HTML file to write.
         title: Heading.
-        pictures: All that were run, in the order to show them.
+        images: All that were run, in the order to show them.
         names: Class names by label.
         threshold: Lowest score that counts as found.
         settings: What a reader needs to repeat the run.
@@ -78,8 +78,8 @@ def write_prediction_gallery(
     Raises:
         OutputError: if the file cannot be written.
     """
-    done = [picture for picture in pictures if picture.status == "ok"]
-    failed = [picture for picture in pictures if picture.status == "failed"]
+    done = [picture for picture in images if picture.status == "ok"]
+    failed = [picture for picture in images if picture.status == "failed"]
     shown = _evenly(done, _SHOWN)
     write_page(
         path,
@@ -100,7 +100,7 @@ def write_prediction_gallery(
     )
 
 
-def _lead(done: Sequence[PictureReport], failed: Sequence[PictureReport], threshold: float) -> str:
+def _lead(done: Sequence[ImageRow], failed: Sequence[ImageRow], threshold: float) -> str:
     files = len(done) + len(failed)
     videos = sum(p.frames is not None for p in done)
     objects = sum(sum(p.counts.values()) for p in done)
@@ -114,7 +114,7 @@ def _lead(done: Sequence[PictureReport], failed: Sequence[PictureReport], thresh
     return text + (f"; nothing in {empty:,} of the files." if empty else ".")
 
 
-def _notes(done: Sequence[PictureReport]) -> list[str]:
+def _notes(done: Sequence[ImageRow]) -> list[str]:
     """Each note once, with how many files it is about and the first of them."""
     files: dict[str, list[str]] = defaultdict(list)
     for picture in done:
@@ -127,7 +127,7 @@ def _notes(done: Sequence[PictureReport]) -> list[str]:
     return sentences
 
 
-def _classes(done: Sequence[PictureReport], names: Sequence[str]) -> list[dict[str, Any]]:
+def _classes(done: Sequence[ImageRow], names: Sequence[str]) -> list[dict[str, Any]]:
     """Classes of which there is one, the most frequent first."""
     counts = [[picture.counts.get(name, 0) for picture in done] for name in names]
     totals = [sum(row) for row in counts]
@@ -148,7 +148,7 @@ def _classes(done: Sequence[PictureReport], names: Sequence[str]) -> list[dict[s
     return sorted(views, key=lambda view: -view["objects"])
 
 
-def _bars(done: Sequence[PictureReport], threshold: float) -> list[dict[str, Any]]:
+def _bars(done: Sequence[ImageRow], threshold: float) -> list[dict[str, Any]]:
     totals = [sum(column) for column in zip(*(p.scores for p in done), strict=True)]
     if not any(totals):
         return []
@@ -168,7 +168,7 @@ def _bars(done: Sequence[PictureReport], threshold: float) -> list[dict[str, Any
     return bars
 
 
-def _tile(picture: PictureReport) -> dict[str, Any]:
+def _tile(picture: ImageRow) -> dict[str, Any]:
     image = picture.thumbnail()
     found = sorted(((n, name) for name, n in picture.counts.items() if n), reverse=True)
     words = ", ".join(f"{n:,} {name}" for n, name in found[:_NAMED])
@@ -187,7 +187,7 @@ def _tile(picture: PictureReport) -> dict[str, Any]:
     }
 
 
-def _evenly(items: Sequence[PictureReport], limit: int) -> list[PictureReport]:
+def _evenly(items: Sequence[ImageRow], limit: int) -> list[ImageRow]:
     if len(items) <= limit:
         return list(items)
     return [items[i * len(items) // limit] for i in range(limit)]

@@ -10,7 +10,7 @@ from PIL import Image
 from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
-from densekit.io.images import as_picture
+from densekit.io.images import as_image
 from densekit.models.assemble import model_config
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS
@@ -216,7 +216,7 @@ def test_the_network_gets_what_it_was_validated_on(checkpoint, picture, scene, n
         image.save(path, exif=exif)
     resize = {"type": "Resize", "scale": (160, 120), "keep_ratio": True}
     predictor = DetectionPredictor.from_checkpoint(checkpoint(pipeline=[resize]), device="cpu")
-    given = predictor.prepare(as_picture(path))
+    given = predictor.prepare(as_image(path))
     results = {"img_path": str(path), "img_id": 0}
     with DefaultScope.overwrite_default_scope("mmdet"):
         for transform in ({"type": "LoadImageFromFile"}, resize, {"type": "PackDetInputs"}):

@@ -14,13 +14,14 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from densekit.engine.detection import DETECTIONS, DetectionPlan
+from densekit.datasets.detection import PreparedDetection
 from densekit.errors import CheckpointError, DataError, class_difference, close_names
 from densekit.evaluation.detection import DetectionMetric, DetectionScores
 from densekit.inference.device import choose_device
 from densekit.io import write_json_atomic, write_text_atomic
-from densekit.io.staging import staging_folder
-from densekit.package import load_checkpoint
+from densekit.io.staging import score_folder
+from densekit.package import Checkpoint
+from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader, write_report
 
 logger = logging.getLogger("densekit")
 
@@ -77,28 +78,12 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def score_folder(out: str | Path | None, checkpoint: str | Path, split: str) -> Path:
-    """Return the folder for the scores of a checkpoint on a split, made and seen to take files.
-
-    Args:
-        out: The folder asked for; None: ``test_<checkpoint>_<split>`` beside it, so that what its training left stays.
-        checkpoint: The file that is scored.
-        split: What it is scored on.
-
-    Raises:
-        OutputError: if the folder cannot be written.
-    """
-    folder = Path(out) if out else Path(checkpoint).parent / f"test_{Path(checkpoint).stem}_{split}"
-    with staging_folder(folder):
-        return folder
-
-
 def score_detector(
-    plan: DetectionPlan,
-    checkpoint: str | Path,
+    checkpoint: Checkpoint,
+    settings: Mapping[str, Any],
     *,
     split: str | None = None,
-    out: str | Path | None = None,
+    out: Path | None = None,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> DetectionTable:
@@ -107,64 +92,70 @@ def score_detector(
     Writes ``scores.csv``, ``scores.json``, ``detections.json`` (COCO results) and ``report.html``.
 
     Args:
-        plan: Config and data set. The transforms are those of the checkpoint.
-        checkpoint: ``best.pth`` or ``last.pth`` of a detector with the same classes.
-        split: Default: the config's ``val_split``.
-        out: Folder; default see :func:`score_folder`.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+        checkpoint: A detector with the classes of the data set. The transforms are its own.
+        settings: Those of :attr:`densekit.tasks.detection.plan.DetectionPlan.at_test`.
+        split: Default: the setting ``val_split``.
+        out: Folder; default see :func:`densekit.io.staging.score_folder`.
+        device: See :func:`densekit.inference.device.choose_device`.
         progress: Called with (file, images done, total).
 
     Raises:
-        CheckpointError: if the checkpoint is no detector's, or has other classes.
+        CheckpointError: if the checkpoint has other classes.
         DataError: if there is no such split.
         OutputError: if the folder cannot be written.
     """
-    found = load_checkpoint(checkpoint)
-    if found.task != "detection":
-        raise CheckpointError(f"{checkpoint}: predicts volumes; score it with the config it was trained with")
-    if list(found.labels) != plan.class_names:
-        remedy = "score it on data of its classes"
-        if set(found.labels) <= set(plan.class_names):
-            remedy = f'add --cfg-options "classes={list(found.labels)}"'.replace(", ", ",")
-        raise CheckpointError(f"{checkpoint}: {class_difference(found.labels, plan.class_names)}; {remedy}")
-    if plan.masks and not found.preprocessing.get("masks"):
-        raise CheckpointError(
-            f"{checkpoint}: predicts boxes alone, {plan.config.filename} is of a network with masks; score it with the "
-            f"config it was trained with"
+    data, masks = read_data(settings), bool(checkpoint.preprocessing.get("masks"))
+    split = split or settings["val_split"]
+    _check_fit(checkpoint, data, split)
+    folder = score_folder(out, checkpoint.path, split)  # before the long work
+    model = checkpoint.build_model().to(choose_device(device))
+    measure = metric(data, split, folder, masks=masks, max_dets=settings["max_dets"])
+    measure = DetectionMetric(**{key: value for key, value in measure.items() if key != "type"})
+    transforms = checkpoint.preprocessing["pipeline"]
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        loader = Runner.build_dataloader(
+            test_loader(data, split, transforms, masks=masks, workers=settings["num_workers"])
         )
-    split = split or plan.config.val_split
-    if split not in plan.data.counts:
-        raise DataError(
-            f"{plan.data.root}: has no split {split!r} (it has {', '.join(plan.data.counts)})"
-            f"{close_names(str(split), plan.data.counts)}; choose with --split"
-        )
-    drawn = any(note.code == "split-drawn" for note in plan.data.findings)
-    if drawn and found.preprocessing["fingerprint"] != plan.data.fingerprint:
-        logger.warning(
-            "%s: the data have no splits of their own, %r is drawn for this test; the checkpoint was trained with "
-            "other data, another draw or all images, and may have learned some of these",
-            plan.data.root,
-            split,
-        )
-    folder = score_folder(out, checkpoint, split)  # before the long work
-    model = found.build_model().to(choose_device(device))
-    metric = DetectionMetric(**{k: v for k, v in plan.metric(split, folder).items() if k != "type"})
-    with DefaultScope.overwrite_default_scope(plan.scope):
-        loader = Runner.build_dataloader(plan.test_loader(split, found.preprocessing["pipeline"]))
-    metric.dataset_meta = loader.dataset.metainfo
+    measure.dataset_meta = loader.dataset.metainfo
     for done, batch in enumerate(loader):
         if progress:
             progress(Path(batch["data_samples"][0].img_path).name, done, len(loader))
         with torch.inference_mode():
-            metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
-    metric.evaluate(len(loader.dataset))
-    table = DetectionTable(metric.last_scores)
+            measure.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
+    measure.evaluate(len(loader.dataset))
+    table = DetectionTable(measure.last_scores)
     table.write(folder)
-    plan.write_report(
-        folder,
+    write_report(
+        data,
         split,
         folder / DETECTIONS,
-        [("checkpoint", f"{checkpoint}, epoch {found.meta.get('epoch', 'unknown')}")],
+        folder,
+        title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
+        facts=[("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}")],
+        max_dets=settings["max_dets"],
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
+
+
+def _check_fit(checkpoint: Checkpoint, data: PreparedDetection, split: str | None) -> None:
+    """Check that the data set has the classes of a checkpoint, and the split; a split drawn otherwise is said."""
+    labels = list(checkpoint.labels)
+    if labels != list(data.classes):
+        remedy = "score it on data of its classes"
+        if set(labels) <= set(data.classes):
+            remedy = f'add --cfg-options "classes={labels}"'.replace(", ", ",")
+        raise CheckpointError(f"{checkpoint.path}: {class_difference(labels, list(data.classes))}; {remedy}")
+    if split not in data.counts:
+        raise DataError(
+            f"{data.root}: has no split {split!r} (it has {', '.join(data.counts)})"
+            f"{close_names(str(split), data.counts)}; choose with --split"
+        )
+    drawn = any(note.code == "split-drawn" for note in data.findings)
+    if drawn and checkpoint.preprocessing["fingerprint"] != data.fingerprint:
+        logger.warning(
+            "%s: the data have no splits of their own, %r is drawn for this test; the checkpoint was trained with "
+            "other data, another draw or all images, and may have learned some of these",
+            data.root,
+            split,
+        )

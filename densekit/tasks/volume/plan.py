@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +11,22 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch import nn
-from torch.utils.data import default_collate
 
-from densekit.datasets.volume.dataset import VolumePatchDataset
 from densekit.datasets.volume.store import Store, open_store
-from densekit.engine.plan import Plan, plain, written
-from densekit.engine.values import VOLUME
+from densekit.engine.plan import Plan, plain
+from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.volume.score import check_settings
 from densekit.ops.sliding_window import check_options
 from densekit.package import plain_config
-from densekit.random_state import random_state_kept
 from densekit.registry import MODELS
-
-
-@dataclass(frozen=True)
-class PatchBatch:
-    """Training patches; all are of one size.
-
-    Attributes:
-        samples: Of the training data set.
-    """
-
-    samples: list[dict[str, Any]]
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The samples, collated."""
-        return default_collate(self.samples)
-
-    def first(self, number: int) -> PatchBatch:
-        """The same of fewer patches."""
-        return PatchBatch(self.samples[:number])
-
-    def described(self) -> str:
-        """In words: ``2 patches of 1x64x128x128``."""
-        number, shape = len(self.samples), self.samples[0]["inputs"].shape
-        return f"{number} patch{'es' * (number > 1)} of {'x'.join(map(str, shape))}"
-
-    def heavy(self) -> tuple[str, list[str]]:
-        """Nothing besides the size of the patch."""
-        return "", []
 
 
 class VolumePlan(Plan):
     """A volume config with its prepared folder.
 
     Args:
-        config: What :func:`load_config` returned.
+        config: Complete, with its values checked.
         data: Prepared folder that replaces ``data_root``.
 
     Raises:
@@ -66,9 +34,9 @@ class VolumePlan(Plan):
         DataError: if the data set is missing.
     """
 
-    task, scope, checks = "volume", "densekit", VOLUME
     memory_format = torch.channels_last_3d
     smaller = "patch_size"
+    at_test = ("data_root", "convention")
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         super().__init__(config)
@@ -235,11 +203,8 @@ class VolumePlan(Plan):
             },
         }
 
-    def worst_batch(self, batch_size: int) -> PatchBatch:
-        config = {key: value for key, value in self.train_loader()["dataset"].items() if key != "type"}
-        dataset = VolumePatchDataset(**config)
-        with random_state_kept():
-            return PatchBatch([dataset[i] for i in range(batch_size)])
+    def worst_batch(self, batch_size: int) -> SampleBatch:
+        return replace(super().worst_batch(batch_size), kind=("patch", "patches"))
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
         c, store = self.config, self.store
@@ -264,70 +229,27 @@ class VolumePlan(Plan):
             ],
         }
 
-    def picture_hooks(self) -> list[dict[str, Any]]:
-        names = list(self.store.labels)
-        return [{"type": "densekit.ValidationPictureHook", "names": names, "cases": self.config.pictures}]
-
     def described(self) -> dict[str, Any]:
-        store = self.store
-        return {
-            "task": self.task,
-            "model_config": self.model(),
-            "preprocessing": store.preprocessing.to_dict(),
-            "labels": list(store.labels),
-            "inference": self.inference(),
-            "meta": {
-                "dataset": store.name,
-                "scored": list(store.scored),
-                "convention": self.convention,
-                "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
-                "config": str(self.config.filename and Path(self.config.filename).name),
-            },
+        store, described = self.store, super().described()
+        described["meta"] |= {
+            "dataset": store.name,
+            "scored": list(store.scored),
+            "convention": self.convention,
+            "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
         }
+        return described | {"preprocessing": store.preprocessing.to_dict(), "inference": self.inference()}
 
     def resolved(self) -> dict[str, Any]:
-        return {
-            **{key: written(value) for key, value in self.config.items() if key != "model"},
+        return super().resolved() | {
             "data_root": str(self.root),
             "model": plain_config(self.model()),
             "train_pipeline": plain_config(self.pipeline()),
-            "schedule": written(self.schedule()),
             "inference": plain_config(self.inference()),
             "convention": self.convention,
             "labels": list(self.store.labels),
             "scored": list(self.store.scored),
             "preprocessing": self.store.preprocessing.to_dict(),
         }
-
-    def derived(self) -> dict[str, str]:
-        return {} if self.config.convention else {"convention": "the data set's own"}
-
-    def describe(self) -> list[str]:
-        """What the run is about, in a few lines for the log."""
-        c, store = self.config, self.store
-        scored = set(store.scored)
-        unscored = [name for name in store.labels[1:] if name not in scored]
-        lines = [
-            f"data set {store.name} ({self.root}): {len(self.cases(c.train_split))} training cases ({c.train_split}), "
-            f"{len(self.cases(c.val_split))} validation cases ({c.val_split}), {len(store.labels) - 1} classes"
-            + (f", not scored: {', '.join(unscored)}" if unscored else ""),
-            f"patch {'x'.join(map(str, self.patch_size))}, batch {c.batch_size}, {c.max_epochs} epochs of "
-            f"{c.iterations_per_epoch} iterations, empty masks scored by the {self.convention!r} convention",
-        ]
-        if not self.validates:
-            lines.append("no validation cases: best.pth will be the last epoch")
-        return lines
-
-    def cautions(self) -> list[str]:
-        """What is allowed and yet may not be meant."""
-        train_split, val_split = self.config.train_split, self.config.val_split
-        shared = set(self.cases(train_split)) & set(self.cases(val_split))
-        if not shared:
-            return []
-        return [
-            f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is chosen by "
-            f"cases it was trained on (val_split=None does without a choice)"
-        ]
 
 
 def _compile(model: torch.nn.Module) -> None:

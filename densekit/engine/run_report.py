@@ -1,0 +1,46 @@
+"""What a run tells its user: lines for the log, pictures while it trains, a report when it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from densekit.engine.plan import Plan
+
+
+class RunReport:
+    """The words of a run; a task overrides what it has to say.
+
+    Args:
+        plan: The config with its data.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def describe(self) -> list[str]:
+        """What the run is about, in a few lines for the log."""
+        c, plan = self.plan.config, self.plan
+        lines = [f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"]
+        return lines if plan.validates else [*lines, "no validation: best.pth will be the last epoch"]
+
+    def cautions(self) -> list[str]:
+        """What is allowed and yet may not be meant."""
+        return []
+
+    def derived(self) -> dict[str, str]:
+        """What was derived from what, by key of :meth:`Plan.resolved`."""
+        return {}
+
+    def hooks(self) -> list[dict[str, Any]]:
+        """Hooks that draw at every validation."""
+        return []
+
+    def before_training(self, runner: Any) -> list[str]:
+        """Called in the main process when the Runner stands; returns lines for the log."""
+        del runner
+        return []
+
+    def after_training(self, runner: Any, minutes: float) -> list[str]:
+        """Called in the main process when the last epoch is done; returns lines for the log."""
+        del runner, minutes
+        return []

@@ -1,0 +1,381 @@
+"""Predicting many images and videos: one bad file costs that file, a stopped run can be continued.
+
+What is done with one image is the task's; here are the finding of files, reading ahead, videos frame by frame, and the
+writing of results all at once every few seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from densekit.errors import DataError
+from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
+from densekit.inference.ledger import Ledger
+from densekit.inference.predictor import Predictor, Result
+from densekit.inference.progress import ManyProgress
+from densekit.inference.run import BatchRun, RunResult, since
+from densekit.inference.tables import TableFile
+from densekit.inference.video import Frame, VideoReader, writing
+from densekit.io import output_error, sha256, write_json_atomic
+from densekit.io.images import LoadedImage, as_image, load_image
+from densekit.io.staging import publish, staging_folder
+
+logger = logging.getLogger("densekit")
+
+_JPEG_QUALITY = 90
+_JPEG_LONGEST = 65500  # pixels of width or height: Pillow writes no larger JPEG
+_COMMIT_SECONDS = 2.0
+_COMMIT_SHARE = 0.05
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class ImageCase(Case):
+    """One image or video to predict.
+
+    Attributes:
+        id: Name of its outputs.
+        paths: Its one file.
+        folder: Folder of the results of images, below the output folder.
+    """
+
+    folder: str = "results"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.paths[0]
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is predicted frame by frame."""
+        return is_video(self.path)
+
+    @property
+    def output_name(self) -> str:
+        """What was found, as a file in the output folder."""
+        return f"videos/{self.id}.csv" if self.is_video else f"{self.folder}/{self.id}.json"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """All files it may write. What a video's is depends on what OpenCV can write."""
+        if self.is_video:
+            return (*(f"videos/{self.id}{suffix}" for suffix in (".mp4", ".avi", ".jpg")), self.output_name)
+        return (f"pictures/{self.id}.jpg", self.output_name)
+
+    def check_suffix(self) -> None:
+        """Check that the file is of a kind that is read, by its name.
+
+        Raises:
+            DataError: if it is not.
+        """
+        if IMAGES.is_one(self.path):
+            return
+        suffix = self.path.suffix.lower()
+        remedy = "leave it out, or save it as one of these"
+        if suffix == ".gif":
+            remedy = "a GIF may be an animation: save its first frame as .png, or all of it as .mp4"
+        raise DataError(f"{self.path}: {suffix or 'no suffix'}, expected a {IMAGES.name}; {remedy}")
+
+
+def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "results") -> list[ImageCase]:
+    """Find the images and videos that are meant.
+
+    A folder stands for the files directly in it, a glob (``"images/**/*"``) for all that match. Two files of one name
+    in different folders get the names of their folders in front; two in one folder (``a.jpg``, ``a.png``) are named
+    with their suffix (``a.jpg``, ``a.png``).
+
+    Args:
+        inputs: Files, folders, globs.
+        out: Output folder; a glob does not find what lies in it.
+        folder: See :class:`ImageCase`.
+
+    Raises:
+        DataError: if an input does not exist or holds nothing to predict, or names cannot be told apart.
+    """
+    files = {file.resolve(): file for item in inputs for file in expand(Path(item).expanduser(), out, IMAGES)}
+    places = [(file.parent.resolve(), file) for file in files.values()]
+    stems = Counter((folder, file.stem.lower()) for folder, file in places)
+    names = unique_names(
+        [(folder, file.name if stems[folder, file.stem.lower()] > 1 else file.stem) for folder, file in places]
+    )
+    return [ImageCase(name, (path,), folder) for name, path in zip(names, files.values(), strict=True)]
+
+
+class ImageResult(Result):
+    """What was predicted for one image."""
+
+    @abstractmethod
+    def draw_on(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
+        """Draw it on the upright image in RGB.
+
+        Args:
+            image: The image.
+            size: Width and height of the picture, at most; None: as the image is.
+        """
+
+
+class ImagePredictor(Predictor):
+    """A network that predicts images."""
+
+    def predict(self, source: LoadedImage | np.ndarray | Image.Image | str | Path, **options: Any) -> ImageResult:
+        """Predict one image.
+
+        Args:
+            source: A file, an array ``(H, W, 3)`` uint8 in RGB (not OpenCV's BGR) or ``(H, W)`` in grey, or Pillow's
+                image. EXIF's orientation is applied.
+            **options: None here.
+
+        Raises:
+            DataError: if it cannot be read, is no 8-bit image, or the network's results are NaN.
+        """
+        image = as_image(source)
+        return self.predict_prepared(self.prepare(image), image)
+
+    @abstractmethod
+    def prepare(self, image: LoadedImage) -> dict[str, Any]:
+        """Bring an image to what the network takes; done ahead, in a thread of its own.
+
+        Raises:
+            DataError: if that is not possible.
+        """
+
+    @abstractmethod
+    def predict_prepared(self, data: dict[str, Any], image: LoadedImage) -> ImageResult:
+        """Run the network on what :meth:`prepare` returned for an image."""
+
+
+class Tally(Protocol):
+    """What the frames of a video hold together, and the lines of their table."""
+
+    frames: int
+    poster: Image.Image
+
+    def add(self, frame: Frame, found: ImageResult, drawn: Image.Image) -> None:
+        """Count a frame."""
+
+    def header(self) -> Sequence[str]:
+        """Columns of the table of all frames."""
+
+    def rows(self, frame: Frame, found: ImageResult) -> Iterator[Sequence[Any]]:
+        """Its lines for a frame."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the ledger says of the video."""
+
+
+class ImageRun(BatchRun):
+    """One run over all images and videos.
+
+    Results are held back in a staging folder and brought to the output folder every few seconds, all at once: the
+    ledger is written as a whole, and for each of thousands of images that would take longer than predicting them.
+
+    Args:
+        predictor: Predicts one image.
+        ledger: Of the output folder.
+        out: Output folder.
+        cases: All cases, in order.
+        kept: Ids of those whose results stay.
+    """
+
+    part, whole = "image", "image"
+
+    def __init__(
+        self, predictor: ImagePredictor, ledger: Ledger, out: Path, cases: Sequence[ImageCase], kept: set[str]
+    ):
+        super().__init__(ledger, out, cases, kept, ManyProgress(len(cases)))
+        self.predictor = predictor
+        self.told: set[str] = set()
+        self.pause, self.committed = _COMMIT_SECONDS, time.monotonic()
+
+    def shown(self, found: ImageResult) -> ImageResult:
+        """That part of a result that is drawn and counted."""
+        return found
+
+    @abstractmethod
+    def facts(self, found: ImageResult) -> dict[str, Any]:
+        """What the ledger says of an image."""
+
+    @abstractmethod
+    def tally(self, case: ImageCase) -> Tally:
+        """A new account of the frames of a video."""
+
+    def run(self) -> RunResult:
+        todo = [
+            case for case in self.cases if case.id not in self.kept and not case.is_video and IMAGES.is_one(case.path)
+        ]
+        with staging_folder(self.out) as self.staging, _ReadAhead(self.predictor, todo) as self.ahead:
+            return super().run()
+
+    def record(self, case: ImageCase, **facts: Any) -> None:
+        self.ledger.record(case, save=False, **facts)
+        if time.monotonic() - self.committed > self.pause:
+            self.commit()
+
+    def commit(self) -> None:
+        start = time.monotonic()
+        # Ledger before files, as for scans: a file that nothing vouches for would be in the way of the next run.
+        super().commit()
+        for name in ("pictures", "videos", self.cases[0].folder):
+            if (self.staging / name).is_dir():
+                try:
+                    (self.out / name).mkdir(exist_ok=True)
+                except OSError as error:
+                    raise output_error(self.out / name, error) from error
+                publish(self.staging / name, self.out / name, last="")
+        self.committed = time.monotonic()
+        self.pause = max(_COMMIT_SECONDS, (self.committed - start) / _COMMIT_SHARE)
+
+    def results(self, case: ImageCase, start: float) -> dict[str, Any]:
+        case.check_suffix()
+        with staging_folder(self.staging) as folder:
+            facts = self._video(case, folder) if case.is_video else self._image(case, folder)
+            with self._output():
+                facts["output_sha256"] = sha256(folder / Path(case.output_name).name)
+                for file in folder.iterdir():
+                    written = Path(case.output_name if file.suffix == ".json" else case.output_names[0])
+                    (self.staging / written.parent).mkdir(exist_ok=True)
+                    file.replace(self.staging / written.parent / file.name)
+        self._tell(case, facts["notes"])
+        facts = {"status": "ok", "output": case.output_name, **facts}
+        facts["seconds"] |= since(start)
+        self.record(case, **facts)
+        return facts
+
+    @contextmanager
+    def _output(self) -> Iterator[None]:
+        """An error of the file system in here is one of the output folder; one of Pillow's, without errno, is not."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise output_error(self.out, error) from error
+
+    def _tell(self, case: ImageCase, notes: Sequence[str]) -> None:
+        """Say once what was done with images of a kind."""
+        for note in notes:
+            if note not in self.told:
+                self.told.add(note)
+                logger.info("%s: %s (said once, the report lists all)", case.path, note)
+
+    def _image(self, case: ImageCase, folder: Path) -> dict[str, Any]:
+        clock = _Clock()
+        image, data = self.ahead.take(case)
+        clock.lap("read")
+        found = self.predictor.predict_prepared(data, image)
+        clock.lap("predict")
+        size, notes = None, list(image.notes)
+        if max(image.size) > _JPEG_LONGEST:
+            size = (_JPEG_LONGEST, _JPEG_LONGEST)
+            notes.append(f"larger than a JPEG can be: drawn scaled down to {_JPEG_LONGEST} pixels")
+        self._save(self.shown(found).draw_on(image.rgb(), size=size), folder / f"{case.id}.jpg")
+        clock.lap("draw")
+        described = {"image": str(case.path), "width": image.size[0], "height": image.size[1]}
+        write_json_atomic(folder / f"{case.id}.json", {**described, **found.to_dict()}, indent=None)
+        clock.lap("write")
+        return {
+            "inputs_sha256": [image.sha256],
+            "files": list(case.output_names),
+            "size": list(image.size),
+            **self.facts(found),
+            "notes": notes,
+            "seconds": clock.seconds,
+        }
+
+    def _video(self, case: ImageCase, folder: Path) -> dict[str, Any]:
+        clock = _Clock()
+        reader = VideoReader(case.path)
+        try:
+            frames = iter(reader)
+            frame: Frame | None = next(frames)
+            height, width = frame.pixels.shape[:2]
+            tally = self.tally(case)
+            with (
+                writing(folder, case.id, reader.fps, (width, height)) as writer,
+                closing(TableFile(folder / f"{case.id}.csv", tally.header())) as table,
+            ):
+                while frame is not None:
+                    image = LoadedImage(frame.pixels)
+                    found = self.predictor.predict(image)
+                    drawn = self.shown(found).draw_on(image.rgb())
+                    writer.write(np.asarray(drawn)[..., ::-1])
+                    table.write(tally.rows(frame, found))
+                    tally.add(frame, found, drawn)
+                    self.progress.windows(tally.frames, reader.frames)
+                    frame = next(frames, None)
+            source = reader.sha256()
+        finally:
+            reader.close()
+        self._save(tally.poster, folder / f"{case.id}.jpg")
+        clock.lap("predict")
+        return {
+            "inputs_sha256": [source],
+            "files": [f"videos/{writer.path.name}", f"videos/{case.id}.jpg", case.output_name],
+            "size": [width, height],
+            "frames": tally.frames,
+            **tally.facts(),
+            "notes": [*reader.notes, *writer.notes],
+            "seconds": clock.seconds,
+        }
+
+    def _save(self, picture: Image.Image, path: Path) -> None:
+        with self._output():
+            picture.save(path, quality=_JPEG_QUALITY)
+
+
+class _ReadAhead:
+    """Reads and transforms the next images in a thread while the network is busy with the one before.
+
+    Args:
+        predictor: Whose transforms are applied.
+        cases: The images, in the order in which they will be taken.
+    """
+
+    def __init__(self, predictor: ImagePredictor, cases: Sequence[ImageCase]):
+        self.predictor, self.cases = predictor, list(reversed(cases))
+        self.pool = ThreadPoolExecutor(1)
+        self.waiting: dict[str, Future] = {}
+
+    def __enter__(self) -> _ReadAhead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def take(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
+        """The image of a case, and what the network takes of it; raises what its reading raised."""
+        while self.cases and len(self.waiting) < _AHEAD:
+            following = self.cases.pop()
+            self.waiting[following.id] = self.pool.submit(self._read, following)
+        future = self.waiting.pop(case.id)
+        return future.result()
+
+    def _read(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
+        image = load_image(case.path)
+        return image, self.predictor.prepare(image)
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """A stage has ended."""
+        now = time.perf_counter()
+        self.seconds[stage], self.last = round(now - self.last, 3), now

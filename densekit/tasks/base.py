@@ -1,0 +1,189 @@
+"""A task: one kind of job, and everything that belongs to it.
+
+A config names its task, a checkpoint carries it, and nothing outside this room asks which it is. Importing a task is
+cheap: its methods import what they need.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from densekit.errors import CheckpointError, ConfigError, close_names
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from densekit.engine.plan import Plan
+    from densekit.engine.run_report import RunReport
+    from densekit.engine.settings import Setting
+    from densekit.inference.inputs import Wanted
+    from densekit.inference.predictor import Predictor
+    from densekit.inference.run import RunResult
+    from densekit.package import Checkpoint
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line that one task has.
+
+    Attributes:
+        flag: ``"--overlap"``.
+        says: Its help.
+        more: Arguments of ``argparse``'s ``add_argument``.
+    """
+
+    flag: str
+    says: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The argument that it becomes."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+class Table(Protocol):
+    """Scores of a checkpoint on a split."""
+
+    failures: Mapping[str, str]
+    """Cases that could not be scored, and why."""
+
+    def render(self) -> str:
+        """A table for the screen."""
+
+
+class Task(ABC):
+    """One kind of job.
+
+    A subclass is registered with :func:`register`; everything it needs comes through these methods.
+    """
+
+    name: ClassVar[str]
+    """What ``task = ...`` says in a config."""
+    does: ClassVar[str]
+    """What a checkpoint does, in words: ``"segments volumes"``."""
+    options: ClassVar[Mapping[str, Sequence[Option]]] = {}
+    """Its own options of the command line, by verb: ``"test"``, ``"predict"``, ``"check"``; given on as arguments."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, Setting]:
+        """The keys of its configs, see :func:`densekit.engine.settings.settings_of`."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Wanted:
+        """The files it predicts."""
+
+    @abstractmethod
+    def plan(self, config: Config, data: str | Path | None) -> Plan:
+        """A complete config, its values checked, with the data set it is run on."""
+
+    def report(self, plan: Plan) -> RunReport:
+        """What a run of such a plan tells."""
+        from densekit.engine.run_report import RunReport
+
+        return RunReport(plan)
+
+    @abstractmethod
+    def predictor(self, checkpoint: Checkpoint, *, device: str = "auto", **options: Any) -> Predictor:
+        """The network of a checkpoint, ready to predict one input after the other."""
+
+    @abstractmethod
+    def predict_many(
+        self,
+        checkpoint: Checkpoint,
+        inputs: Sequence[str | Path],
+        out: Path,
+        *,
+        device: str = "auto",
+        overwrite: bool = False,
+        **options: Any,
+    ) -> RunResult:
+        """Predict files, folders and globs into a folder; one bad input costs that input."""
+
+    @abstractmethod
+    def score(
+        self,
+        checkpoint: Checkpoint,
+        settings: Mapping[str, Any],
+        *,
+        split: str | None = None,
+        out: Path | None = None,
+        device: str = "auto",
+        progress: Callable[[str, int, int], None] | None = None,
+        **options: Any,
+    ) -> Table:
+        """Score a checkpoint on a split of the data set ``settings["data_root"]``.
+
+        Args:
+            checkpoint: What is scored.
+            settings: The keys ``Plan.at_test`` of a config, or those that the checkpoint carries.
+            split: Default: the task's own.
+            out: Folder for what is written.
+            device: See :func:`densekit.inference.device.choose_device`.
+            progress: Called with (case, cases done, total).
+            **options: Those of the verb ``"test"``.
+        """
+
+    @abstractmethod
+    def recognizes(self, path: Path) -> bool:
+        """Whether a path looks like data of this task; asked in the order in which tasks were registered."""
+
+    @abstractmethod
+    def check(self, path: Path, *, json_path: Path | None = None, **options: Any) -> int:
+        """Say whether a data set is sound; returns the exit status."""
+
+
+BUILT_IN = {"volume": "densekit.tasks.volume", "detection": "densekit.tasks.detection"}
+"""Tasks of the package, by name, and the module that registers each."""
+_TASKS: dict[str, Task] = {}
+
+
+def register(task: type[Task]) -> type[Task]:
+    """Make a task known (a decorator of its class)."""
+    _TASKS[task.name] = task()
+    return task
+
+
+def all_tasks() -> dict[str, Task]:
+    """Every task by name, those of the package first."""
+    for module in BUILT_IN.values():
+        import_module(module)
+    own = {name: _TASKS[name] for name in BUILT_IN}
+    return own | _TASKS
+
+
+def find_task(name: Any, where: str | Path) -> Task:
+    """The task of that name.
+
+    Args:
+        name: What a config or a checkpoint says.
+        where: That file, for the message.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    tasks = all_tasks()
+    if name not in tasks:
+        raise ConfigError(
+            f"{where}: task={name!r} is not known{close_names(str(name), tasks)}, expected one of {', '.join(tasks)}"
+        )
+    return tasks[name]
+
+
+def task_of(checkpoint: Checkpoint) -> Task:
+    """The task of a checkpoint.
+
+    Raises:
+        CheckpointError: if it has one that is not known here.
+    """
+    try:
+        return find_task(checkpoint.task, checkpoint.path)
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; is the module that registers it imported?") from error

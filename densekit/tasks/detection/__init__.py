@@ -1,0 +1,101 @@
+"""Detection: boxes, and masks where the network has them, of the objects in images and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from densekit.tasks.base import Option, Task, register
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from densekit.engine.run_report import RunReport
+    from densekit.engine.settings import Setting
+    from densekit.inference.detection import DetectionPredictor
+    from densekit.inference.inputs import Wanted
+    from densekit.inference.run import RunResult
+    from densekit.package import Checkpoint
+    from densekit.tasks.detection.plan import DetectionPlan
+    from densekit.tasks.detection.score import DetectionTable
+
+FORMATS = ("coco", "yolo", "voc", "masks")
+
+
+@register
+class DetectionTask(Task):
+    """Detection and instance segmentation in images."""
+
+    name = "detection"
+    does = "finds objects in images"
+    options: ClassVar = {
+        "predict": (Option("--threshold", "lowest score that is shown (default: the checkpoint's)", {"type": float}),),
+        "check": (
+            Option("--format", "layout, if it is not recognised by itself", {"choices": FORMATS}),
+            Option("--html", "write a page with pictures of the findings", {"metavar": "FILE"}),
+        ),
+    }
+
+    @cached_property
+    def settings(self) -> Mapping[str, Setting]:
+        from densekit.tasks.detection.settings import SETTINGS
+
+        return SETTINGS
+
+    @cached_property
+    def inputs(self) -> Wanted:
+        from densekit.inference.inputs import IMAGES
+
+        return IMAGES
+
+    def plan(self, config: Config, data: str | Path | None) -> DetectionPlan:
+        from densekit.tasks.detection.plan import DetectionPlan
+
+        return DetectionPlan(config, data)
+
+    def report(self, plan: DetectionPlan) -> RunReport:
+        from densekit.tasks.detection.report import DetectionReport
+
+        return DetectionReport(plan)
+
+    def predictor(self, checkpoint: Checkpoint, *, device: str = "auto", **options: Any) -> DetectionPredictor:
+        """The network of a checkpoint; the option is ``threshold``."""
+        from densekit.inference.detection import DetectionPredictor
+
+        return DetectionPredictor.from_checkpoint(checkpoint, device=device, **options)
+
+    def predict_many(
+        self, checkpoint: Checkpoint, inputs: Sequence[str | Path], out: Path, **options: Any
+    ) -> RunResult:
+        from densekit.inference.detection import predict_images
+
+        return predict_images(checkpoint, inputs, out, **options)
+
+    def score(
+        self,
+        checkpoint: Checkpoint,
+        settings: Mapping[str, Any],
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+        **options: Any,
+    ) -> DetectionTable:
+        from densekit.tasks.detection.score import score_detector
+
+        return score_detector(checkpoint, settings, progress=progress, **options)
+
+    def recognizes(self, path: Path) -> bool:
+        return path.exists()
+
+    def check(
+        self,
+        path: Path,
+        *,
+        json_path: Path | None = None,
+        html: str | None = None,
+        format: str | None = None,
+    ) -> int:
+        from densekit.datasets.detection import check_detection
+
+        return check_detection(path, html=html, json_path=json_path, format=format)[1]

@@ -1,0 +1,151 @@
+"""Training detectors: what follows from a config and a data set of boxes or masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from densekit.datasets.detection import PreparedDetection
+from densekit.datasets.detection.worst_batch import WorstBatch, worst_batch
+from densekit.engine.plan import plain
+from densekit.errors import ConfigError, DataError, close_names
+from densekit.models.assemble import model_config
+from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader
+from densekit.tasks.images import ImagePlan, scoped, train_loader
+
+_MASKED = re.compile(r"Mask|SOLO|CondInst|QueryInst|PointRend|YOLACT|BoxInst|Ins(Sep)?(BN)?Head$")
+
+
+class DetectionPlan(ImagePlan):
+    """A detection config with its data set.
+
+    Args:
+        config: Complete, with its values checked.
+        data: Data set of any recognised layout that replaces ``data_root``.
+
+    Raises:
+        ConfigError: if no data set is given.
+        DataError: if the data set is missing or has errors.
+    """
+
+    scope = "mmdet"
+    beside = (DETECTIONS,)
+    smaller = "the scale of the Resize transforms"
+    at_test = ("data_root", "data_format", "classes", "val_split", "num_workers", "max_dets")
+
+    def __init__(self, config: Config, data: str | Path | None = None) -> None:
+        super().__init__(config)
+        root = data or config.data_root
+        if root is None:
+            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data PATH")
+        self.data: PreparedDetection = read_data({**config, "data_root": root}, self.input_size())
+
+    @property
+    def score(self) -> str:
+        return "mask_AP" if self.masks else "AP"
+
+    @cached_property
+    def masks(self) -> bool:
+        """Whether the network predicts masks as well as boxes."""
+        return any(_MASKED.search(str(kind)) for kind in _types(self.model()))
+
+    @property
+    def validates(self) -> bool:
+        return self.config.val_split is not None
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.data.classes)
+
+    @property
+    def images(self) -> int:
+        return self.data.counts[self.config.train_split]["images"]
+
+    def check_training(self) -> None:
+        c = self.config
+        for key in ("train_split", "val_split"):
+            split = c[key]
+            if split is not None and split not in self.data.counts:
+                raise DataError(
+                    f"{self.data.root}: has no split {split!r} (it has {', '.join(self.data.counts)})"
+                    f"{close_names(split, self.data.counts)}; set {key}, val_split=None does without a validation"
+                )
+        if not self.data.counts[c.train_split]["objects"]:
+            raise DataError(
+                f"{self.data.root}: no image of split {c.train_split!r} has an object; there is nothing to learn"
+            )
+        if self.masks and not self.data.has_masks:
+            raise DataError(
+                f"{self.data.root}: {c.filename} trains a network that predicts masks, but the data have boxes without "
+                f"outlines; take a config without mask_head, or annotate outlines"
+            )
+        super().check_training()
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+    @cached_property
+    def train_dataset(self) -> Any:
+        """The training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
+        from densekit.datasets.detection.loading import with_loading
+        from densekit.datasets.detection.training import SeededDataset, coco_dataset
+
+        c = self.config
+        pipeline = with_loading(self.train_transforms(), masks=self.masks)
+        dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
+        return SeededDataset(dataset, c.seed, c.repeat)
+
+    def train_loader(self) -> dict[str, Any]:
+        return train_loader(self, self.train_dataset)
+
+    def worst_batch(self, batch_size: int) -> WorstBatch:
+        return worst_batch(self.train_dataset, batch_size, largest=self.input_size())
+
+    def validation(self, work_dir: Path) -> dict[str, Any]:
+        c = self.config
+        return {
+            "val_dataloader": test_loader(
+                self.data, c.val_split, self.test_transforms(), masks=self.masks, workers=c.num_workers
+            ),
+            "val_cfg": {},
+            "val_evaluator": [metric(self.data, c.val_split, work_dir, masks=self.masks, max_dets=c.max_dets)],
+        }
+
+    # --- network ------------------------------------------------------------------------------------------------------
+    def model(self) -> dict[str, Any]:
+        return plain(model_config(self.config.model, len(self.data.classes), pretrained=bool(self.config.pretrained)))
+
+    def described(self) -> dict[str, Any]:
+        described = super().described()
+        described["meta"]["dataset"] = self.data.name
+        return described | {
+            "preprocessing": {
+                "pipeline": [scoped(t) for t in self.test_transforms()],
+                "masks": self.masks,
+                "fingerprint": self.data.fingerprint,
+            },
+            "inference": {"score_threshold": self.config.score_threshold},
+        }
+
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {
+            "data_root": str(self.data.root),
+            "data_format": self.data.format,
+            "classes": self.class_names,
+            "fingerprint": self.data.fingerprint,
+        }
+
+
+def _types(config: Any) -> Iterator[Any]:
+    """Every ``type`` in a config."""
+    if isinstance(config, Mapping):
+        if "type" in config:
+            yield config["type"]
+        for child in config.values():
+            yield from _types(child)
+    elif isinstance(config, (list, tuple)):
+        for child in config:
+            yield from _types(child)

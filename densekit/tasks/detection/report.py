@@ -1,0 +1,121 @@
+"""What a training of a detector tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from densekit.tasks.detection.data import DETECTIONS, write_report
+from densekit.tasks.detection.plan import DetectionPlan
+from densekit.tasks.images import ImageReport
+
+_SHOWN_FINDINGS = 12
+_BATCH_OF_NORMS = 4
+"""Images that batch norm in a neck wants at a time."""
+
+
+class DetectionReport(ImageReport):
+    """The words of a run of a detector."""
+
+    plan: DetectionPlan
+
+    def derived(self) -> dict[str, str]:
+        c, found = self.plan.config, super().derived()
+        if c.classes is None:
+            found["classes"] = "from the data set"
+        if c.data_format is None:
+            found["data_format"] = "recognised"
+        return found
+
+    def hooks(self) -> list[dict[str, Any]]:
+        c = self.plan.config
+        return [
+            {
+                "type": "densekit.DetectionPictureHook",
+                "names": self.plan.class_names,
+                "images": c.pictures,
+                "threshold": c.score_threshold,
+            }
+        ]
+
+    def before_training(self, runner: Any) -> list[str]:
+        if not self.plan.config.pictures:
+            return []
+        from densekit.visualization.detection.drawing import training_mosaic
+
+        path = Path(runner.work_dir) / "pictures" / "training.png"
+        path.parent.mkdir(exist_ok=True)
+        training_mosaic(self.plan.train_dataset, path, names=self.plan.class_names)
+        return [f"what the network gets, after augmentation: {path}"]
+
+    def after_training(self, runner: Any, minutes: float) -> list[str]:
+        plan, folder = self.plan, Path(runner.work_dir)
+        detections = folder / f"best_{DETECTIONS}"
+        if not (plan.validates and detections.is_file()):
+            return ["no report.html: nothing was scored"]
+        finished = runner.resuming and runner.epoch == runner.started_at
+        if finished and (folder / "report.html").is_file():
+            return []
+        took = "" if runner.resuming else f", {minutes:.1f} minutes"
+        write_report(
+            plan.data,
+            plan.config.val_split,
+            detections,
+            folder,
+            title=f"{Path(plan.config.filename).stem} on {plan.data.name}",
+            facts=[
+                ("training", f"{runner.epoch} epochs, seed {plan.config.seed}{took}"),
+                ("weights", f"best.pth, the epoch of the best {plan.score}"),
+            ],
+            max_dets=plan.config.max_dets,
+        )
+        return [f"report: {folder / 'report.html'}"]
+
+    def describe(self) -> list[str]:
+        c, data = self.plan.config, self.plan.data
+        lines = [f"data set {data.name} ({data.root}): {data.layout}"]
+        lines += [found.message for found in data.findings if found.code in ("layout", "split-drawn")]
+        for split in dict.fromkeys((c.train_split, c.val_split)):
+            if split is not None:
+                n = data.counts[split]
+                lines.append(
+                    f"{split}: {n['images']:,} images, {n['objects']:,} objects, {n['background']:,} background images "
+                    f"(kept)"
+                )
+        names = ", ".join(data.classes[:12]) + (" ..." if len(data.classes) > 12 else "")
+        lines += [f"{len(data.classes)} classes: {names}", *super().describe()]
+        if not self.plan.validates:
+            lines.append("no validation: best.pth will be the last epoch, and there will be no report.html")
+        return lines
+
+    def cautions(self) -> list[str]:
+        c, data = self.plan.config, self.plan.data
+        found = [f for f in data.findings if f.severity == "warning"]
+        lines = [
+            f"{f.message}: {f.count:,}"
+            + (f", e.g. {f.examples[0].where}" if f.examples else "")
+            + (f"; {f.remedy}" if f.remedy else "")
+            for f in found[:_SHOWN_FINDINGS]
+        ]
+        if len(found) > _SHOWN_FINDINGS:
+            lines.append(f"{len(found) - _SHOWN_FINDINGS} more kinds of warning: `densekit check {data.root}`")
+        if c.batch_size < _BATCH_OF_NORMS and (necks := self._batch_normed_necks()):
+            lines.append(
+                f"{necks}: batch norm in the neck sees {c.batch_size} image{'s' * (c.batch_size > 1)} at a time, and "
+                f"accumulate does not change that; it wants {_BATCH_OF_NORMS}: take SyncBN with several GPUs, or GN in "
+                f"RCFPN"
+            )
+        return [*lines, *super().cautions()]
+
+    def _batch_normed_necks(self) -> str:
+        necks = self.plan.model().get("neck") or []
+        necks = necks if isinstance(necks, (list, tuple)) else [necks]
+        return " and ".join(str(neck["type"]).rpartition(".")[2] for neck in necks if _batch_normed(neck))
+
+
+def _batch_normed(neck: Mapping[str, Any]) -> bool:
+    """Whether it is a neck of densekit whose batch norms learn their statistics from the batch of one process."""
+    kind = str(neck.get("type")).rpartition(".")[2]
+    normed = kind == "RCFPN" or (kind == "SEPC" and neck.get("ibn", True))
+    return normed and (neck.get("norm_cfg") or {"type": "BN"})["type"] == "BN"

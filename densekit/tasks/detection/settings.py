@@ -1,0 +1,61 @@
+"""The keys of a config for detection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
+from densekit.tasks.detection import FORMATS
+from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
+
+SETTINGS = settings_of(
+    [
+        *IMAGE_SETTINGS.values(),
+        Setting(
+            "data_root",
+            "data/coco",
+            (maybe(instance(str, Path)), "a folder, a COCO JSON, a data.yaml, or None"),
+            "COCO's own layout, or one's own data, of any layout that is recognised: `--data PATH`",
+            "data",
+        ),
+        Setting(
+            "data_format",
+            None,
+            (lambda value: value is None or value in FORMATS, f"None to find out, or one of {FORMATS}"),
+            '"coco", "yolo", "voc" or "masks"; None: recognised',
+            "data",
+        ),
+        Setting(
+            "classes",
+            None,
+            (
+                maybe(lambda value: list_of(str)(value) and len(value) > 0),
+                "None for all, or a list of names; with one name it needs its comma: ('dog',)",
+            ),
+            "names to train on, in the order of their labels; None: all the data have",
+            "data",
+        ),
+        Setting(
+            "val_split",
+            "val",
+            (maybe(instance(str)), "the name of a split, or None"),
+            "None: no validation, the last epoch is the result; drawn from train if the data have none",
+            "data",
+        ),
+        Setting(
+            "max_dets",
+            100,
+            POSITIVE,
+            "detections of each class and image that AP counts, the best ones; COCO: 100",
+            "validation",
+        ),
+        Setting(
+            "score_threshold",
+            0.3,
+            (lambda value: is_number(value) and 0 <= value <= 1, "a score from 0 to 1"),
+            "what pictures and predictions show; AP counts all detections",
+            "validation",
+        ),
+    ]
+)
+"""Of a training of a detector."""

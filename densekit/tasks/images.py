@@ -1,0 +1,289 @@
+"""What tasks on images share: pipelines, a learning rate by batch, pretrained backbones."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_world_size
+from torch import nn
+
+from densekit.engine.plan import Plan, plain, written
+from densekit.engine.run_report import RunReport
+from densekit.engine.settings import LIST_OF_DICTS, POSITIVE, Setting, instance, maybe, one_of, settings_of, whole
+from densekit.errors import ConfigError, close_names
+from densekit.registry import TRANSFORMS
+
+AUGMENT = (None, "light", "strong")
+
+SETTINGS = settings_of(
+    [
+        Setting(
+            "train_pipeline",
+            [
+                {"type": "mmdet.Resize", "scale": (1333, 800), "keep_ratio": True},
+                {"type": "mmdet.RandomFlip", "prob": 0.5},
+            ],
+            (LIST_OF_DICTS[0], "a list of transforms"),
+            "transforms between loading and packing; a scale is the longest and the shortest side in pixels",
+            "data",
+        ),
+        Setting(
+            "test_pipeline",
+            [{"type": "mmdet.Resize", "scale": (1333, 800), "keep_ratio": True}],
+            (LIST_OF_DICTS[0], "a list of transforms"),
+            "the same of an image that is predicted",
+            "data",
+        ),
+        Setting(
+            "augment", None, one_of(AUGMENT), '"light" or "strong": Albumentations presets after train_pipeline', "data"
+        ),
+        Setting("repeat", 1, POSITIVE, "times the training images are gone through in one epoch", "data"),
+        Setting(
+            "pretrained",
+            True,
+            (instance(bool, str, Path), "True (the backbone's own weights), False (from scratch), or a file or name"),
+            "True: the backbone's own weights; False: from scratch; or a weights file, a torchvision or timm name",
+            "network",
+        ),
+        Setting(
+            "lr_batch",
+            16,
+            (maybe(whole(1)), "a positive whole number, or None for no scaling"),
+            "the learning rate is for so many images a step; scaled in proportion to the run's; None: not",
+            "optimisation",
+        ),
+        Setting(
+            "paramwise",
+            None,
+            (maybe(instance(Mapping)), "a dict, e.g. dict(bias_lr_mult=2.0), or None"),
+            "MMEngine's paramwise_cfg, e.g. dict(bias_lr_mult=2.0)",
+            "optimisation",
+        ),
+    ],
+    changed={
+        "optimizer": {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4},
+        "schedule": [
+            {"type": "LinearLR", "start_factor": 0.001, "end": 500, "by_epoch": False},
+            {"type": "MultiStepLR", "milestones": [8, 11], "gamma": 0.1},
+        ],
+    },
+)
+"""Settings of a training on images."""
+
+
+class ImagePlan(Plan):
+    """A config of images with its data set."""
+
+    backbone_lines: tuple[str, ...] = ()
+    """Which weights the backbone started from, in words; once the network is built."""
+
+    @property
+    @abstractmethod
+    def images(self) -> int:
+        """Number of training images."""
+
+    @property
+    @abstractmethod
+    def masks(self) -> bool:
+        """Whether samples carry masks of objects."""
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        # each process's share is filled up to whole steps, see EpochSampler
+        return -(-self.images * self.config.repeat // self.images_per_step) * self.config.accumulate
+
+    def check_training(self) -> None:
+        c = self.config
+        if c.lr_batch is not None and "lr" not in c.optimizer:
+            raise ConfigError(
+                f"{c.filename}: optimizer={plain(c.optimizer)} has no lr that lr_batch={c.lr_batch} could scale; give "
+                f"one, or set lr_batch=None"
+            )
+        self._check_transforms("train_pipeline", self.train_transforms())
+        self._check_transforms("test_pipeline", self.test_transforms())
+        super().check_training()
+
+    def _check_transforms(self, key: str, transforms: list[dict[str, Any]]) -> None:
+        """Build each transform once: it refuses now what it would refuse in a worker process."""
+        from mmdet.registry import TRANSFORMS as known
+        from mmengine.registry import DefaultScope
+
+        known.import_from_location()
+        with DefaultScope.overwrite_default_scope(self.scope):
+            for number, given in enumerate(transforms):
+                kind = given.get("type")
+                if isinstance(kind, str) and known.get(kind) is None and TRANSFORMS.get(kind) is None:
+                    raise ConfigError(
+                        f"{self.config.filename}: {key}.{number}: {kind!r} is no transform of MMDetection or densekit"
+                        f"{close_names(kind, [*known.module_dict, *TRANSFORMS.module_dict])}"
+                    )
+                try:
+                    known.build(dict(given))
+                except (TypeError, ValueError, AssertionError, KeyError) as error:
+                    reason = " ".join(str(error).split())
+                    raise ConfigError(
+                        f"{self.config.filename}: {key}.{number}={written(dict(given))} cannot be used: {reason}"
+                    ) from error
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+    def train_transforms(self) -> list[dict[str, Any]]:
+        """The transforms between loading and packing, those of the ``augment`` preset included."""
+        transforms = plain(list(self.config.train_pipeline))
+        if self.config.augment is not None:
+            from densekit.datasets.detection.augmentation import augmentation
+
+            transforms += augmentation(self.config.augment, masks=self.masks)
+        return transforms
+
+    def test_transforms(self) -> list[dict[str, Any]]:
+        """The transforms between loading and packing of an image that is predicted."""
+        return plain(list(self.config.test_pipeline))
+
+    def input_size(self) -> tuple[int, int]:
+        """Longer and shorter side of the largest image that a Resize of the training makes."""
+        sides = [pair for t in self.config.train_pipeline for pair in _scales(t)]
+        return max(sides, key=lambda pair: pair[0] * pair[1], default=(1333, 800))
+
+    # --- network ------------------------------------------------------------------------------------------------------
+    def network(self, *, fresh: bool = True) -> nn.Module:
+        from densekit.package.pretrained import load_backbone, separate_backbone
+
+        config, source = separate_backbone(self.model())
+        model = self._drawn(config)
+        if fresh:
+            self.backbone_lines = tuple(load_backbone(model, self.config.pretrained, source))
+        return model
+
+    def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
+        from densekit.package.transfer import start_from
+
+        return start_from(model, path, self.class_names, config=self.model()).lines()
+
+    def optimizer(self) -> dict[str, Any]:
+        optimizer = super().optimizer()
+        if self.config.lr_batch is not None:
+            optimizer["lr"] = optimizer["lr"] * self.images_per_step / self.config.lr_batch
+        return optimizer
+
+    def optim_wrapper(self) -> dict[str, Any]:
+        wrapper = super().optim_wrapper()
+        return {**wrapper, **({"paramwise_cfg": plain(self.config.paramwise)} if self.config.paramwise else {})}
+
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {
+            "train_pipeline": written(self.train_transforms()),
+            "test_pipeline": written(self.test_transforms()),
+        }
+
+
+def train_loader(plan: ImagePlan, dataset: Any) -> dict[str, Any]:
+    """Config of the DataLoader of training images: shuffled by epoch, tall and wide ones apart."""
+    from densekit.datasets.detection.training import EpochSampler
+
+    c = plan.config
+    return {
+        "batch_size": c.batch_size,
+        "num_workers": c.num_workers,
+        "persistent_workers": c.num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "sampler": {"type": EpochSampler, "shuffle": True, "multiple": c.batch_size * c.accumulate},
+        "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
+        "dataset": dataset,
+    }
+
+
+class ImageReport(RunReport):
+    """The words of a run on images."""
+
+    plan: ImagePlan
+
+    def derived(self) -> dict[str, str]:
+        c, found = self.plan.config, {}
+        if c.lr_batch is not None:
+            here = self.plan.images_per_step
+            found["optimizer.lr"] = f"{c.optimizer['lr']:g} for {c.lr_batch} images a step, here {here}"
+        if c.augment is not None:
+            found["train_pipeline"] = f"with the preset augment={c.augment!r}"
+        return found
+
+    def describe(self) -> list[str]:
+        """Batches, learning rate and the backbone's weights."""
+        c, plan = self.plan.config, self.plan
+        twice = plan.iterations_per_epoch * c.batch_size * get_world_size() - plan.images * c.repeat
+        lines = [
+            f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"
+            + (f" ({twice} image{'s' * (twice > 1)} taken twice, so that every batch is full)" if twice else "")
+        ]
+        if c.lr_batch is not None:
+            lines.append(
+                f"learning rate {c.optimizer['lr']:g} is for {c.lr_batch} images a step, this run has "
+                f"{plan.images_per_step}: {plan.optimizer()['lr']:g}"
+            )
+        return [*lines, *plan.backbone_lines]
+
+    def cautions(self) -> list[str]:
+        """Splits that are the same, schedules that end elsewhere than the run."""
+        c, lines = self.plan.config, []
+        if c.val_split == c.train_split:
+            lines.append(
+                f"train_split and val_split are both {c.val_split!r}: best.pth is chosen by images it was trained on"
+            )
+        for number, schedule in enumerate(self.plan.schedule()):
+            late = [m for m in schedule.get("milestones", ()) if m >= c.max_epochs and schedule["by_epoch"]]
+            if late:
+                lines.append(
+                    f"schedule.{number}: milestones {late} lie beyond max_epochs={c.max_epochs}, the learning rate "
+                    f"does not drop there"
+                )
+            steps = self.plan.iterations_per_epoch * c.max_epochs
+            if not schedule["by_epoch"] and schedule.get("begin", 0) == 0 and schedule.get("end", 0) > steps:
+                lines.append(
+                    f"schedule.{number}: ends after {schedule['end']} iterations, the run has {steps}: it does not get "
+                    f"that far"
+                )
+        return lines
+
+
+def scoped(transform: Any) -> Any:
+    """A transform's config in plain values, its class by the name and the scope it is registered under."""
+    if isinstance(transform, Mapping):
+        return {key: scoped(value) for key, value in transform.items()}
+    if isinstance(transform, (list, tuple)):
+        return type(transform)(scoped(value) for value in transform)
+    if isinstance(transform, type):
+        package = transform.__module__.partition(".")[0]
+        # mmcv registers in MMEngine's root registry
+        return f"{package if package in ('densekit', 'mmdet') else 'mmengine'}.{transform.__name__}"
+    return transform
+
+
+def _scales(transform: Any) -> Iterator[tuple[int, int]]:
+    """(longer, shorter) side in pixels of each ``scale`` or ``scales`` of a Resize."""
+    if isinstance(transform, Mapping):
+        kind = transform.get("type", "")
+        resizes = "Resize" in getattr(kind, "__name__", str(kind))
+        for key, value in transform.items():
+            if resizes and key in ("scale", "scales"):
+                yield from _sizes(value)
+            else:
+                yield from _scales(value)
+    elif isinstance(transform, (list, tuple)):
+        for child in transform:
+            yield from _scales(child)
+
+
+def _sizes(value: Any) -> Iterator[tuple[int, int]]:
+    try:
+        pairs = np.atleast_2d(np.asarray(value, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"train_pipeline: a Resize has scale={value!r}, expected the longer and the shorter side in pixels, e.g. "
+            f"(1333, 800), or a list of such pairs"
+        ) from error
+    if pairs.ndim == 2 and pairs.shape[1] == 2:
+        yield from ((int(max(pair)), int(min(pair))) for pair in pairs if min(pair) > 1)

@@ -1,0 +1,314 @@
+"""What the command line and the Python API do, whatever the task: train, test, predict, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from densekit.errors import CheckpointError, ConfigError, DataError
+from densekit.tasks.base import Table, Task, all_tasks, find_task, task_of
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from densekit.engine.plan import Plan
+    from densekit.engine.preflight import DryRun
+    from densekit.engine.runner import Runner
+    from densekit.inference.run import RunResult
+    from densekit.package import Checkpoint
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+def load_config(name: str | Path, options: Sequence[str] = ()) -> Config:
+    """Read a config, by its file or by the name of one of the package, with every key of its task.
+
+    Args:
+        name: File or name.
+        options: ``key=value`` overrides.
+
+    Raises:
+        ConfigError: if it cannot be read, has no known task, or an unknown key.
+    """
+    from densekit.engine import config
+
+    return config.load_config(name, options, lambda task, path: find_task(task, path).settings)
+
+
+def make_plan(config: Config, data: str | Path | None = None) -> Plan:
+    """What follows from a config and the data set it is run on.
+
+    Args:
+        config: What :func:`load_config` returned.
+        data: Data set that replaces ``data_root``.
+
+    Raises:
+        ConfigError: for a value that cannot be.
+        DataError: if the data set is missing or unsound.
+    """
+    from densekit.engine.settings import check_values
+
+    task = find_task(config.task, config.filename)
+    check_values(config, task.settings, config.filename)
+    return task.plan(config, data)
+
+
+def train(config: str | Path, *, data: str | Path | None = None, options: Sequence[str] = (), **run: Any) -> Runner:
+    """Train a network.
+
+    Args:
+        config: Config file, or the name of a config of the package.
+        data: Data set that replaces the config's ``data_root``.
+        options: ``key=value`` overrides of the config.
+        **run: See :func:`densekit.engine.train.train`: ``work_dir``, ``resume``, ``load_from``, ``seed``,
+            ``deterministic``, ``amp``, ``fold``, ``launcher``.
+
+    Returns:
+        The Runner after training; its ``work_dir`` holds best.pth, last.pth, config.txt (every value and where it was
+        set), scalars.csv, curves.png, pictures/ and, where the task has one, report.html.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
+    """
+    from densekit.engine import train as engine
+
+    return engine.train(_setup(config, data, options), **run)
+
+
+def dry_run(config: str | Path, *, data: str | Path | None = None, options: Sequence[str] = (), **run: Any) -> DryRun:
+    """Two training steps on the largest batch that the training can meet; nothing is written.
+
+    Arguments as :func:`train`, without those of a run that is written or continued.
+
+    Raises:
+        ConfigError, DataError: for what the user can put right, a memory too small for one sample included.
+    """
+    from densekit.engine import train as engine
+
+    return engine.try_out(_setup(config, data, options), **run)
+
+
+def _setup(name: str | Path, data: str | Path | None, options: Sequence[str]) -> Any:
+    from densekit.engine.origin import DEFAULT, origins
+    from densekit.engine.train import Setup
+
+    config = load_config(name, options)
+    task = find_task(config.task, config.filename)
+    places = {**dict.fromkeys(config, DEFAULT), **origins(config.filename, options)}
+    if data is not None:
+        places["data_root"] = "--data"
+    return Setup(config, places, plan=lambda c: make_plan(c, data), report=task.report)
+
+
+# --- test, predict ----------------------------------------------------------------------------------------------------
+def test(
+    checkpoint: str | Path,
+    *,
+    config: str | Path | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    options: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] | None = None,
+    **more: Any,
+) -> Table:
+    """Score a checkpoint on a split: scans on their own grids, images by COCO's AP.
+
+    Args:
+        checkpoint: ``best.pth`` or ``last.pth``; it knows how it was trained.
+        config: A config whose keys stand in for those of the checkpoint.
+        data: Data set; default the one that the checkpoint, or the config, names.
+        split: Split to score; default the task's own.
+        out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside it.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+        options: ``key=value`` overrides of the keys that a test reads.
+        progress: Called with (case, cases done, total).
+        **more: Options of the task.
+
+    Returns:
+        The table; what could not be scored is listed in it as failures, never left out.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
+    """
+    from densekit.package import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    task = task_of(loaded)
+    settings = _settings_of_test(task, loaded, config, options)
+    if data is not None:
+        settings["data_root"] = str(data)
+    if settings.get("data_root") is None:
+        raise ConfigError(f"{checkpoint}: names no data set to score on; give it with --data PATH")
+    more = _own_options(task, loaded, "test", more)
+    out = None if out is None else Path(out)
+    return task.score(loaded, settings, split=split, out=out, device=device, progress=progress, **more)
+
+
+def _settings_of_test(
+    task: Task, checkpoint: Checkpoint, config: str | Path | None, options: Sequence[str]
+) -> dict[str, Any]:
+    """What a test reads, of a config or of the checkpoint, with overrides."""
+    carried = dict(checkpoint.meta.get("settings") or {})
+    if config is not None:
+        given = load_config(config, options)
+        if given.task != task.name:
+            raise CheckpointError(
+                f"{checkpoint.path}: {task.does}, but {config} is a config of the task {given.task!r}; score it with "
+                f"the config it was trained with, or with none"
+            )
+        carried = {key: given[key] for key in carried or given}
+    for option in options:
+        key, _, _ = option.partition("=")
+        if key.partition(".")[0] not in carried:
+            raise ConfigError(
+                f"--cfg-options {option}: does nothing here, network and transforms are the checkpoint's; what can be "
+                f"set is {', '.join(carried)}"
+            )
+    if config is None and options:
+        from mmengine.config import Config
+
+        from densekit.engine.config import apply_option
+
+        whole = Config(carried)
+        for option in options:
+            apply_option(whole, option)
+        carried = dict(whole.items())
+    return carried
+
+
+def predict(
+    checkpoint: str | Path | Checkpoint,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path = "predictions",
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    **more: Any,
+) -> RunResult:
+    """Predict files, folders and globs into a folder: results, pictures, tables, a report, a ledger.
+
+    One bad input costs that input; a run that was stopped goes on where it was.
+
+    Args:
+        checkpoint: ``best.pth``; it carries preprocessing, labels and settings.
+        inputs: Volumes for a network of volumes, images and videos for a detector.
+        out: Output folder.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        overwrite: Replace results that are there and are not the same.
+        **more: Options of the task (``overlap``, ``batch``; ``threshold``).
+
+    Raises:
+        DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
+    """
+    from densekit.package import Checkpoint, load_checkpoint
+
+    loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    task = task_of(loaded)
+    more = _own_options(task, loaded, "predict", more)
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    check_inputs_fit(task, inputs, loaded.path)
+    return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+
+
+def _own_options(task: Task, checkpoint: Checkpoint, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, if they are the task's.
+
+    Raises:
+        ConfigError: for one of another task.
+    """
+    own = {option.name for option in task.options.get(verb, ())}
+    flags = {o.name: o.flag for t in all_tasks().values() for o in t.options.get(verb, ())}
+    wanted = {name: value for name, value in given.items() if value is not None and value is not False}
+    for name in wanted:
+        if name not in own:
+            others = [t.does for t in all_tasks().values() if name in {o.name for o in t.options.get(verb, ())}]
+            what = f"is for a checkpoint that {others[0]}" if others else "is not known"
+            raise ConfigError(f"{flags.get(name, name)}: {what}, and {checkpoint.path} {task.does}; leave it out")
+    return wanted
+
+
+def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str | Path) -> None:
+    """Check, before any work, that what is given is not for a checkpoint of another task.
+
+    An input is taken by its suffix; a folder by what lies directly in it, and only if nothing of the right kind does.
+
+    Raises:
+        DataError: naming the first input of another kind.
+    """
+    wanted = task.inputs
+    others = [other.inputs for other in all_tasks().values() if other.inputs.name != wanted.name]
+    for item in inputs:
+        path = Path(item).expanduser()
+        files = [file for file in path.iterdir() if file.name[0] != "."] if path.is_dir() else [path]
+        if any(wanted.is_one(file) for file in files):
+            continue
+        for other in others:
+            wrong = next((file for file in sorted(files) if other.is_one(file)), None)
+            if wrong is not None:
+                raise DataError(
+                    f"{wrong}: {other.called(wrong)}, but {checkpoint} {task.does}; give a {wanted.name}, or another "
+                    f"checkpoint"
+                )
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+def check(path: str | Path, *, task: str | None = None, json_path: str | Path | None = None, **more: Any) -> int:
+    """Say whether a data set is sound.
+
+    Args:
+        path: Data set of any task.
+        task: Its task; None: recognised, by the options given or by what lies there.
+        json_path: Write the findings there as well.
+        **more: Options of the task (``kind``, ``encoding``; ``html``, ``format``).
+
+    Returns:
+        The exit status: 0 sound, 2 not.
+
+    Raises:
+        ConfigError: for options of different tasks.
+        DataError: if there is no data set.
+    """
+    wanted = {name: value for name, value in more.items() if value is not None}
+    tasks = all_tasks()
+    owners = {
+        name: t for t in tasks.values() for name in wanted if name in {o.name for o in t.options.get("check", ())}
+    }
+    if len({t.name for t in owners.values()}) > 1:
+        said = ", ".join(f"--{name} is for data of the task {t.name!r}" for name, t in owners.items())
+        raise ConfigError(f"{said}; leave one of them out")
+    if task is not None:
+        found = find_task(task, "--task")
+    else:
+        found = next(iter(owners.values()), None) or next((t for t in tasks.values() if t.recognizes(Path(path))), None)
+    if found is None:
+        raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
+    return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)
+
+
+# --- config -----------------------------------------------------------------------------------------------------------
+def print_config(name: str | None, options: Sequence[str] = ()) -> int:
+    """Print a config with every key of its task, or the defaults of a task; without a name what there is.
+
+    Raises:
+        ConfigError: if there is no such config, or it cannot be read.
+    """
+    from densekit.engine.config import shipped_configs, write_config
+
+    tasks = all_tasks()
+    if name is None:
+        print(
+            "\n".join(["tasks:", *(f"  {task}" for task in tasks), "configs:", *(f"  {c}" for c in shipped_configs())])
+        )
+        return 0
+    if name in tasks:
+        print(write_config(name, tasks[name].settings, {}, f"Every key of the task {name}, with its default."), end="")
+        return 0
+    from densekit.engine.plan import written
+
+    config = load_config(name, options)
+    values = {key: written(value) for key, value in config.items()}
+    title = f"Written from {Path(config.filename).stem}: every key of the task {config.task}."
+    print(write_config(config.task, tasks[config.task].settings, values, title), end="")
+    return 0

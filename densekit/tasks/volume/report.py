@@ -1,0 +1,48 @@
+"""What a training on volumes tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from densekit.engine.run_report import RunReport
+from densekit.tasks.volume.plan import VolumePlan
+
+
+class VolumeReport(RunReport):
+    """The words of a run on volumes."""
+
+    plan: VolumePlan
+
+    def derived(self) -> dict[str, str]:
+        return {} if self.plan.config.convention else {"convention": "the data set's own"}
+
+    def hooks(self) -> list[dict[str, Any]]:
+        names = self.plan.class_names
+        return [{"type": "densekit.ValidationPictureHook", "names": names, "cases": self.plan.config.pictures}]
+
+    def describe(self) -> list[str]:
+        """What the run is about, in a few lines for the log."""
+        c, store = self.plan.config, self.plan.store
+        scored = set(store.scored)
+        unscored = [name for name in store.labels[1:] if name not in scored]
+        lines = [
+            f"data set {store.name} ({self.plan.root}): {len(self.plan.cases(c.train_split))} training cases "
+            f"({c.train_split}), {len(self.plan.cases(c.val_split))} validation cases ({c.val_split}), "
+            f"{len(store.labels) - 1} classes" + (f", not scored: {', '.join(unscored)}" if unscored else ""),
+            f"patch {'x'.join(map(str, self.plan.patch_size))}, batch {c.batch_size}, {c.max_epochs} epochs of "
+            f"{c.iterations_per_epoch} iterations, empty masks scored by the {self.plan.convention!r} convention",
+        ]
+        if not self.plan.validates:
+            lines.append("no validation cases: best.pth will be the last epoch")
+        return lines
+
+    def cautions(self) -> list[str]:
+        """What is allowed and yet may not be meant."""
+        train_split, val_split = self.plan.config.train_split, self.plan.config.val_split
+        shared = set(self.plan.cases(train_split)) & set(self.plan.cases(val_split))
+        if not shared:
+            return []
+        return [
+            f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is chosen by "
+            f"cases it was trained on (val_split=None does without a choice)"
+        ]

@@ -1,0 +1,94 @@
+"""Scoring a network of volumes: every case goes the way of ``densekit predict``, scans on their own grids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from densekit.datasets.volume.store import open_store
+from densekit.errors import CheckpointError, DataError, DensekitError
+from densekit.evaluation.volume import ScoreTable, score_case
+from densekit.evaluation.volume.score import check_settings
+from densekit.inference.volume.predictor import VolumePredictor
+from densekit.io.staging import score_folder
+from densekit.package import Checkpoint
+
+logger = logging.getLogger("densekit")
+
+
+def score_volumes(
+    checkpoint: Checkpoint,
+    settings: Mapping[str, Any],
+    *,
+    split: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+    convention: str | None = None,
+    no_surface: bool = False,
+) -> ScoreTable:
+    """Score a checkpoint on the cases of a split.
+
+    Every case's source file is read, preprocessed as the checkpoint says, predicted, and brought back to the file's own
+    grid, where it is compared with the reference. So the score is that of what a user gets.
+
+    Args:
+        checkpoint: What is scored.
+        settings: ``data_root`` (prepared folder) and ``convention``.
+        split: Split to score, or several joined by ``+``; default ``test``.
+        out: Folder for ``scores.csv`` and ``scores.json``; default ``test_<checkpoint>_<split>`` beside it.
+        device: See :func:`densekit.inference.device.choose_device`.
+        progress: Called with (case id, cases done, total).
+        convention: Empty-mask convention; default that of the settings, else the data set's own.
+        no_surface: Dice only, without HD95 and surface Dice.
+
+    Returns:
+        The table; cases that could not be predicted or read are listed in it as failures.
+
+    Raises:
+        CheckpointError: if the checkpoint has other classes than the data set.
+        DataError: if there is no such split, or it is empty.
+        ConfigError: for a convention that is not known.
+        OutputError: if the folder cannot be written.
+    """
+    split = split or "test"
+    store = open_store(Path(settings["data_root"]))
+    predictor = VolumePredictor.from_checkpoint(checkpoint, device=device)
+    if list(predictor.labels) != list(store.labels):
+        raise CheckpointError(
+            f"{checkpoint.path}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
+            f"{store.root} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it "
+            f"was trained for"
+        )
+    ids = list(dict.fromkeys(store.ids(split)))
+    if not ids:
+        raise DataError(f"{store.root}: split {split!r} has no cases; choose another with --split")
+    convention = convention or settings.get("convention") or store.convention
+    check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
+    folder = score_folder(out, checkpoint.path, split)  # before it as well
+    scores, failures = [], {}
+    for done, case_id in enumerate(ids):
+        if progress:
+            progress(case_id, done, len(ids))
+        try:
+            prediction = predictor.predict([Path(p) for p in store.case(case_id).sources["images"]])
+            reference = store.read_reference(case_id)
+            scores += score_case(
+                prediction.labels,
+                reference,
+                case_id=case_id,
+                labels=store.labels,
+                scored=store.scored,
+                spacing=prediction.geometry.canonical_spacing,
+                convention=convention,
+                surface=not no_surface,
+            )
+        except DensekitError as error:
+            failures[case_id] = str(error)
+    table = ScoreTable(scores, failures=failures)
+    table.to_csv(folder / "scores.csv")
+    table.to_json(folder / "scores.json")
+    logger.info("scores.csv and scores.json are in %s", folder)
+    return table
