@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import densekit  # noqa: F401  before mmdet
-from densekit.engine.config import load_config, make_plan
+from densekit.tasks import load_config, make_plan
 
 CONFIGS = {"boxes": "faster-rcnn-fpn-r50_coco.py", "masks": "mask-rcnn-fpn-r50_coco.py"}
 BATCH = 2

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from densekit.engine.config import load_config
 from densekit.registry import MODELS
+from densekit.tasks import load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CLASSES = {"synapse": 14, "acdc": 4, "hippocampus": 3, "phantom": 9}

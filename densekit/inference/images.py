@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
 from densekit.errors import DataError
 from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
 from densekit.inference.ledger import Ledger
@@ -28,7 +29,7 @@ from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, RunResult, since
 from densekit.inference.tables import TableFile
 from densekit.inference.video import Frame, VideoReader, writing
-from densekit.io import output_error, sha256, write_json_atomic
+from densekit.io import atomic_path, output_error, sha256, write_json_atomic
 from densekit.io.images import LoadedImage, as_image, load_image
 from densekit.io.staging import publish, staging_folder
 
@@ -115,7 +116,13 @@ def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "resul
 
 
 class ImageResult(Result):
-    """What was predicted for one image."""
+    """What was predicted for one image.
+
+    Attributes:
+        image: The image; None for a result without it.
+    """
+
+    image: LoadedImage | None
 
     @abstractmethod
     def draw_on(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
@@ -125,6 +132,33 @@ class ImageResult(Result):
             image: The image.
             size: Width and height of the picture, at most; None: as the image is.
         """
+
+    def draw(self, path: str | Path | None = None, *, size: tuple[int, int] | None = None) -> Image.Image:
+        """Draw it on its image; see :meth:`draw_on`.
+
+        Args:
+            path: Write the picture there too, by rename.
+            size: As for :meth:`draw_on`.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        picture = self.draw_on(self.image.rgb(), size=size)
+        if path is not None:
+            with atomic_path(path) as temporary:
+                picture.save(temporary, format=Image.registered_extensions().get(Path(path).suffix.lower(), "PNG"))
+        return picture
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, or with the suffix of an image drawn on its image.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+            self.draw(path)
+        else:
+            write_json_atomic(Path(path), self.to_dict())
 
 
 class ImagePredictor(Predictor):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from densekit.engine.config import load_config
 from densekit.engine.origin import origins, write_resolved
 from densekit.errors import ConfigError, OutputError
+from densekit.tasks import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))

@@ -15,11 +15,11 @@ from torch import nn
 import densekit  # noqa: F401  before mmdet
 from densekit.datasets.detection.worst_batch import as_batch, worst_batch
 from densekit.engine import train as train_module
-from densekit.engine.config import load_config, make_plan
 from densekit.engine.precision import Bf16OptimWrapper
 from densekit.engine.preflight import DryRun, dry_run, fitting_batch
 from densekit.errors import ConfigError
 from densekit.processes import join_processes
+from densekit.tasks import load_config, make_plan
 
 torch.set_num_threads(1)
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from densekit.engine.runner import Runner
-from densekit.engine.train import train
 from densekit.errors import CheckpointError, ConfigError
 from densekit.package import load_checkpoint
+from densekit.tasks import train
 
-from .conftest import ENVIRONMENT, SHORT, assert_bit_equal, command, messages, weights
+from ..volume_runs import ENVIRONMENT, SHORT, assert_bit_equal, command, messages, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

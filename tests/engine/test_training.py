@@ -10,15 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from densekit.engine.config import load_config
 from densekit.engine.hooks import CsvLogHook
 from densekit.engine.runner import Runner, build_runner
-from densekit.engine.test import test as score
-from densekit.engine.train import train
-from densekit.engine.volume import VolumePlan
 from densekit.package import load_checkpoint
+from densekit.tasks import load_config, make_plan, train
+from densekit.tasks import test as score
 
-from .conftest import assert_bit_equal, weights
+from ..volume_runs import assert_bit_equal, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,7 +111,7 @@ def test_switches_train_and_predict(config, prepared, tmp_path, options):
     torch.use_deterministic_algorithms(False)
     assert runner.epoch == 1
     assert ("surface_dice" in (tmp_path / "scalars.csv").read_text()) == ("surface_metrics=True" in options)
-    table = score(config(), tmp_path / "best.pth", data=prepared, surface=False)
+    table = score(tmp_path / "best.pth", data=prepared, no_surface=True)
     assert not table.failures
     assert 0 <= table.overall().dice.value <= 1
 
@@ -145,7 +143,7 @@ def test_training_starts_from_given_weights(trained, prepared, tmp_path):
 
 def test_test_scores_on_the_scans_own_grid(trained, prepared, tmp_path):
     config, folder, _ = trained
-    table = score(config, folder / "best.pth", data=prepared, out=tmp_path)
+    table = score(folder / "best.pth", config=config, data=prepared, out=tmp_path)
     assert table.cases == ["case6", "case7"] or list(table.cases) == ["case6", "case7"]
     assert (tmp_path / "scores.csv").exists()
     assert (tmp_path / "scores.json").exists()
@@ -156,7 +154,7 @@ def test_scores_of_each_split_have_a_folder_of_their_own_beside_the_checkpoint(t
     best = Path(shutil.copy(trained[1] / "best.pth", tmp_path))
     for split, cases in (("test", 2), ("val", 2)):
         with caplog.at_level("INFO", "densekit"):
-            table = score(trained[0], best, data=prepared, split=split, surface=False)
+            table = score(best, split=split, no_surface=True)
         assert len(table.cases) == cases
         assert caplog.messages[-1] == f"scores.csv and scores.json are in {tmp_path / f'test_best_{split}'}"
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
@@ -212,7 +210,7 @@ def test_sampling_and_scoring_follow_the_config(config, prepared, tmp_path):
         "convention=transunet",
         "num_workers=0",
     ]
-    plan = VolumePlan(load_config(config(), options), prepared)
+    plan = make_plan(load_config(config(), options), prepared)
     runner = build_runner(plan, tmp_path)
     samples = runner.build_dataloader(runner._train_dataloader).dataset
     assert (samples.foreground_per_batch, len(samples.cases), len(samples)) == (2, 6, 8)

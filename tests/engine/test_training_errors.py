@@ -11,12 +11,12 @@ import torch
 
 from densekit.cli import main
 from densekit.engine.hooks import CsvLogHook, FiniteLossHook
-from densekit.engine.test import test as score
-from densekit.engine.train import train
 from densekit.errors import ConfigError, OutputError
 from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
+from densekit.tasks import test as score
+from densekit.tasks import train
 
-from .conftest import SHORT, messages
+from ..volume_runs import SHORT, messages
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

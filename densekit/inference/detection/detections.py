@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from densekit.inference.images import ImageResult
+from densekit.io.images import LoadedImage
 from densekit.visualization.detection.drawing import draw_detections
 
 
@@ -24,7 +25,9 @@ class Detections(ImageResult):
         masks: bool ``(N, H, W)``, None from a network without masks.
         names: Class names.
         size: Width and height of the upright picture in pixels.
-        notes: What the picture's file was and how it was brought to 8-bit RGB.
+        notes: What the image's file was and how it was brought to 8-bit RGB.
+        image: The image, to draw on; None without it.
+        seconds: Seconds per stage.
     """
 
     boxes: np.ndarray
@@ -34,6 +37,8 @@ class Detections(ImageResult):
     names: tuple[str, ...]
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
+    image: LoadedImage | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -42,9 +47,8 @@ class Detections(ImageResult):
         """Those with a score of ``threshold`` or more."""
         keep = is_found(self.scores, threshold)
         masks = None if self.masks is None else self.masks[keep]
-        return Detections(
-            self.boxes[keep], self.labels[keep], self.scores[keep], masks, self.names, self.size, self.notes
-        )
+        columns = {name: getattr(self, name)[keep] for name in ("boxes", "labels", "scores")}
+        return replace(self, **columns, masks=masks)
 
     def counts(self) -> dict[str, int]:
         """Number of objects by class name, 0 where there is none."""

@@ -157,6 +157,7 @@ class DetectionPredictor(ImagePredictor):
             names=self.labels,
             size=image.size,
             notes=image.notes,
+            image=image,
         )
         self._check(detections)
         return detections

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
-from densekit.inference.detection import batch as batch_module
-from densekit.inference.detection import predict_images
+from densekit.inference import images as batch_module
+from densekit.tasks import predict
 
 from ..conftest import ledger, statuses
 
@@ -29,7 +29,7 @@ def table(path):
 
 def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    result = predict_images(checkpoint(), images, out, device="cpu")
+    result = predict(checkpoint(), images, out, device="cpu")
     assert result.exit_status == 0 and statuses(result) == dict.fromkeys("abc", "ok")
     assert set(files(out)) == {
         *(f"pictures/{name}.jpg" for name in "abc"),
@@ -75,7 +75,7 @@ def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, i
 def test_one_bad_picture_of_three_costs_that_picture(checkpoint, images, tmp_path, caplog):
     (images / "b.png").write_bytes((images / "b.png").read_bytes()[:80])
     with caplog.at_level(logging.INFO, "densekit"):
-        result = predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+        result = predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
     shown = caplog.messages[-1]
@@ -94,7 +94,7 @@ def test_all_bad_is_also_status_3(checkpoint, tmp_path):
         (tmp_path / name).write_bytes(b"nothing")
     (tmp_path / "d.webp").write_bytes(b"")
     inputs = [tmp_path / name for name in ("a.jpg", "b.gif", "c.mp4", "d.webp")]
-    result = predict_images(checkpoint(), inputs, tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), inputs, tmp_path / "out", device="cpu")
     assert result.exit_status == 3 and set(statuses(result).values()) == {"failed"}
     reasons = {row.case.id: row.reason for row in result.rows}
     assert "not a picture" in reasons["a"] and "GIF may be an animation" in reasons["b"]
@@ -107,8 +107,8 @@ def test_all_bad_is_also_status_3(checkpoint, tmp_path):
     ("error", "reason"),
     [
         (RuntimeError("mat1 and mat2 shapes\ncannot be multiplied"), "RuntimeError: mat1 and mat2 shapes cannot"),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory does not hold one picture; give --device cpu"),
-        (MemoryError(), "memory does not hold the picture"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory does not hold one image; give --device cpu"),
+        (MemoryError(), "memory does not hold the image"),
         (OSError(errno.EIO, "Input/output error"), "OSError"),
         (ValueError("unforeseen"), "ValueError: unforeseen"),
     ],
@@ -123,7 +123,7 @@ def test_errors_of_the_network_cost_one_picture(checkpoint, network, images, tmp
             raise error
 
     path = checkpoint(type=network("FailsOnce", fail_first))
-    result = predict_images(path, [images], tmp_path / "out", device="cpu")
+    result = predict(path, [images], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert statuses(result) == {"a": "failed", "b": "ok", "c": "ok"}
     assert reason in result.rows[0].reason and "\n" not in result.rows[0].reason
@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
             raise KeyboardInterrupt
 
     path, out = checkpoint(type=network("Interrupted", interrupt)), tmp_path / "out"
-    result = predict_images(path, [images], out, device="cpu")
+    result = predict(path, [images], out, device="cpu")
     assert result.exit_status == 130
     assert statuses(result) == {"a": "ok", "b": "not run", "c": "not run"}
     assert ledger(out)["status"] == "interrupted" and list(ledger(out)["cases"]) == ["a"]
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
 
     at = 10**9
     calls.clear()
-    result = predict_images(path, [images], out, device="cpu")
+    result = predict(path, [images], out, device="cpu")
     assert result.exit_status == 0 and statuses(result) == {"a": "kept", "b": "ok", "c": "ok"}
     assert len(calls) == 2
     assert {r["image"] for r in table(out / "detections.csv")} == {"a.png", "b.png", "c.png"}
@@ -157,9 +157,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
 
 def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, images, video, tmp_path):
     out, inputs = tmp_path / "out", [images, video()]
-    predict_images(checkpoint(), inputs, out, device="cpu")
+    predict(checkpoint(), inputs, out, device="cpu")
     before = {name: data for name, data in files(out).items() if name not in ("predictions.json", "report.html")}
-    result = predict_images(checkpoint(), inputs, out, device="cpu")
+    result = predict(checkpoint(), inputs, out, device="cpu")
     assert set(statuses(result).values()) == {"kept"}
     status = {"counts.csv": before.pop("counts.csv").replace(b",ok,", b",kept,"), **before}
     assert {name: files(out)[name] for name in status} == status
@@ -176,32 +176,32 @@ def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, images, v
 )
 def test_results_of_something_else_are_refused_or_overwritten(checkpoint, images, tmp_path, change, message):
     out, path = tmp_path / "out", checkpoint()
-    predict_images(path, [images], out, device="cpu")
+    predict(path, [images], out, device="cpu")
     change(images, out)
     before = files(out)
     with pytest.raises(OutputError, match=message) as error:
-        predict_images(path, [images], out, device="cpu")
+        predict(path, [images], out, device="cpu")
     assert "--overwrite" in str(error.value)
     assert files(out) == before
-    result = predict_images(path, [images], out, device="cpu", overwrite=True)
+    result = predict(path, [images], out, device="cpu", overwrite=True)
     assert result.exit_status == 0 and statuses(result)["a"] == "ok"
 
 
 def test_another_threshold_is_another_result(checkpoint, images, tmp_path):
     out, path = tmp_path / "out", checkpoint()
-    predict_images(path, [images], out, device="cpu")
+    predict(path, [images], out, device="cpu")
     with pytest.raises(OutputError, match="other settings"):
-        predict_images(path, [images], out, device="cpu", threshold=0.1)
-    predict_images(path, [images], out, device="cpu", threshold=0.1, overwrite=True)
+        predict(path, [images], out, device="cpu", threshold=0.1)
+    predict(path, [images], out, device="cpu", threshold=0.1, overwrite=True)
     assert "blue" in {r["class"] for r in table(out / "detections.csv")}
 
 
 def test_a_result_of_which_a_file_is_missing_is_made_again(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    predict_images(checkpoint(), [images], out, device="cpu")
+    predict(checkpoint(), [images], out, device="cpu")
     (out / "pictures" / "a.jpg").unlink()
     (out / "detections" / "b.json").unlink()
-    result = predict_images(checkpoint(), [images], out, device="cpu")
+    result = predict(checkpoint(), [images], out, device="cpu")
     assert statuses(result) == {"a": "ok", "b": "ok", "c": "kept"}
 
 
@@ -210,10 +210,10 @@ def test_an_input_is_never_replaced(checkpoint, picture, video, tmp_path, folder
     given = video("data/videos/a.mp4") if folder == "videos" else picture(f"data/{folder}/a.jpg")
     before = given.read_bytes()
     if folder == "detections":  # nothing of the same name is written there
-        assert predict_images(checkpoint(), [given], tmp_path / "data", device="cpu").exit_status == 0
+        assert predict(checkpoint(), [given], tmp_path / "data", device="cpu").exit_status == 0
     else:
         with pytest.raises(OutputError, match="would replace this input"):
-            predict_images(checkpoint(), [given], tmp_path / "data", device="cpu", overwrite=True)
+            predict(checkpoint(), [given], tmp_path / "data", device="cpu", overwrite=True)
     assert given.read_bytes() == before
 
 
@@ -222,7 +222,7 @@ def test_files_of_others_in_the_folder_are_not_replaced(checkpoint, images, tmp_
     (tmp_path / "out" / name).parent.mkdir(parents=True)
     (tmp_path / "out" / name).write_text("mine")
     with pytest.raises(OutputError, match=re.escape(name)):
-        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
@@ -230,7 +230,7 @@ def test_two_files_of_one_name_do_not_overwrite_each_other(checkpoint, picture, 
     picture("in/x/1.png", green=None)
     picture("in/y/1.png", red=None)
     out = tmp_path / "out"
-    predict_images(checkpoint(), [tmp_path / "in" / "x", tmp_path / "in" / "y"], out, device="cpu")
+    predict(checkpoint(), [tmp_path / "in" / "x", tmp_path / "in" / "y"], out, device="cpu")
     assert {p.name for p in (out / "pictures").iterdir()} == {"x_1.jpg", "y_1.jpg"}
     assert [(r["image"], r["class"]) for r in table(out / "detections.csv")] == [
         ("x/1.png", "red"),
@@ -250,7 +250,7 @@ def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, i
 
     monkeypatch.setattr(batch_module, "write_json_atomic", full)
     with pytest.raises(OutputError, match="No space left"):
-        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     assert len(calls) == 2  # the third is not even tried
     assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
     assert ledger(tmp_path / "out")["status"].startswith("stopped")
@@ -259,7 +259,7 @@ def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, i
 def test_a_picture_too_large_for_a_jpeg_is_drawn_smaller(checkpoint, picture, tmp_path):
     picture("images/wide.png", size=(65600, 8), red=(65500, 0, 65600, 8), green=None)
     whole = [{"type": "Resize", "scale": [65600, 8], "keep_ratio": True}]
-    result = predict_images(checkpoint(pipeline=whole), [tmp_path / "images"], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(pipeline=whole), [tmp_path / "images"], tmp_path / "out", device="cpu")
     assert statuses(result) == {"wide": "ok"}
     with Image.open(tmp_path / "out" / "pictures" / "wide.jpg") as drawn:
         assert drawn.size == (65500, 8)
@@ -280,9 +280,9 @@ def test_only_an_error_of_the_disk_ends_the_run(checkpoint, images, tmp_path, mo
     monkeypatch.setattr(Image.Image, "save", save)
     if disk:
         with pytest.raises(OutputError, match=r"out: cannot be written \(No space left"):
-            predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+            predict(checkpoint(), [images], tmp_path / "out", device="cpu")
         return
-    result = predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
     assert result.rows[1].reason == "OSError: broken data stream"
 
@@ -297,7 +297,7 @@ def test_results_come_to_the_folder_while_the_run_goes_on(checkpoint, network, i
         entries = ledger(out)["cases"]
         there.append((sorted(entries), sorted(p.name for p in out.glob("detections/*"))))
 
-    predict_images(checkpoint(type=network("Looking", look)), [images], out, device="cpu")
+    predict(checkpoint(type=network("Looking", look)), [images], out, device="cpu")
     assert there == [([], []), (["a"], ["a.json"]), (["a", "b"], ["a.json", "b.json"])]
 
 
@@ -305,45 +305,45 @@ def test_what_cannot_be_is_found_before_any_work(checkpoint, network, images, tm
     path = checkpoint(type=network("Untouched", lambda _: pytest.fail("predicted")))
     (tmp_path / "empty").mkdir()
     out = tmp_path / "out"
-    with pytest.raises(DataError, match="no picture"):
-        predict_images(path, [tmp_path / "empty"], out, device="cpu")
+    with pytest.raises(DataError, match="no image"):
+        predict(path, [tmp_path / "empty"], out, device="cpu")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        predict_images(tmp_path / "none.pth", [images], out, device="cpu")
+        predict(tmp_path / "none.pth", [images], out, device="cpu")
     with pytest.raises(CheckpointError, match="segments volumes"):
-        predict_images(checkpoint("volume.pth", task="volume"), [images], out, device="cpu")
+        predict(checkpoint("volume.pth", task="volume"), [images], out, device="cpu")
     with pytest.raises(ConfigError, match="from 0 to 1"):
-        predict_images(path, [images], out, device="cpu", threshold=30)
+        predict(path, [images], out, device="cpu", threshold=30)
     (tmp_path / "scan.nii.gz").write_bytes(b"x")
     with pytest.raises(DataError, match="a volume, but"):
-        predict_images(path, [tmp_path / "scan.nii.gz"], out, device="cpu")
+        predict(path, [tmp_path / "scan.nii.gz"], out, device="cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA"):
-        predict_images(path, [images], out, device="cuda")
+        predict(path, [images], out, device="cuda")
     assert not out.exists()
     out.write_text("a file, not a folder")
     with pytest.raises(OutputError, match="out"):
-        predict_images(path, [images], out, device="cpu")
+        predict(path, [images], out, device="cpu")
 
 
 def test_how_kinds_of_files_were_read_is_said_once(checkpoint, picture, scene, tmp_path, caplog):
     for name in "abc":
         picture(f"images/{name}.png", scene().convert("RGBA"))
     with caplog.at_level(logging.INFO, "densekit"):
-        predict_images(checkpoint(), [tmp_path / "images"], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [tmp_path / "images"], tmp_path / "out", device="cpu")
     assert sum("transparency is ignored" in message for message in caplog.messages) == 1
     assert "3 files, a.png, b.png, c.png" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_threshold_below_the_networks_own_is_said(checkpoint, images, tmp_path, caplog):
     path = checkpoint(test_cfg={"score_thr": 0.25})
-    predict_images(path, [images], tmp_path / "out", device="cpu", threshold=0.1)
+    predict(path, [images], tmp_path / "out", device="cpu", threshold=0.1)
     assert "gives nothing below a score of 0.25" in caplog.text
 
 
 def test_progress_says_how_long_it_will_take(checkpoint, images, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(batch_module, "ManyProgress", partial(batch_module.ManyProgress, seconds=0.0))
     with caplog.at_level(logging.INFO, "densekit"):
-        predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     lines = [m for m in caplog.messages if m.startswith("[")]
     assert [line.split(":")[0] for line in lines] == ["[1/3] a", "[2/3] b", "[3/3] c"]
     assert "2 to go, about" in lines[0] and "to go" not in lines[2]

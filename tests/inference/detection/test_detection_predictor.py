@@ -10,8 +10,10 @@ from PIL import Image
 from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
+from densekit.inference.volume import VolumePredictor
 from densekit.io.images import as_image
 from densekit.models.assemble import model_config
+from densekit.package import load_checkpoint
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS
 
@@ -82,7 +84,7 @@ def test_a_picture_without_objects(checkpoint, picture):
     )
     assert len(found) == 0 and found.boxes.shape == (0, 4) and found.masks.shape == (0, 64, 96)
     assert found.to_list() == [] and sum(found.counts().values()) == 0
-    assert found.draw(Image.new("RGB", (96, 64))).size == (96, 64)
+    assert found.draw_on(Image.new("RGB", (96, 64))).size == (96, 64)
 
 
 def test_what_is_found_as_plain_values(checkpoint, picture):
@@ -96,7 +98,7 @@ def test_what_is_found_is_drawn_where_it_is(checkpoint, picture):
     path = picture(size=(400, 300), red=(100, 100, 200, 200), green=None)
     found = DetectionPredictor.from_checkpoint(checkpoint(), device="cpu").predict(path)
     with Image.open(path) as image:
-        before, after = np.asarray(image, int), np.asarray(found.draw(image), int)
+        before, after = np.asarray(image, int), np.asarray(found.draw_on(image), int)
     y, x = np.nonzero(np.abs(after - before).sum(axis=2))
     assert x.min() >= 95 and x.max() <= 205 and y.min() >= 70 and y.max() <= 205
 
@@ -105,7 +107,7 @@ def test_what_is_found_is_drawn_where_it_is(checkpoint, picture):
     ("options", "words"),
     [
         ({"labels": ["red", "green"], "num_classes": 3}, r"model\.num_classes is 3, but the label list has 2"),
-        ({"task": "volume"}, "segments volumes"),
+        ({"task": "volume"}, "of the task 'volume'"),
         ({"pipeline": [{"type": "Resise", "scale": [9, 9]}]}, r"pipeline\.0: unknown transform 'Resise'.*'Resize'"),
         ({"pipeline": [{"type": "os.system", "command": "ls"}]}, r"unknown transform 'os\.system'"),
         ({"pipeline": [{"scale": [9, 9]}]}, "unknown transform None"),
@@ -227,3 +229,15 @@ def test_the_network_gets_what_it_was_validated_on(checkpoint, picture, scene, n
     assert {key: sample[key] for key in ("ori_shape", "img_shape", "scale_factor")} == {
         key: expected[key] for key in ("ori_shape", "img_shape", "scale_factor")
     }
+
+
+def test_a_checkpoint_of_the_other_task_is_refused(checkpoint):
+    loaded = load_checkpoint(checkpoint(task="volume"))
+    with pytest.raises(CheckpointError, match=r"best\.pth: is a checkpoint of the task 'volume', one of 'detection'"):
+        loaded.require_task("detection")
+    loaded.require_task("volume")
+
+
+def test_a_detector_does_not_segment_volumes(checkpoint):
+    with pytest.raises(CheckpointError, match=r"of the task 'detection', one of 'volume' is needed"):
+        VolumePredictor.from_checkpoint(checkpoint(), device="cpu")

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from densekit.errors import DataError
-from densekit.inference.detection import predict_images, results_for
+from densekit.inference.detection import results_for
+from densekit.tasks import predict
 
 
 def table(path):
@@ -24,7 +25,7 @@ def test_pycocotools_reads_the_coco_files(checkpoint, images, tmp_path):
     from pycocotools.coco import COCO
 
     out = tmp_path / "out"
-    predict_images(checkpoint(), [images], out, device="cpu")
+    predict(checkpoint(), [images], out, device="cpu")
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(out / "predictions_coco.json"))
         loaded = truth.loadRes(str(out / "coco_results.json"))
@@ -38,7 +39,7 @@ def test_pycocotools_reads_the_coco_files(checkpoint, images, tmp_path):
 def test_our_own_check_reads_what_a_labelling_tool_would(checkpoint, images, tmp_path):
     from densekit.datasets.detection import check_detection
 
-    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     folder = tmp_path / "labelled"
     folder.mkdir()
     for path in images.iterdir():
@@ -50,7 +51,7 @@ def test_our_own_check_reads_what_a_labelling_tool_would(checkpoint, images, tmp
 
 def test_results_get_the_numbers_of_a_truth(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    predict_images(checkpoint(), [images], out, device="cpu")
+    predict(checkpoint(), [images], out, device="cpu")
     truth = {
         "images": [
             {"id": 70, "file_name": "images/b.png"},
@@ -78,7 +79,7 @@ def test_results_get_the_numbers_of_a_truth(checkpoint, images, tmp_path):
 
 def test_masks_are_written_drawn_and_measured(checkpoint, images, tmp_path):
     out = tmp_path / "out"
-    predict_images(checkpoint(masks=True), [images], out, device="cpu")
+    predict(checkpoint(masks=True), [images], out, device="cpu")
     assert [r["mask_area"] for r in table(out / "detections.csv")] == ["512", "1024", "512", "1024", "512"]
     coco = json.loads((out / "predictions_coco.json").read_text())
     assert coco["annotations"][0]["segmentation"]["size"] == [64, 96] and coco["annotations"][0]["area"] == 512
@@ -87,9 +88,7 @@ def test_masks_are_written_drawn_and_measured(checkpoint, images, tmp_path):
 
 def test_names_that_a_page_must_not_believe(checkpoint, picture, tmp_path):
     picture("images/<img src=x onerror=alert(1)> & co.png")
-    predict_images(
-        checkpoint(labels=["<b>red</b>", "green", "blue"]), [tmp_path / "images"], tmp_path / "out", device="cpu"
-    )
+    predict(checkpoint(labels=["<b>red</b>", "green", "blue"]), [tmp_path / "images"], tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<img src=x" not in page and "<b>red" not in page
     assert 'href="pictures/%3Cimg' in page and page.count("data:image") == 1
@@ -99,13 +98,13 @@ def test_the_gallery_of_many_shows_some(checkpoint, images, tmp_path, monkeypatc
     from densekit.visualization.detection import gallery
 
     monkeypatch.setattr(gallery, "_SHOWN", 2)
-    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "2 of 3 files, evenly chosen" in page and page.count("data:image") == 2
 
 
 def test_pictures_of_the_page_show_what_was_found(checkpoint, images, tmp_path):
-    predict_images(checkpoint(), [images], tmp_path / "out", device="cpu")
+    predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "report.html").read_text()
     embedded = re.findall(r"data:image/\w+;base64,([^\"]+)", page)
     assert len(embedded) == 3

@@ -10,8 +10,8 @@ import pytest
 
 from densekit.errors import DataError, OutputError
 from densekit.inference import video as video_module
-from densekit.inference.detection import predict_images
 from densekit.inference.video import VideoReader, writing
+from densekit.tasks import predict
 
 
 def read(path):
@@ -32,9 +32,7 @@ def table(path):
 
 def test_every_frame_is_predicted_drawn_and_listed(checkpoint, video, picture, tmp_path):
     out = tmp_path / "out"
-    result = predict_images(
-        checkpoint(pipeline=[]), [video(frames=6, fps=10.0), picture("still.png")], out, device="cpu"
-    )
+    result = predict(checkpoint(pipeline=[]), [video(frames=6, fps=10.0), picture("still.png")], out, device="cpu")
     assert result.exit_status == 0, result.render()
     rows = table(out / "videos" / "film.csv")
     assert [r["frame"] for r in rows] == list("012345")
@@ -70,7 +68,7 @@ def test_frames_are_read_one_by_one(video):
 def test_a_video_that_ends_early_is_predicted_so_far_and_said(checkpoint, video, tmp_path):
     path = video(frames=60)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    result = predict_images(checkpoint(), [path], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [path], tmp_path / "out", device="cpu")
     assert result.exit_status == 0
     assert any("of 60 frames: is the file cut short?" in note for note in result.rows[0].facts["notes"])
     assert 10 < result.rows[0].facts["frames"] < 60
@@ -88,7 +86,7 @@ def test_what_is_no_video_is_refused(tmp_path, data, words):
 
 def test_a_bad_video_costs_that_video(checkpoint, video, tmp_path):
     (tmp_path / "bad.mkv").write_bytes(b"junk" * 500)
-    result = predict_images(checkpoint(), [tmp_path / "bad.mkv", video()], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [tmp_path / "bad.mkv", video()], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert [row.status for row in result.rows] == ["failed", "ok"]
 
@@ -105,7 +103,7 @@ def test_a_network_that_fails_in_the_middle_leaves_nothing_of_the_video(
         return honest(self, data)
 
     monkeypatch.setattr(detector, "test_step", fail)
-    result = predict_images(checkpoint(), [video()], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [video()], tmp_path / "out", device="cpu")
     assert result.exit_status == 3 and "out of luck" in result.rows[0].reason
     assert not (tmp_path / "out" / "videos").exists()
     assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
@@ -122,7 +120,7 @@ def test_ctrl_c_in_a_video_leaves_nothing_half_written(checkpoint, detector, vid
 
     monkeypatch.setattr(detector, "test_step", interrupt)
     out = tmp_path / "out"
-    result = predict_images(checkpoint(), [picture("first.png"), video()], out, device="cpu")
+    result = predict(checkpoint(), [picture("first.png"), video()], out, device="cpu")
     assert result.exit_status == 130
     assert [row.status for row in result.rows] == ["ok", "not run"]
     assert (out / "pictures" / "first.jpg").exists() and not (out / "videos").exists()
@@ -166,9 +164,9 @@ def test_a_video_that_cannot_be_read_back_is_refused(tmp_path):
 def test_progress_tells_the_frame(checkpoint, video, tmp_path, caplog, monkeypatch):
     from functools import partial
 
-    from densekit.inference.detection import batch
+    from densekit.inference import images as batch
 
     monkeypatch.setattr(batch, "ManyProgress", partial(batch.ManyProgress, seconds=0.0))
     with caplog.at_level(logging.INFO, "densekit"):
-        predict_images(checkpoint(), [video(frames=3)], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [video(frames=3)], tmp_path / "out", device="cpu")
     assert [m for m in caplog.messages if "frame" in m][:2] == ["[1/1] film: frame 1 of 3", "[1/1] film: frame 2 of 3"]

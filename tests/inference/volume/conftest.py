@@ -62,26 +62,6 @@ def predicting(band_network):
 
 
 @pytest.fixture
-def network(predicting):
-    """Register a network that does something else first; returns its name."""
-    base, method = predicting
-    added = []
-
-    def make(name, action):
-        def act_and_predict(self, given):
-            action(given)
-            return getattr(base, method)(self, given)
-
-        MODELS.register_module(name=name, module=type("Special", (base,), {method: act_and_predict}), force=True)
-        added.append(name)
-        return name
-
-    yield make
-    for name in added:
-        MODELS.module_dict.pop(name)
-
-
-@pytest.fixture
 def checkpoint(tmp_path):
     """Write a checkpoint of the band network and return its path."""
 

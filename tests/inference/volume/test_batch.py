@@ -14,7 +14,7 @@ from PIL import Image
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
 from densekit.inference.volume import batch as batch_module
 from densekit.inference.volume import export
-from densekit.inference.volume.batch import predict_many
+from densekit.tasks import predict
 
 from ..conftest import ledger, statuses
 
@@ -43,7 +43,7 @@ def hidden(out):
 
 def test_a_run_writes_labels_names_volumes_pictures_report_and_ledger(checkpoint, scans, tmp_path):
     out = tmp_path / "out"
-    result = predict_many(checkpoint(), [scans], out, device="cpu")
+    result = predict(checkpoint(), [scans], out, device="cpu")
     assert result.exit_status == 0
     assert {p.name for p in out.iterdir()} == {
         *(f"{case}{end}" for case in "abc" for end in (".nii.gz", ".labels.json", ".png")),
@@ -74,7 +74,7 @@ def test_a_run_writes_labels_names_volumes_pictures_report_and_ledger(checkpoint
 def test_one_bad_scan_of_three_costs_that_scan(checkpoint, scans, tmp_path, caplog):
     (scans / "b.nii.gz").write_bytes((scans / "b.nii.gz").read_bytes()[:600])
     with caplog.at_level(logging.INFO, "densekit"):
-        result = predict_many(checkpoint(), [scans], tmp_path / "out", device="cpu")
+        result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
     assert "truncated" in result.rows[1].reason
@@ -89,7 +89,7 @@ def test_one_bad_scan_of_three_costs_that_scan(checkpoint, scans, tmp_path, capl
 
 def test_all_bad_is_also_status_3(checkpoint, tmp_path):
     (tmp_path / "bad.nii.gz").write_bytes(b"nothing")
-    result = predict_many(checkpoint(), [tmp_path / "bad.nii.gz"], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [tmp_path / "bad.nii.gz"], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert (tmp_path / "out" / "report.html").exists()
 
@@ -114,7 +114,7 @@ def test_errors_of_the_network_cost_one_case(checkpoint, network, scans, tmp_pat
             raise error
 
     name = network("FailsOnce", fail_in_the_first_case)
-    result = predict_many(checkpoint(model=name, batch=1), [scans], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(model=name, batch=1), [scans], tmp_path / "out", device="cpu")
     assert result.exit_status == 3
     assert statuses(result) == {"a": "failed", "b": "ok", "c": "ok"}
     assert reason in result.rows[0].reason and "\n" not in result.rows[0].reason
@@ -131,11 +131,11 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
     interrupt.at = 10**9
     path = checkpoint(model=network("Interrupted", interrupt))
     out = tmp_path / "out"
-    predict_many(path, [scans / "a.nii.gz"], tmp_path / "count", device="cpu")
+    predict(path, [scans / "a.nii.gz"], tmp_path / "count", device="cpu")
     interrupt.at, per_case = 2, len(calls)
     calls.clear()
     interrupt.at = per_case + 2  # in the middle of the second case
-    result = predict_many(path, [scans], out, device="cpu")
+    result = predict(path, [scans], out, device="cpu")
     assert result.exit_status == 130
     assert statuses(result) == {"a": "ok", "b": "not run", "c": "not run"}
     assert [case.case_id for case in result.cases] == ["a"]
@@ -146,7 +146,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
 
     interrupt.at = 10**9
     calls.clear()
-    result = predict_many(path, [scans], out, device="cpu")
+    result = predict(path, [scans], out, device="cpu")
     assert result.exit_status == 0
     assert statuses(result) == {"a": "kept", "b": "ok", "c": "ok"}
     assert len(calls) == 2 * per_case
@@ -155,9 +155,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
 
 def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, scans, tmp_path):
     out = tmp_path / "out"
-    predict_many(checkpoint(), [scans], out, device="cpu")
+    predict(checkpoint(), [scans], out, device="cpu")
     before = {p.name: p.read_bytes() for p in out.glob("*.nii.gz")}
-    result = predict_many(checkpoint(), [scans], out, device="cpu", batch=1)  # the batch changes no result
+    result = predict(checkpoint(), [scans], out, device="cpu", batch=1)  # the batch changes no result
     assert set(statuses(result).values()) == {"kept"}
     assert {p.name: p.read_bytes() for p in out.glob("*.nii.gz")} == before
 
@@ -177,14 +177,14 @@ def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, scans, tm
 )
 def test_results_of_something_else_are_refused_or_overwritten(checkpoint, scans, tmp_path, change, message):
     out, path = tmp_path / "out", checkpoint()
-    predict_many(path, [scans], out, device="cpu")
+    predict(path, [scans], out, device="cpu")
     options = change(scans, out)
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(OutputError, match=message) as error:
-        predict_many(path, [scans], out, device="cpu", **options)
+        predict(path, [scans], out, device="cpu", **options)
     assert "--overwrite" in str(error.value)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    result = predict_many(path, [scans], out, device="cpu", overwrite=True, **options)
+    result = predict(path, [scans], out, device="cpu", overwrite=True, **options)
     assert result.exit_status == 0 and statuses(result)["a"] == "ok"
 
 
@@ -193,29 +193,29 @@ def test_a_scan_that_cannot_be_drawn_keeps_its_labels_with_a_note(checkpoint, sc
         raise ValueError("too thin to show")
 
     monkeypatch.setattr(batch_module, "write_montage", refuse)
-    result = predict_many(checkpoint(), [scans / "a.nii.gz"], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [scans / "a.nii.gz"], tmp_path / "out", device="cpu")
     assert result.exit_status == 0
     assert "no picture: too thin to show" in result.rows[0].facts["notes"]
 
 
 def test_other_weights_are_refused(checkpoint, scans, tmp_path):
-    predict_many(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
     other = checkpoint("other.pth", spacing=(1.0, 1.0, 1.0))
     with pytest.raises(OutputError, match="other weights"):
-        predict_many(other, [scans], tmp_path / "out", device="cpu")
+        predict(other, [scans], tmp_path / "out", device="cpu")
 
 
 def test_a_missing_result_is_made_again(checkpoint, scans, tmp_path):
     out = tmp_path / "out"
-    predict_many(checkpoint(), [scans], out, device="cpu")
+    predict(checkpoint(), [scans], out, device="cpu")
     (out / "b.nii.gz").unlink()
-    assert statuses(predict_many(checkpoint(), [scans], out, device="cpu")) == {"a": "kept", "b": "ok", "c": "kept"}
+    assert statuses(predict(checkpoint(), [scans], out, device="cpu")) == {"a": "kept", "b": "ok", "c": "kept"}
 
 
 def test_an_input_is_never_replaced(checkpoint, scans):
     before = (scans / "a.nii.gz").read_bytes()
     with pytest.raises(OutputError, match="would replace this input"):
-        predict_many(checkpoint(), [scans], scans, device="cpu", overwrite=True)
+        predict(checkpoint(), [scans], scans, device="cpu", overwrite=True)
     assert (scans / "a.nii.gz").read_bytes() == before
 
 
@@ -223,7 +223,7 @@ def test_files_of_others_in_the_folder_are_not_replaced(checkpoint, scans, tmp_p
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "volumes.csv").write_text("mine")
     with pytest.raises(OutputError, match=r"volumes\.csv"):
-        predict_many(checkpoint(), [scans], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
 
 
 def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, scans, tmp_path, monkeypatch):
@@ -238,7 +238,7 @@ def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, s
 
     monkeypatch.setattr(export, "write_label", full)
     with pytest.raises(OutputError, match="No space left"):
-        predict_many(checkpoint(), [scans], out, device="cpu")
+        predict(checkpoint(), [scans], out, device="cpu")
     assert len(calls) == 2  # the third case is not even tried
     assert sorted(p.name for p in out.glob("*.nii.gz")) == ["a.nii.gz"]
     assert not hidden(out)
@@ -252,7 +252,7 @@ def test_a_broken_geometry_contract_costs_one_case(checkpoint, scans, tmp_path, 
         honest(path, np.roll(labels, 1, axis=0) if path.name == "b.nii.gz" else labels, geometry, **options)
 
     monkeypatch.setattr(export, "write_label", shifted)
-    result = predict_many(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
     assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
     assert "not the prediction on the scan's grid" in result.rows[1].reason
     assert not (tmp_path / "out" / "b.nii.gz").exists()
@@ -262,28 +262,28 @@ def test_output_that_cannot_be_written_is_found_before_any_work(checkpoint, netw
     (tmp_path / "out").write_text("a file, not a folder")
     path = checkpoint(model=network("Untouched", lambda x: pytest.fail("predicted")))
     with pytest.raises(OutputError, match="out"):
-        predict_many(path, [scans], tmp_path / "out", device="cpu")
+        predict(path, [scans], tmp_path / "out", device="cpu")
 
 
 def test_nothing_to_predict_wrong_checkpoint_and_wrong_device(checkpoint, scans, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no volume"):
-        predict_many(checkpoint(), [tmp_path / "empty"], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [tmp_path / "empty"], tmp_path / "out", device="cpu")
     (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"photo\.jpg: a picture, but .* segments volumes"):
-        predict_many(checkpoint(), [tmp_path / "photo.jpg"], tmp_path / "out", device="cpu")
+    with pytest.raises(DataError, match=r"photo\.jpg: an image, but .* segments volumes"):
+        predict(checkpoint(), [tmp_path / "photo.jpg"], tmp_path / "out", device="cpu")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        predict_many(tmp_path / "none.pth", [scans], tmp_path / "out", device="cpu")
+        predict(tmp_path / "none.pth", [scans], tmp_path / "out", device="cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA"):
-        predict_many(checkpoint(), [scans], tmp_path / "out", device="cuda")
+        predict(checkpoint(), [scans], tmp_path / "out", device="cuda")
     assert not (tmp_path / "out").exists()
 
 
 def test_channels_of_one_case_and_a_case_that_lacks_one(checkpoint, scan, tmp_path):
     for name in ("p_0000", "p_0001", "q_0000"):
         scan(f"scans/{name}.nii.gz")
-    result = predict_many(checkpoint(channels=("CT", "PET")), [tmp_path / "scans"], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(channels=("CT", "PET")), [tmp_path / "scans"], tmp_path / "out", device="cpu")
     assert statuses(result) == {"p": "ok", "q": "failed"}
     assert "_0001 (PET)" in result.rows[1].reason
 
@@ -296,7 +296,7 @@ def test_other_formats_come_back_in_their_format(checkpoint, scan, tmp_path):
     image = sitk.ReadImage(str(source))
     for name in ("a.nrrd", "b.mha", "c.mhd"):
         sitk.WriteImage(image, str(tmp_path / "scans" / name))
-    result = predict_many(checkpoint(), [tmp_path / "scans"], tmp_path / "out", device="cpu")
+    result = predict(checkpoint(), [tmp_path / "scans"], tmp_path / "out", device="cpu")
     assert result.exit_status == 0, result.render()
     for name in ("a.nrrd", "b.mha", "c.mha"):
         written = sitk.ReadImage(str(tmp_path / "out" / name))
@@ -307,7 +307,7 @@ def test_other_formats_come_back_in_their_format(checkpoint, scan, tmp_path):
 
 def test_progress_names_the_case_and_the_time_left(checkpoint, scans, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "densekit"):
-        predict_many(checkpoint(), [scans], tmp_path / "out", device="cpu")
+        predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
     lines = [m for m in caplog.messages if m.startswith("[")]
     assert [line.split(":")[0] for line in lines] == ["[1/3] a", "[2/3] b", "[3/3] c"]
     assert "2 to go, about" in lines[0] and "to go" not in lines[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from densekit.errors import DataError
-from densekit.inference.inputs import find_cases
+from densekit.inference.volume.scans import find_scans
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def tree(tmp_path):
 
 
 def found(inputs, root, channels=1, out="out"):
-    cases = find_cases(inputs, channels=channels, out=root / out)
+    cases = find_scans(inputs, channels=channels, out=root / out)
     return {case.id: tuple(str(p.relative_to(root)) for p in case.paths) for case in cases}
 
 
@@ -32,7 +32,7 @@ def test_a_folder_stands_for_the_volumes_directly_in_it(tree):
 
 def test_results_keep_the_format_of_the_scan(tree):
     root = tree("a.nii.gz", "b.nii", "c.nrrd", "d.mhd")
-    cases = find_cases([root], channels=1, out=root / "out")
+    cases = find_scans([root], channels=1, out=root / "out")
     assert [case.output_name for case in cases] == ["a.nii.gz", "b.nii", "c.nrrd", "d.mha"]
 
 
@@ -40,7 +40,7 @@ def test_globs_reach_into_folders_but_not_into_the_results(tree, monkeypatch):
     root = tree("s/1/a.nii.gz", "s/2/b.nii.gz", "s/out/a.nii.gz")
     assert set(found([root / "s/**/*.nii.gz"], root, out="s/out")) == {"a", "b"}
     monkeypatch.chdir(root)
-    assert [case.id for case in find_cases(["s/?/b*"], channels=1, out=Path("out"))] == ["b"]
+    assert [case.id for case in find_scans(["s/?/b*"], channels=1, out=Path("out"))] == ["b"]
 
 
 def test_a_file_given_twice_is_one_case(tree):
@@ -56,7 +56,7 @@ def test_same_names_get_the_names_of_their_folders(tree):
 def test_names_that_cannot_be_told_apart_are_refused(tree):
     root = tree("s/scan.nii.gz", "s/scan.nrrd")
     with pytest.raises(DataError, match="one name"):
-        find_cases([root / "s"], channels=1, out=root / "out")
+        find_scans([root / "s"], channels=1, out=root / "out")
 
 
 def test_channel_files_make_one_case(tree):
@@ -73,7 +73,7 @@ def test_numbered_scans_are_no_channels_for_a_network_of_one(tree):
 @pytest.mark.parametrize("files", [["a_0000"], ["a_0000", "a_0002"], ["a_0000", "a_0001", "a_0002"]])
 def test_missing_or_spare_channels_are_found(tree, files):
     root = tree(*(f"s/{name}.nii.gz" for name in files))
-    (case,) = find_cases([root / "s"], channels=2, out=root / "out")
+    (case,) = find_scans([root / "s"], channels=2, out=root / "out")
     with pytest.raises(DataError, match=r"expected _0000 \(CT\), _0001 \(PET\)"):
         case.check_channels(["CT", "PET"])
 
@@ -90,4 +90,4 @@ def test_missing_or_spare_channels_are_found(tree, files):
 def test_inputs_without_a_volume_are_refused(tree, item, message):
     root = tree("above/below/a.nii.gz", "empty/readme.txt")
     with pytest.raises(DataError, match=message):
-        find_cases([root / item], channels=1, out=root / "out")
+        find_scans([root / item], channels=1, out=root / "out")

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densekit.engine.config import default_config_path
-
 CLASSES = {"sun": (250, 220, 40), "grass": (40, 180, 60), "sea": (40, 80, 220)}
 CONFIG = """
 from mmengine.config import read_base
@@ -106,10 +104,9 @@ def detection_config(tmp_path_factory):
 
     def write(more="", **keys):
         folder = tmp_path_factory.mktemp("config")
-        (folder / "detection_defaults.py").write_text(default_config_path("detection").read_text())
         lines = "\n".join([more, *(f"{key} = {value!r}" for key, value in keys.items())])
         path = folder / "tiny_detector.py"
-        path.write_text(CONFIG.format(base=".detection_defaults", more=lines))
+        path.write_text(CONFIG.format(base="densekit.configs._base_.detection", more=lines))
         return path
 
     return write
