@@ -73,7 +73,7 @@ def score_volumes(
         if progress:
             progress(case_id, done, len(ids))
         try:
-            prediction = predictor.predict([Path(p) for p in store.case(case_id).sources["images"]])
+            prediction = predictor.predict(store.case(case_id).image_files())
             reference = store.read_reference(case_id)
             scores += score_case(
                 prediction.labels,
