@@ -16,7 +16,8 @@ def make_folds(
 
     All cases of a patient are in one fold. Iterative stratification (Sechidis et al. 2011, "On the stratification of
     multi-label data"), of patients: those of the rarest tag are dealt first, each to the fold that lacks most of it,
-    among equals to the one that lacks most cases, then by lot. Patients without a tag fill up what lacks cases.
+    among equals to the one that lacks most cases, then by lot; of a tag, patients with many scans come first. Patients
+    without a tag fill up what lacks cases.
 
     Args:
         patients: Patient of each case to divide.
@@ -42,6 +43,7 @@ def make_folds(
     rng = random.Random(seed)
     left = sorted(groups)
     rng.shuffle(left)
+    left.sort(key=lambda patient: -len(groups[patient]))  # many scans first, so that few even the folds out at the end
     has = {patient: set().union(*(tags.get(case, ()) for case in groups[patient])) for patient in left}
     total = Counter(tag for patient in left for tag in has[patient])
     lacks = [Counter({tag: count / number for tag, count in total.items()}) for _ in range(number)]

@@ -132,23 +132,32 @@ def _pair(
             )
         pairs[case] = (tuple(images.get(stem) for stem in stems), labels.get(case))
         used.update(stems)
-    if bare := sorted(images.keys() - used):
-        extra = re.fullmatch(r"(.+)_(\d{4})", bare[0])
-        if extra and extra[1] in labels:
-            raise DataError(
-                f"{images[bare[0]]}: is channel {int(extra[2])} of case {extra[1]}, but {len(channels)} channel(s) "
-                f"were named; give one name per channel in the option channels"
-            )
-        raise DataError(
-            f"{images[bare[0]]}: no label of that name in {label_folder} ({len(bare)} image(s) of {len(images)} lack "
-            f"one); put it there, take the image away to do without the case, or declare it with --may-lack label"
-        )
+    _refuse_bare(images, used, label_folder, labels, len(channels))
     if orphans := sorted(labels.keys() - pairs.keys()):
         notes.append(f"labels without an image of that name, left out: {few(orphans)}")
     notes += _lacking(pairs, channels)
     if not pairs:
         raise DataError(f"{image_folder}: no volume (.nii.gz, .nii, .nrrd, .mha, .mhd); {HOW_TO_GET}")
     return pairs
+
+
+def _refuse_bare(
+    images: dict[str, Path], used: set[str], label_folder: Path, labels: dict[str, Path], channels: int
+) -> None:
+    """Refuse images that no case took: without a label, or of a channel that was not named."""
+    bare = sorted(images.keys() - used)
+    if not bare:
+        return
+    extra = re.fullmatch(r"(.+)_(\d{4})", bare[0])
+    if extra and extra[1] in labels:
+        raise DataError(
+            f"{images[bare[0]]}: is channel {int(extra[2])} of case {extra[1]}, but {channels} channel(s) were "
+            f"named; give one name per channel in the option channels"
+        )
+    raise DataError(
+        f"{images[bare[0]]}: no label of that name in {label_folder} ({len(bare)} image(s) of {len(images)} lack "
+        f"one); put it there, take the image away to do without the case, or declare it with --may-lack label"
+    )
 
 
 def _lacking(pairs: dict[str, Files], channels: Sequence[str]) -> Iterator[str]:
