@@ -214,9 +214,19 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--splits",
         metavar="FILE",
-        help="msd, nnunet, folder: CSV with columns case,split, or nnU-Net's splits_final.json",
+        help="msd, nnunet, folder: CSV with columns case,split[,subject][,fold], or nnU-Net's splits_final.json",
     )
-    p.add_argument("--fold", type=int, help="msd, nnunet, folder: fold of splits_final.json (default: 0)")
+    p.add_argument("--folds", type=int, help="make as many folds, by patient, with an even share of every class")
+    p.add_argument(
+        "--table", metavar="FILE", help="msd, nnunet, folder: CSV with a line per case: case,patient,age,..."
+    )
+    p.add_argument(
+        "--classes-from",
+        nargs="+",
+        metavar="COLUMN",
+        help="msd, nnunet, folder: columns of the table with classes of patients; the others are meta-information",
+    )
+    p.add_argument("--may-lack", nargs="+", metavar="NAME", help="folder: channels that a case may lack, or label")
     p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
     p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
     p.add_argument(
@@ -233,7 +243,7 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--val", type=int, help="phantom: validation cases (default: 2)")
     p.add_argument("--test", type=int, help="phantom: test cases (default: 3)")
     p.add_argument("--unseen", type=int, help="phantom: cases without a label (default: 1)")
-    p.add_argument("--seed", type=_seed, help="phantom, and splits drawn at random (default: 0)")
+    p.add_argument("--seed", type=_seed, help="phantom, and splits and folds drawn at random (default: 0)")
 
 
 def _prepare(a: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from torch import nn
 from densekit.errors import ConfigError
 from densekit.models.losses import DeepSupervisionLoss, DiceCELoss
 from densekit.models.losses.deep_supervision import deep_supervision_weights, downsample_label
+from densekit.ops.unlabelled import UNLABELLED
 
 
 def logits_and_label(classes=4, batch=3, size=(5, 6, 7)):
@@ -79,6 +80,50 @@ def test_label_outside_the_classes_names_both_numbers():
         DiceCELoss()(logits, label - 1)
     with pytest.raises(ConfigError, match=r"holds class 3, but the head has num_classes=3.*background included"):
         DiceCELoss()(logits[:, :3], label)
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_voxels_without_label_add_nothing(batch_dice):
+    logits, label = logits_and_label(batch=2, size=(4, 6, 6))
+    label[:, 2:] = UNLABELLED
+    (whole,) = torch.autograd.grad(sum(DiceCELoss(batch_dice=batch_dice)(logits, label).values()), logits)
+    found = DiceCELoss(batch_dice=batch_dice)(logits, label)
+    expected = DiceCELoss(batch_dice=batch_dice)(logits[:, :, :2], label[:, :2])
+    torch.testing.assert_close(found, expected)
+    assert (whole[:, :, 2:] == 0).all() and (whole[:, :, :2] != 0).any()
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_a_sample_without_label_map_is_left_out_of_the_mean(batch_dice, dtype):
+    logits, label = logits_and_label(batch=3)
+    label[1] = UNLABELLED
+    found = DiceCELoss(batch_dice=batch_dice)(logits, label.to(dtype))
+    torch.testing.assert_close(found, DiceCELoss(batch_dice=batch_dice)(logits[[0, 2]], label[[0, 2]]))
+
+
+def test_a_batch_without_any_label_costs_nothing_and_can_be_learned_from():
+    outputs = [torch.randn(2, 3, *size, requires_grad=True) for size in [(8, 8, 6), (4, 4, 3)]]
+    losses = DeepSupervisionLoss()(outputs, torch.full((2, 8, 8, 6), UNLABELLED, dtype=torch.uint8))
+    assert [value.item() for value in losses.values()] == [0, 0]
+    sum(losses.values()).backward()
+    assert all((output.grad == 0).all() for output in outputs)
+
+
+def test_the_value_is_a_class_where_there_are_more_than_255():
+    logits, label = torch.randn(1, 257, 2, 2, 2), torch.full((1, 2, 2, 2), UNLABELLED)
+    assert DiceCELoss()(logits, label)["loss_ce"] > 0
+    label[0, 0, 0, 0] = 300
+    with pytest.raises(ConfigError, match="holds class 300"):
+        DiceCELoss()(logits, label)
+
+
+def test_a_class_that_is_not_there_is_named_beside_voxels_without_label():
+    logits, label = logits_and_label(classes=4)
+    label[0, 0] = UNLABELLED
+    label[0, 1] = 7
+    with pytest.raises(ConfigError, match="holds class 7, but the head has num_classes=4"):
+        DiceCELoss()(logits, label)
 
 
 @pytest.mark.parametrize(("outputs", "weights"), [(1, [1]), (2, [2 / 3, 1 / 3]), (3, [4 / 7, 2 / 7, 1 / 7])])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from densekit.errors import ConfigError, DataError, few
+from densekit.errors import DataError, few
 from densekit.io.files import load_json
 
 SPLITS = ("train", "val", "test")
@@ -16,22 +17,42 @@ VALIDATION_SHARE = 0.2
 _KNOWN_FILES = ("splits.csv", "splits_final.json")
 
 
+@dataclass
+class Assignment:
+    """Who trains and who validates.
+
+    Attributes:
+        split: Split by case id; None for a case that is in folds only. Cases that no split names are not there.
+        folds: Of each fold the case ids of ``"train"`` and ``"val"``.
+        patients: Patient by case id, where it is known.
+        notes: Lines for the user.
+    """
+
+    split: dict[str, str | None]
+    folds: tuple[dict[str, list[str]], ...] = ()
+    patients: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
 def assign_splits(
-    ids: Sequence[str], *, root: Path, splits: Path | None = None, fold: int = 0, seed: int = 0
-) -> tuple[dict[str, str], list[str]]:
-    """Assign each case to a split.
+    ids: Sequence[str],
+    *,
+    root: Path,
+    splits: Path | None = None,
+    seed: int = 0,
+    patients: Mapping[str, str] | None = None,
+) -> Assignment:
+    """Assign each case to a split, and to folds where the file has some.
 
     Args:
-        ids: The labelled cases there are.
+        ids: The cases there are.
         root: The data set's folder; a ``splits.csv`` or ``splits_final.json`` in it is used when ``splits`` is None.
         splits: A CSV with the columns ``case`` and ``split`` (``train``, ``val`` or ``test``) and optionally
-            ``subject``, or nnU-Net's ``splits_final.json``. None and no such file in ``root``: a fifth of the cases,
-            drawn with ``seed``.
-        fold: Which fold of a ``splits_final.json``.
+            ``subject`` (or ``patient``) and ``fold`` (the one in which the case validates, from 0 on; empty: it trains
+            in all), or nnU-Net's ``splits_final.json``, of which the first fold is the split. None and no such file in
+            ``root``: a fifth of the patients, drawn with ``seed``.
         seed: Seed of the draw.
-
-    Returns:
-        Split by case id (cases that the file does not name are left out), and notes for the user.
+        patients: Patient by case id, where it is known already; the others are patients of their own.
 
     Raises:
         DataError: if the file is absent, unreadable or malformed (with the line), or names none of the cases.
@@ -40,36 +61,49 @@ def assign_splits(
     if splits is None:
         splits = next((root / name for name in _KNOWN_FILES if (root / name).is_file()), None)
         if splits is None:
-            return _draw(ids, seed)
+            return _draw(ids, seed, dict(patients or {}))
         notes.append(f"split taken from {splits}")
     splits = Path(splits).expanduser()
     if not splits.is_file():
         raise DataError(
             f"{splits}: no such split file; expected a CSV with the columns case,split or nnU-Net's splits_final.json"
         )
-    table = _read_folds(splits, fold) if splits.suffix.lower() == ".json" else _read_csv(splits)
-    absent = [case for case in table if case not in set(ids)]
-    unnamed = [case for case in ids if case not in table]
-    if len(absent) == len(table):
+    found = _read_nnunet(splits) if splits.suffix.lower() == ".json" else _read_csv(splits)
+    known = set(ids)
+    absent = [case for case in found.split if case not in known]
+    unnamed = [case for case in ids if case not in found.split]
+    if len(absent) == len(found.split):
         raise DataError(
-            f"{splits}: none of its cases ({few(table, 3)}) is in the data set, whose cases are {few(ids, 3)}; "
+            f"{splits}: none of its cases ({few(found.split, 3)}) is in the data set, whose cases are {few(ids, 3)}; "
             f"write the ids as the files are called, without suffix"
         )
     if absent:
         notes.append(f"{splits.name} names {len(absent)} case(s) that are not there: {few(absent)}")
     if unnamed:
         notes.append(f"{splits.name} does not name {len(unnamed)} case(s), which are left out: {few(unnamed)}")
-    return {case: table[case] for case in ids if case in table}, notes
-
-
-def _draw(ids: Sequence[str], seed: int) -> tuple[dict[str, str], list[str]]:
-    count = max(1, round(VALIDATION_SHARE * len(ids))) if len(ids) > 1 else 0
-    chosen = set(random.Random(seed).sample(sorted(ids), count))
-    note = (
-        f"no split given: {count} of {len(ids)} cases drawn for validation (seed {seed}), case by case; "
-        f"if a subject has several cases, give a CSV with case,subject,split"
+    return Assignment(
+        split={case: found.split[case] for case in ids if case in found.split},
+        folds=tuple(
+            {name: [case for case in f[name] if case in known] for name in ("train", "val")} for f in found.folds
+        ),
+        patients={**(patients or {}), **found.patients},
+        notes=notes,
     )
-    return {case: "val" if case in chosen else "train" for case in ids}, [note]
+
+
+def _draw(ids: Sequence[str], seed: int, patients: dict[str, str]) -> Assignment:
+    groups = sorted({patients.get(case, case) for case in ids})
+    count = max(1, round(VALIDATION_SHARE * len(groups))) if len(groups) > 1 else 0
+    chosen = set(random.Random(seed).sample(groups, count))
+    split: dict[str, str | None] = {case: "val" if patients.get(case, case) in chosen else "train" for case in ids}
+    if patients:
+        note = f"no split given: {count} of {len(groups)} patients drawn for validation (seed {seed})"
+    else:
+        note = (
+            f"no split given: {count} of {len(ids)} cases drawn for validation (seed {seed}), case by case; "
+            f"if a subject has several cases, give a CSV with case,subject,split"
+        )
+    return Assignment(split, patients=patients, notes=[note])
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str | None, Any]]]]:
@@ -93,46 +127,83 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str | None, A
         raise DataError(f"{path}: is no CSV file in UTF-8 ({error}); save it as CSV UTF-8") from error
 
 
-def _read_csv(path: Path) -> dict[str, str]:
-    """Read ``case,split[,subject]``; a subject may be in one split only: its other scans would give the answer away."""
-    table: dict[str, str] = {}
+def _read_csv(path: Path) -> Assignment:
+    """Read ``case,split[,subject][,fold]``; a subject in two splits is refused: its scans give the answer away."""
+    found = Assignment({})
     first_seen: dict[str, tuple[str, int]] = {}
+    numbers: dict[str, int | None] = {}
     columns, rows = read_rows(path)
     missing = [name for name in ("case", "split") if name not in columns]
     if missing:
         raise DataError(
             f"{path}, line 1: no column {' and '.join(missing)} (the header is {few(columns or ('empty',))}); "
-            f"expected case,split and optionally subject"
+            f"expected case,split and optionally subject, fold"
         )
     for number, row in rows:
         where = f"{path}, line {number}"
         case, split = (row["case"] or "").strip(), (row["split"] or "").strip()
         if not case or split not in SPLITS or None in row:
             raise DataError(f"{where}: case {case!r}, split {split!r}; expected one case and one of {few(SPLITS)}")
-        if case in table:
+        if case in found.split:
             raise DataError(f"{where}: case {case!r} is listed twice; keep one line per case")
-        table[case] = split
-        subject = (row.get("subject") or "").strip()
+        found.split[case] = split
+        subject = (row.get("subject") or row.get("patient") or "").strip()
         other, line = first_seen.setdefault(subject, (split, number))
         if subject and other != split:
             raise DataError(
                 f"{where}: subject {subject!r} is in {split!r}, but in {other!r} on line {line}; "
                 f"keep all cases of a subject in one split"
             )
-    if not table:
+        if subject:
+            found.patients[case] = subject
+        if "fold" in columns:
+            numbers[case] = _fold_number((row["fold"] or "").strip(), split, where)
+    if not found.split:
         raise DataError(f"{path}: has a header but no cases; write one line case,split per case")
-    return table
+    found.folds = _folds(path, found.split, numbers)
+    return found
 
 
-def _read_folds(path: Path, fold: int) -> dict[str, str]:
+def _fold_number(text: str, split: str, where: str) -> int | None:
+    if text and (not text.isdecimal() or split == "test"):
+        raise DataError(f"{where}: fold {text!r} of a case in {split!r}; expected a number from 0 on, nothing for test")
+    return int(text) if text else None
+
+
+def _folds(
+    path: Path, split: Mapping[str, str | None], numbers: Mapping[str, int | None]
+) -> tuple[dict[str, list[str]], ...]:
+    """Make the folds of the column ``fold``: of each the cases that have its number validate."""
+    given = sorted({number for number in numbers.values() if number is not None})
+    if given and (len(given) < 2 or given != list(range(len(given)))):
+        raise DataError(
+            f"{path}: the column fold has the numbers {few(given)}; expected at least 0 and 1, without gaps"
+        )
+    cases = [case for case in numbers if split[case] != "test"]
+    return tuple(
+        {
+            "train": [case for case in cases if numbers[case] != fold],
+            "val": [case for case in cases if numbers[case] == fold],
+        }
+        for fold in given
+    )
+
+
+def _read_nnunet(path: Path) -> Assignment:
     folds = load_json(path)
-    if not (
-        isinstance(folds, list) and folds and all(isinstance(f, dict) and {"train", "val"} <= f.keys() for f in folds)
-    ):
+    if not (isinstance(folds, list) and folds and all(isinstance(f, dict) and _has_lists(f) for f in folds)):
         raise DataError(f'{path}: expected nnU-Net\'s list of folds [{{"train": [ids], "val": [ids]}}, ...]')
-    if not 0 <= fold < len(folds):
-        raise ConfigError(f"fold={fold}: {path} has the folds 0 to {len(folds) - 1}")
-    both = sorted(set(folds[fold]["train"]) & set(folds[fold]["val"]))
-    if both:
-        raise DataError(f"{path}: fold {fold} has {few(both, 3)} in train and in val; keep each case in one of them")
-    return {case: split for split in ("train", "val") for case in folds[fold][split]}
+    for number, fold in enumerate(folds):
+        both = sorted(set(fold["train"]) & set(fold["val"]))
+        if both:
+            raise DataError(
+                f"{path}: fold {number} has {few(both, 3)} in train and in val; keep each case in one of them"
+            )
+    split: dict[str, str | None] = {case: name for name in ("train", "val") for case in folds[0][name]}
+    for fold in folds[1:]:
+        split = dict.fromkeys((*fold["train"], *fold["val"])) | split
+    return Assignment(split, tuple(folds))
+
+
+def _has_lists(fold: Mapping[str, Any]) -> bool:
+    return all(isinstance(fold.get(name), list) for name in ("train", "val"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from densekit.datasets.volume.prepare.source import CaseSource
 from densekit.datasets.volume.preprocessing import Preprocessing
-from densekit.datasets.volume.stored import FORMAT, read_description, stored_labels
+from densekit.datasets.volume.stored import CASE_FORMAT, read_description, stored_labels
 from densekit.errors import DataError
 from densekit.io import Geometry, check_intensities, output_error, read_geometry, read_label, read_volume
 
@@ -42,7 +42,7 @@ class CaseSettings:
 
     def hash(self, source: CaseSource) -> str:
         """Return the hash of a case's source files (paths and contents) and of these settings."""
-        settings = [FORMAT, self.preprocessing.to_dict(), self.labels, sorted((self.remap or {}).items())]
+        settings = [CASE_FORMAT, self.preprocessing.to_dict(), self.labels, sorted((self.remap or {}).items())]
         digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
         for path in (*source.images, source.label):
             digest.update(f"\0{path and path.resolve()}\0".encode())
@@ -68,7 +68,7 @@ def check_grids(source: CaseSource) -> tuple[Geometry | None, list[str]]:
     """Read the headers of a case and check that all its files are on one grid.
 
     Returns:
-        The grid of the first image (None if it cannot be read), and the problems found.
+        The grid of the first image there is (None if it cannot be read), and the problems found.
     """
     problems, grids = [], {}
     for path in (*source.images, source.label):
@@ -78,13 +78,14 @@ def check_grids(source: CaseSource) -> tuple[Geometry | None, list[str]]:
             grids[path] = read_geometry(path)
         except DataError as error:
             problems.append(str(error))
-    first = grids.get(source.images[0])
+    reference = next(path for path in source.images if path is not None)
+    first = grids.get(reference)
     for path, grid in grids.items():
         difference = first and first.difference(grid)
         if difference:
             kind = "label" if path == source.label else "image"
             problems.append(
-                f"{source.images[0]} and its {kind} {path} are on different grids: {difference}; resample the {kind} "
+                f"{reference} and its {kind} {path} are on different grids: {difference}; resample the {kind} "
                 f"to the grid of the image, or give the files that belong together"
             )
     return first, problems
@@ -110,7 +111,7 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
     description = {
         "id": source.id,
         "sources": {
-            "images": [str(path.resolve()) for path in source.images],
+            "images": [path and str(path.resolve()) for path in source.images],
             "label": None if source.label is None else str(source.label.resolve()),
         },
         "geometry": scan.geometry.to_dict(),
@@ -135,7 +136,7 @@ def is_current(folder: Path, case_hash: str) -> bool:
 
 
 def read_case(source: CaseSource, settings: CaseSettings) -> Scan:
-    """Read a case and check intensities and label values.
+    """Read a case and check intensities and label values; a channel that it lacks is zero everywhere.
 
     Raises:
         DataError: with every problem of its files, separated by ``"; and "``.
@@ -143,6 +144,9 @@ def read_case(source: CaseSource, settings: CaseSettings) -> Scan:
     problems, volumes, notes = [], [], []
     labels = counts = None
     for path in source.images:
+        if path is None:
+            volumes.append(None)
+            continue
         try:
             volume = read_volume(path)
             check_intensities(volume)
@@ -163,8 +167,10 @@ def read_case(source: CaseSource, settings: CaseSettings) -> Scan:
         problems.append(f"{len(volumes)} image files, expected one for each of {len(channels)}: {', '.join(channels)}")
     if problems:
         raise DataError("; and ".join(problems))
-    image = volumes[0].array if len(volumes) == 1 else np.concatenate([volume.array for volume in volumes])
-    return Scan(volumes[0].geometry, image, labels, counts, list(dict.fromkeys(notes)))
+    first = next(volume for volume in volumes if volume is not None)
+    arrays = [np.zeros_like(first.array) if volume is None else volume.array for volume in volumes]
+    image = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return Scan(first.geometry, image, labels, counts, list(dict.fromkeys(notes)))
 
 
 def _fit_dtype(image: np.ndarray) -> np.ndarray:

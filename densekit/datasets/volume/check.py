@@ -14,19 +14,24 @@ import numpy as np
 
 from densekit.datasets.shared.finding import Finding
 from densekit.datasets.shared.outliers import find_outliers
+from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
+from densekit.datasets.shared.splits import SPLITS
 from densekit.datasets.volume.case import CaseSettings, check_grids, read_case
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.preprocessing import Preprocessing
-from densekit.datasets.volume.stored import Store, open_store
-from densekit.errors import ConfigError, DataError
+from densekit.datasets.volume.stored import Store, read_store
+from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the checks across cases compare: of each case its split, spacing, content, and volume of each class."""
+    """What the checks across cases compare: of each case its splits, spacing, content, and volume of each class.
 
-    split: str
+    The splits are the named one and that of each fold, None where it is in none.
+    """
+
+    splits: tuple[str | None, ...]
     spacing: tuple[float, float, float]
     digest: str
     volumes_ml: Mapping[str, float] | None
@@ -55,7 +60,7 @@ def check(
             f"{path}: is not a prepared folder; for raw data say what they are with --kind synapse, acdc, msd, nnunet "
             f"or folder"
         )
-    findings, cases = check_prepared(open_store(path)) if kind is None else check_raw(path, kind, encoding)
+    findings, cases = check_prepared(path) if kind is None else check_raw(path, kind, encoding)
     for finding in findings:
         print(f"{finding.severity}: {finding.case + ': ' if finding.case else ''}{finding.message}")
     errors = sum(f.severity == "error" for f in findings)
@@ -65,12 +70,20 @@ def check(
     return 2 if errors else 0
 
 
-def check_prepared(store: Store) -> tuple[list[Finding], int]:
-    """Check a prepared data set: its arrays, its labels, its sources, and its cases against each other."""
+def check_prepared(path: Path) -> tuple[list[Finding], int]:
+    """Check a prepared data set: its arrays, labels, sources, splits and folds, and its cases against each other."""
+    store, splits, problems = read_store(path)
     findings: list[Finding] = [Finding("warning", "", note) for note in store.notes]
+    findings += [Finding("error", "", f"{path / SPLIT_FILE}: {problem}") for problem in problems]
+    layers = [splits.of(fold) for fold in (None, *range(len(splits.folds)))]
+    unused = [case_id for case_id in store.about if not any(case_id in ids for of in layers for ids in of.values())]
+    if unused:
+        message = (
+            f"{len(unused)} cases are in no split and no fold of {SPLIT_FILE}, so nothing reads them: {few(unused)}"
+        )
+        findings.append(Finding("warning", "", message))
     facts = {}
-    ids = [(split, case_id) for split, members in store.splits.items() for case_id in members]
-    for split, case_id in _progress(ids):
+    for case_id in _progress(store.about):
         try:
             case = store.case(case_id)
             problems = list(_array_problems(store, case_id))
@@ -85,8 +98,13 @@ def check_prepared(store: Store) -> tuple[list[Finding], int]:
         if gone:
             message = f"source file {gone[0]} is gone; `densekit test` needs it, training does not"
             findings.append(Finding("warning", case_id, message))
-        facts[case_id] = _Facts(split, case.geometry.canonical_spacing, digest, case.volumes_ml)
-    return findings + list(_compare(facts, store.labels)), len(ids)
+        places = tuple(_split_of(case_id, members) for members in layers)
+        facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml)
+    return findings + list(_compare(facts, store.labels)), len(store.about)
+
+
+def _split_of(case_id: str, members: Members) -> str | None:
+    return next((split for split in SPLITS if case_id in members.get(split, ())), None)
 
 
 def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding], int]:
@@ -96,6 +114,9 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
     with TemporaryDirectory() as work:
         source = read_source(kind, path, work=Path(work), **({"encoding": encoding} if encoding else {}))
         findings = [Finding("warning", "", note) for note in source.notes]
+        patients = {case.id: case.patient or case.id for case in source.cases}
+        named = {split: [case.id for case in source.cases if case.split == split] for split in SPLITS}
+        findings += [Finding("error", "", problem) for problem in Splits(named, source.folds).problems(patients)]
         facts = {}
         for case in _progress(source.cases):
             try:
@@ -118,7 +139,7 @@ def _read_facts(case: CaseSource, source: SourceDataset) -> tuple[_Facts, list[s
         millilitres = (scan.counts[1:] * scan.geometry.voxel_ml).tolist()
         volumes = dict(zip(source.labels[1:], millilitres, strict=True))
     digest = hashlib.blake2b(np.ascontiguousarray(scan.image), digest_size=16).hexdigest()
-    return _Facts(case.split, scan.geometry.canonical_spacing, digest, volumes), scan.notes
+    return _Facts((case.split,), scan.geometry.canonical_spacing, digest, volumes), scan.notes
 
 
 def _array_problems(store: Store, case_id: str) -> Iterator[str]:
@@ -149,7 +170,7 @@ def _compare(facts: Mapping[str, _Facts], labels: Iterable[str]) -> Iterator[Fin
         same[fact.digest].append(case_id)
     for ids in same.values():
         if len(ids) > 1:
-            across = len({facts[i].split for i in ids}) > 1
+            across = any(len({*places} - {None}) > 1 for places in zip(*(facts[i].splits for i in ids), strict=True))
             what = (
                 "in different splits: the score would be of a scan the network was trained on"
                 if across
@@ -160,11 +181,11 @@ def _compare(facts: Mapping[str, _Facts], labels: Iterable[str]) -> Iterator[Fin
             )
     for name in list(labels)[1:]:
         found = {i: f.volumes_ml[name] for i, f in facts.items() if f.volumes_ml and f.volumes_ml[name] > 0}
-        training = [i for i in found if facts[i].split == "train"]
-        if any(f.split == "train" for f in facts.values()) and not training:
-            yield Finding(
-                "warning", "", f"no training case has a voxel of {name}: it cannot be learned; leave the class out"
-            )
+        for layer, places in enumerate(zip(*(fact.splits for fact in facts.values()), strict=True)):
+            if "train" in places and not any(facts[i].splits[layer] == "train" for i in found):
+                of = f" of fold {layer - 1}" if layer else ""
+                message = f"no training case{of} has a voxel of {name}: it cannot be learned; leave the class out"
+                yield Finding("warning", "", message)
         for case_id, volume, median in _outliers(found):
             yield Finding(
                 "warning", case_id, f"{name} has {volume:.3g} ml, the median is {median:.3g} ml: look at its label"

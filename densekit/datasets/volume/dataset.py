@@ -13,15 +13,97 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from densekit.datasets.volume.stored import Store, StoredCase, open_store
-from densekit.errors import ConfigError, DataError
+from densekit.datasets.volume.stored import StoredCase, open_store
+from densekit.errors import ConfigError, DataError, close_names
+from densekit.ops.unlabelled import UNLABELLED
 from densekit.registry import DATASETS
 
 logger = logging.getLogger("densekit")
 
+TARGETS = {"label": "label map", "classes": "class"}
+"""What can be learned of a case, by its key in a sample, in words."""
+
+
+class _Volumes(Dataset):
+    """The cases of a split, and what the samples of patches and of whole volumes have in common.
+
+    Args:
+        root: Prepared folder.
+        split: Split, or several joined by ``+``.
+        fold: Fold of the data set, None for its named splits.
+        targets: What is learned, of :data:`TARGETS`; cases that have nothing of it are left out.
+
+    Raises:
+        ConfigError: for a split, fold or target that is not there.
+        DataError: if the folder is not a prepared one, or no case of the split has a target.
+    """
+
+    def __init__(self, root: str | Path, split: str, fold: int | None, targets: Sequence[str]) -> None:
+        self.store = open_store(root, fold)
+        for target in targets:
+            if target not in TARGETS:
+                raise ConfigError(
+                    f"targets has {target!r}{close_names(target, TARGETS)}, expected {', '.join(TARGETS)}"
+                )
+        self.cases = self._cases_with(targets, split)
+        self._lacks_channels = not all(all(case.channels_present) for case in self.cases)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and the like, for MMEngine; of ``classes`` and ``meta`` the columns, if there are any."""
+        store = self.store
+        columns = {"patient_classes": store.classes, "meta": store.meta}
+        found = {"classes": store.labels, "scored": store.scored, "dataset": store.name}
+        return {**found, **{key: value for key, value in columns.items() if value}}
+
+    def _cases_with(self, targets: Sequence[str], split: str) -> list[StoredCase]:
+        """Return the cases of a split that have any of the targets; says once which are left out, or lack a label."""
+        store = self.store
+        cases = [store.case(case_id) for case_id in store.ids(split)]
+        has = {"label": lambda case: bool(case.sources["label"]), "classes": lambda case: bool(case.classes)}
+        usable = [case for case in cases if any(has[target](case) for target in targets)]
+        what = " or ".join(TARGETS[target] for target in targets)
+        if not usable:
+            raise DataError(
+                f"{store.path}: split {split!r} has {len(cases)} cases, none of them with a {what}; prepare the data "
+                f"set with such cases there, or choose another split"
+            )
+        if len(usable) < len(cases):
+            left = len(cases) - len(usable)
+            logger.warning(
+                "%s: %d of %d cases of split %s have no %s, left out", store.path, left, len(cases), split, what
+            )
+        bare = sum(not has["label"](case) for case in usable)
+        if bare and "label" in targets:
+            logger.warning(
+                "%s: %d of %d cases of split %s have no label map; they add nothing to the segmentation loss",
+                *(store.path, bare, len(usable), split),
+            )
+        return usable
+
+    def _pack(self, image: Tensor, label: Tensor, case: StoredCase) -> dict[str, Any]:
+        """Make a sample of an image ``(C, d, h, w)`` and a label map ``(d, h, w)``; what is absent is marked so."""
+        label = label if label.dtype in (torch.uint8, torch.int64) else label.to(torch.int64)
+        if not case.sources["label"]:
+            label = torch.full(label.shape, UNLABELLED, dtype=torch.uint8)
+        spacing = torch.tensor(case.spacing, dtype=torch.float32)
+        of_case = {"label": label, "case_id": case.id, "spacing": spacing}
+        if self.store.classes:
+            found = [
+                names.index(case.classes[k]) if k in case.classes else -1 for k, names in self.store.classes.items()
+            ]
+            of_case["classes"] = torch.tensor(found)
+        if self.store.meta:
+            row = [_number(case.meta.get(name), texts) for name, texts in self.store.meta.items()]
+            of_case["meta"] = torch.tensor(row, dtype=torch.float32)
+        if self._lacks_channels:
+            of_case["channels_present"] = torch.tensor(case.channels_present)
+            image = torch.where(of_case["channels_present"].view(-1, 1, 1, 1), image, 0)
+        return {"inputs": image, "data_samples": of_case}
+
 
 @DATASETS.register_module()
-class VolumePatchDataset(Dataset):
+class VolumePatchDataset(_Volumes):
     """Random patches of prepared volumes.
 
     ``dataset[index]`` is a pure function of ``seed`` and ``index``, whatever was read before and by whom: samples are
@@ -34,7 +116,14 @@ class VolumePatchDataset(Dataset):
     volume is smaller than the patch, it is padded on both sides with its minimum (label: background).
 
     A sample is ``{"inputs": float32 (C, d, h, w), "data_samples": {"label": uint8 (d, h, w), "case_id": str,
-    "spacing": float32 (3,) in mm}}``; labels are int64 above 256 classes.
+    "spacing": float32 (3,) in mm}}``; labels are int64 above 256 classes. Besides, in every sample if in any:
+
+    * ``classes``, int64 (T,): class of the patient for each of ``store.classes``, -1 where it is not known;
+    * ``meta``, float32 (M,): of each of ``store.meta`` the number or the index of the text, NaN where it is not known;
+    * ``channels_present``, bool (C,): a channel that the case lacks is zero throughout.
+
+    A case without label map has a label map full of :data:`~densekit.ops.unlabelled.UNLABELLED`, which losses leave
+    out.
 
     Args:
         root: Prepared folder.
@@ -49,10 +138,12 @@ class VolumePatchDataset(Dataset):
         batch_size: Samples per batch, which is what ``foreground_ratio`` counts in.
         seed: Of all randomness.
         length: Samples per epoch, a multiple of ``batch_size``.
+        fold: Fold of the data set, whose cases are ``"train"`` and ``"val"`` then; None: the named splits.
+        targets: What is learned, ``"label"`` or ``"classes"`` or both: cases that have neither are left out.
 
     Raises:
         ConfigError: for arguments that cannot be.
-        DataError: if the folder is not a prepared one, or the split has no labelled cases.
+        DataError: if the folder is not a prepared one, or no case of the split has a target.
     """
 
     def __init__(
@@ -67,10 +158,11 @@ class VolumePatchDataset(Dataset):
         batch_size: int = 2,
         seed: int = 0,
         length: int = 500,
+        fold: int | None = None,
+        targets: Sequence[str] = ("label",),
     ) -> None:
         from densekit.datasets.transforms import Pipeline  # imports MONAI
 
-        self.store = open_store(root)
         self.patch_size = tuple(patch_size)
         self.margin = (margin,) * 3 if isinstance(margin, int) else margin and tuple(margin)
         self.batch_size = batch_size
@@ -80,13 +172,8 @@ class VolumePatchDataset(Dataset):
         # 1e-9: a third of 3 is 1, not 2
         self.foreground_per_batch = math.ceil(batch_size * foreground_ratio - 1e-9)
         self.pipeline = Pipeline(pipeline)
-        self.cases = _labelled_cases(self.store, split)
+        super().__init__(root, split, fold, targets)
         self._classes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """Class names and the like, for MMEngine."""
-        return _metainfo(self.store)
 
     def __len__(self) -> int:
         return self.length
@@ -99,7 +186,8 @@ class VolumePatchDataset(Dataset):
         begin = [s - m for s, m in zip(start, margin, strict=True)]
         size = [n + 2 * m for n, m in zip(self.patch_size, margin, strict=True)]
         image = torch.from_numpy(_window(case.image, begin, size, case.minimum))
-        label = _window(case.label[None], begin, size, [0])
+        # all background for a case without label map: transforms need not know of it
+        label = np.zeros((1, *size), np.uint8) if case.label is None else _window(case.label[None], begin, size, [0])
         sample = {
             "inputs": self.store.preprocessing.normalize(image, case.statistics),
             "label": _label_tensor(label),
@@ -112,7 +200,7 @@ class VolumePatchDataset(Dataset):
                     f"{self.patch_size}; end it with dict(type='CenterSpatialCropd', keys=('inputs', 'label'), "
                     f"roi_size={self.patch_size})"
                 )
-        return _pack(sample["inputs"], sample["label"][0], case)
+        return self._pack(sample["inputs"], sample["label"][0], case)
 
     def _draw(self, rng: np.random.Generator, position: int) -> tuple[StoredCase, list[int]]:
         """Draw a case and the first voxel of the patch, negative where the volume is smaller than the patch."""
@@ -152,25 +240,24 @@ class VolumePatchDataset(Dataset):
 
 
 @DATASETS.register_module()
-class VolumeDataset(Dataset):
+class VolumeDataset(_Volumes):
     """Whole prepared volumes, normalised; for validation. Samples are as those of :class:`VolumePatchDataset`.
 
     Args:
         root: Prepared folder.
         split: ``"train"``, ``"val"`` or ``"test"``, or several joined by ``+``.
+        fold: Fold of the data set, whose cases are ``"train"`` and ``"val"`` then; None: the named splits.
+        targets: What is compared, ``"label"`` or ``"classes"`` or both: cases that have neither are left out.
 
     Raises:
-        DataError: if the folder is not a prepared one, or the split has no labelled cases.
+        ConfigError: for a split, fold or target that is not there.
+        DataError: if the folder is not a prepared one, or no case of the split has a target.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
-        self.store = open_store(root)
-        self.cases = _labelled_cases(self.store, split)
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """Class names and the like, for MMEngine."""
-        return _metainfo(self.store)
+    def __init__(
+        self, root: str | Path, split: str, fold: int | None = None, targets: Sequence[str] = ("label",)
+    ) -> None:
+        super().__init__(root, split, fold, targets)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -179,27 +266,8 @@ class VolumeDataset(Dataset):
         case = self.cases[index]
         image = torch.from_numpy(np.array(case.image))  # a copy: the map is read-only
         image = self.store.preprocessing.normalize(image, case.statistics)
-        return _pack(image, _label_tensor(np.array(case.label)), case)
-
-
-def _labelled_cases(store: Store, split: str) -> list[StoredCase]:
-    """Return the labelled cases of a split; says once which are left out."""
-    cases = [store.case(case_id) for case_id in store.ids(split)]
-    labelled = [case for case in cases if case.sources["label"]]
-    if not labelled:
-        raise DataError(
-            f"{store.path}: split {split!r} has {len(cases)} cases, none of them with a label; prepare the data set "
-            f"with labelled cases there, or choose another split"
-        )
-    if len(labelled) < len(cases):
-        logger.warning(
-            "%s: %d cases of split %s have no label, left out", store.path, len(cases) - len(labelled), split
-        )
-    return labelled
-
-
-def _metainfo(store: Store) -> dict[str, Any]:
-    return {"classes": store.labels, "scored": store.scored, "dataset": store.name}
+        label = np.zeros(case.shape, np.uint8) if case.label is None else np.array(case.label)
+        return self._pack(image, _label_tensor(label), case)
 
 
 def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> np.ndarray:
@@ -229,7 +297,8 @@ def _label_tensor(label: np.ndarray) -> Tensor:
     return torch.from_numpy(label if label.dtype == np.uint8 else label.astype(np.int64))
 
 
-def _pack(image: Tensor, label: Tensor, case: StoredCase) -> dict[str, Any]:
-    label = label if label.dtype in (torch.uint8, torch.int64) else label.to(torch.int64)
-    spacing = torch.tensor(case.spacing, dtype=torch.float32)
-    return {"inputs": image, "data_samples": {"label": label, "case_id": case.id, "spacing": spacing}}
+def _number(value: float | str | None, texts: Sequence[str] | None) -> float:
+    """Return a cell of meta-information as a number: the index of a text, NaN for an empty cell."""
+    if value is None:
+        return math.nan
+    return float(value) if texts is None else float(texts.index(str(value)))

@@ -2,7 +2,8 @@
 
 ::
 
-    <out>/dataset.json                 names, splits, preprocessing; written last: a folder without it is not finished
+    <out>/dataset.json                 names, cases, preprocessing; written last: a folder without it is not finished
+    <out>/splits.json                  who trains, validates and tests, and folds: beside the data, to be edited at will
     <out>/fingerprint.json             spacings, intensities, class volumes
     <out>/cases/<id>/image.npy         (C, d, h, w) int16, uint8 or float32
     <out>/cases/<id>/label.npy         (d, h, w) uint8 or uint16; not for a scan without label
@@ -22,6 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from densekit.datasets.shared.folds import make_folds
+from densekit.datasets.shared.patient_table import categories
+from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
+from densekit.datasets.shared.splits import SPLITS
 from densekit.datasets.volume.case import PARTIAL, CaseSettings, check_grids, is_current, write_case
 from densekit.datasets.volume.fingerprint import (
     ct_intensity,
@@ -34,13 +39,16 @@ from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import FORMAT, Store, StoredCase, case_folder, open_store, read_description
 from densekit.errors import ConfigError, DataError, close_names, few
-from densekit.io import output_error, write_json_atomic
+from densekit.io import output_error, write_json_atomic, write_text_atomic
+from densekit.ops.unlabelled import UNLABELLED
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
 
 logger = logging.getLogger("densekit")
 
-SPLITS = ("train", "val", "test")
+PREVIOUS = "splits.previous.json"
+"""Where a file of splits goes when another is written over it."""
+
 Spacing = tuple[float, float, float]
 Progress = Callable[[str, int, int, float], None]
 T = TypeVar("T")
@@ -55,12 +63,17 @@ def write_store(
     spacing: Sequence[float] | str | None = "source",
     workers: int = 1,
     progress: Progress | None = None,
+    folds: int | None = None,
+    seed: int = 0,
 ) -> Store:
     """Prepare a data set.
 
     Every case appears by rename and ``dataset.json`` is written last, so a folder can be used or says that it is not
     finished. After an interruption, or with more cases, run it again: cases whose source files and settings have not
     changed are kept. The result does not depend on the number of workers.
+
+    The cases do not depend on the splits, which are written to a file of their own; all folds share the cases and, as
+    in nnU-Net, one set of intensities: those of the cases named ``train`` here.
 
     Args:
         source: What the reader of a raw layout returned.
@@ -69,16 +82,23 @@ def write_store(
             says.
         workers: Cases prepared side by side, in threads; each holds a scan in memory.
         progress: Called with (case id, cases done, cases in all, seconds that this one took).
+        folds: Make as many folds of the cases in ``train`` and ``val``: by patient, stratified by the classes of the
+            patients and by which classes of voxels occur. None: those of the source, if it has any.
+        seed: Seed of the folds.
 
     Raises:
         DataError: with all problems of all cases, one line each.
         OutputError: if the folder cannot be written to.
-        ConfigError: for a spacing or number of workers that cannot be.
+        ConfigError: for a spacing or number of workers or folds that cannot be.
     """
     out = Path(out)
     if not isinstance(workers, int) or workers < 1:
         raise ConfigError(f"workers is {workers!r}, expected a whole number of at least 1")
     _check_source(source)
+    if folds is not None:
+        if source.folds:
+            raise ConfigError(f"folds={folds}: the split file has {len(source.folds)} folds; leave one of the two out")
+        make_folds(_dividable(source), {}, folds, seed)  # refuses a number that cannot be, before the long work
     spacings = _check_all_grids(source, workers)
     settings = CaseSettings(
         Preprocessing(source.channels, _target_spacing(source, spacing, spacings), source.normalization),
@@ -89,6 +109,7 @@ def write_store(
     _write_cases(source, settings, out, workers, progress)
     preprocessing, contents = _describe(source, settings.preprocessing, out, workers)
     write_json_atomic(out / "fingerprint.json", contents)
+    _write_splits(source, out, folds, seed)
     write_json_atomic(out / "dataset.json", _dataset_json(source, preprocessing))
     _remove_other_cases(source, out)
     return open_store(out)
@@ -103,12 +124,8 @@ def _check_source(source: SourceDataset) -> None:
             problems.append(
                 f"case {case.id!r}: an id is made of letters, digits, '.', '_' and '-', to be a folder name"
             )
-        if case.split not in SPLITS:
-            problems.append(f"case {case.id}: split is {case.split!r}, expected one of {', '.join(SPLITS)}")
-        elif case.label is None and case.split != "test":
-            problems.append(
-                f"case {case.id}: no label, so it cannot be in split {case.split}; label it or leave it out"
-            )
+        problems += [f"case {case.id}: {problem}" for problem in _case_problems(case, source)]
+    problems += Splits(_named(source), source.folds).problems(_patients(source))
     wrong = sorted({value for value in (source.remap or {}).values() if not 0 <= value < len(source.labels)})
     if wrong:
         problems.append(f"remap leads to label values {wrong}, but there are {len(source.labels)} classes")
@@ -116,6 +133,34 @@ def _check_source(source: SourceDataset) -> None:
         if name not in source.labels:
             problems.append(f"{name!r} is scored or mirrored, but is not a class{close_names(name, source.labels)}")
     _raise_problems(source.name, problems)
+
+
+def _case_problems(case: CaseSource, source: SourceDataset) -> Iterable[str]:
+    if case.split not in (*SPLITS, None):
+        yield f"split is {case.split!r}, expected one of {', '.join(SPLITS)}"
+    elif case.label is None and not case.classes and case.split != "test":
+        yield f"no label and no class, so it cannot be in split {case.split}; label it or leave it out"
+    if case.label is None and len(source.labels) > UNLABELLED:
+        yield f"no label, which a data set of {len(source.labels)} classes cannot say; leave it out, or merge classes"
+    absent = [name for name, path in zip(source.channels, case.images, strict=False) if path is None]
+    if absent and len(absent) == len(case.images):
+        yield "no image; leave it out"
+    for name in absent:
+        if name not in source.optional_channels:
+            yield f"no channel {name}, which is not declared to be one that may lack; add its file or declare it"
+
+
+def _patients(source: SourceDataset) -> dict[str, str]:
+    return {case.id: case.patient or case.id for case in source.cases}
+
+
+def _named(source: SourceDataset) -> Members:
+    return {split: [case.id for case in source.cases if case.split == split] for split in SPLITS}
+
+
+def _dividable(source: SourceDataset) -> dict[str, str]:
+    """Patient of each case that folds are made of."""
+    return {case.id: case.patient or case.id for case in source.cases if case.split in ("train", "val")}
 
 
 def _raise_problems(name: str, problems: Sequence[str]) -> None:
@@ -145,7 +190,8 @@ def _target_spacing(
         return wanted
     if wanted != "median":
         raise ConfigError(f"spacing is {wanted!r}, expected three numbers (D, H, W) in mm, 'median' or None")
-    training = [spacings[case.id] for case in source.cases if case.split == "train"]
+    # not of the split train alone: the same cases are prepared for every split and fold
+    training = [spacings[case.id] for case in source.cases if case.split != "test"]
     if not training:
         raise DataError(f"{source.name}: no training cases, so no median spacing; give the spacing in mm")
     return median_spacing(training)
@@ -215,15 +261,17 @@ def _describe(
     source: SourceDataset, preprocessing: Preprocessing, out: Path, workers: int
 ) -> tuple[Preprocessing, dict[str, Any]]:
     """Return the preprocessing with its intensities, and the fingerprint, from the cases as they are stored."""
-    training = [case.id for case in source.cases if case.split == "train"]
+    training = [case for case in source.cases if case.split == "train" and case.label]
 
-    def histograms(case_id: str):
-        case = StoredCase.read(case_folder(out, case_id))
-        return foreground_histograms(case.image, case.label, seed=list(case_id.encode())), case.image.dtype.kind != "f"
+    def histograms(case: CaseSource):
+        stored = StoredCase.read(case_folder(out, case.id), _about(case))
+        found = foreground_histograms(stored.image, stored.label, seed=list(case.id.encode()))
+        present = [h for h, is_there in zip(found, stored.channels_present, strict=True) if is_there]
+        return dict(zip(_present(source, case), present, strict=True)), stored.image.dtype.kind != "f"
 
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(histograms, training))
-    summaries = [summarize(of_case[channel] for of_case, _ in found) for channel in range(len(source.channels))]
+    summaries = [summarize(of_case[name] for of_case, _ in found if name in of_case) for name in source.channels]
     if preprocessing.normalization == "ct":
         if None in summaries:
             raise DataError(
@@ -235,6 +283,31 @@ def _describe(
     _log_notes(descriptions)
     intensities = dict(zip(source.channels, summaries, strict=True))
     return preprocessing, fingerprint(descriptions, intensities, source.labels, exact=all(exact for _, exact in found))
+
+
+def _present(source: SourceDataset, case: CaseSource) -> list[str]:
+    return [name for name, path in zip(source.channels, case.images, strict=True) if path is not None]
+
+
+def _write_splits(source: SourceDataset, out: Path, folds: int | None, seed: int) -> None:
+    """Write the file of splits; one with other contents is kept under another name, it may have been edited."""
+    splits = Splits(_named(source), source.folds)
+    if folds is not None:
+        dividable = _dividable(source)
+        made = make_folds(dividable, {case.id: _tags(case, out) for case in source.cases}, folds, seed)
+        splits = replace(splits, folds=made, by="patient", stratified="class presence", seed=seed)
+    path = out / SPLIT_FILE
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    splits.write(path)
+    if before not in (None, path.read_text(encoding="utf-8")):
+        write_text_atomic(path.with_name(PREVIOUS), before)
+        logger.warning("%s: written anew with other splits; what it was is in %s", path, PREVIOUS)
+
+
+def _tags(case: CaseSource, out: Path) -> set[tuple[str, str]]:
+    """What each fold should have its share of: classes of patients, and classes of which a case has voxels."""
+    volumes = read_description(case_folder(out, case.id))["volumes_ml"] or {}
+    return {*case.classes.items(), *(("voxels of", name) for name, ml in volumes.items() if ml > 0)}
 
 
 def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
@@ -268,8 +341,28 @@ def _dataset_json(source: SourceDataset, preprocessing: Preprocessing) -> dict[s
         "scored": list(source.labels[1:] if source.scored is None else source.scored),
         "mirror_pairs": [list(pair) for pair in source.mirror_pairs],
         "convention": source.convention,
-        "splits": {split: [case.id for case in source.cases if case.split == split] for split in SPLITS},
+        "cases": {case.id: _about(case) for case in source.cases},
+        "classes": {name: categories(values) for name, values in _columns(source, "classes").items()},
+        "meta": {
+            name: None if all(isinstance(value, (int, float)) for value in values) else categories(map(str, values))
+            for name, values in _columns(source, "meta").items()
+        },
         "preprocessing": preprocessing.to_dict(),
         "remap": None if source.remap is None else {str(raw): stored for raw, stored in source.remap.items()},
         "notes": list(source.notes),
     }
+
+
+def _about(case: CaseSource) -> dict[str, Any]:
+    """What the data set knows of a case; a change of it does not make the case anew."""
+    targets = {"classes": dict(case.classes), "meta": dict(case.meta)}
+    return {"patient": case.patient or case.id, **{key: values for key, values in targets.items() if values}}
+
+
+def _columns(source: SourceDataset, kind: str) -> dict[str, list[Any]]:
+    """Return the values of each column of ``classes`` or ``meta`` over all cases, in the order of their appearance."""
+    found: dict[str, list[Any]] = {}
+    for case in source.cases:
+        for name, value in getattr(case, kind).items():
+            found.setdefault(name, []).append(value)
+    return found

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
 from densekit.datasets.volume.preprocessing import Box, Preprocessing
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.io import Geometry, read_label
 
-FORMAT = 1
-"""Version of the files on disk; part of every case's hash."""
+FORMAT = 2
+"""Version of ``dataset.json``."""
+
+CASE_FORMAT = 1
+"""Version of a case's files; part of its hash."""
 
 _MAPPED = ("image", "label", "foreground")
 
@@ -31,7 +35,7 @@ class StoredCase:
     Attributes:
         folder: Where it lies.
         id: Case id.
-        sources: Absolute paths: ``{"images": [one per channel], "label": path or None}``.
+        sources: Absolute paths: ``{"images": [one per channel, None for one it lacks], "label": path or None}``.
         geometry: Grid of the source files.
         box: What was kept of the source volume along D, H, W; the rest was a constant border.
         shape_before: (D, H, W) of the source volume.
@@ -42,6 +46,9 @@ class StoredCase:
         volumes_ml: Volume of each class on the source grid in ml; None without label.
         notes: What was assumed, repaired or is worth knowing.
         hash: Of the sources and settings it was made from.
+        patient: Whose scan it is; the case id where that is not known.
+        classes: Class of the patient by name of what is told apart; without what is not known.
+        meta: Meta-information by name, numbers or texts; without what is not known.
     """
 
     folder: Path
@@ -57,10 +64,17 @@ class StoredCase:
     volumes_ml: dict[str, float] | None
     notes: tuple[str, ...]
     hash: str
+    patient: str
+    classes: Mapping[str, str]
+    meta: Mapping[str, float | str]
 
     @classmethod
-    def read(cls, folder: Path) -> StoredCase:
+    def read(cls, folder: Path, about: Mapping[str, Any]) -> StoredCase:
         """Read the description of a case.
+
+        Args:
+            folder: Where it lies.
+            about: Its ``patient``, and ``classes`` and ``meta`` if it has any, which the data set knows.
 
         Raises:
             DataError: if it is not there or cannot be read.
@@ -82,7 +96,28 @@ class StoredCase:
             volumes_ml=values["volumes_ml"],
             notes=tuple(values["notes"]),
             hash=values["hash"],
+            patient=about["patient"],
+            classes=about.get("classes", {}),
+            meta=about.get("meta", {}),
         )
+
+    @property
+    def channels_present(self) -> tuple[bool, ...]:
+        """Whether the scan has each channel; one that it lacks is zero in the samples."""
+        return tuple(path is not None for path in self.sources["images"])
+
+    def image_files(self) -> list[Path]:
+        """Return the source file of each channel.
+
+        Raises:
+            DataError: if the scan lacks a channel.
+        """
+        if not all(self.channels_present):
+            raise DataError(
+                f"case {self.id} lacks channel {self.channels_present.index(False) + 1} of "
+                f"{len(self.channels_present)}, and a scan is predicted from the files of all; leave the case out"
+            )
+        return [Path(path) for path in self.sources["images"]]
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -125,11 +160,17 @@ class Store:
         scored: Names of the classes that enter the mean score.
         mirror_pairs: Names of classes that change places in a left-right mirror.
         convention: Default empty-mask convention of the evaluation.
-        splits: Case ids of ``"train"``, ``"val"`` and ``"test"``.
+        splits: Case ids of ``"train"``, ``"val"``, ``"test"`` and what else the file of splits names; of the fold
+            that the data set was opened for, if it was for one.
         preprocessing: How the scans were and are made into network input.
         fingerprint: Contents of ``fingerprint.json``.
         notes: What the reader of the raw layout had to say.
         remap: Label value of the source files -> stored value; None: the same.
+        about: Of every case ``patient``, and ``classes`` and ``meta`` if it has any.
+        classes: The classes of patients, in the order of their indices, by name of what is told apart.
+        meta: The columns of meta-information, each with its texts in the order of their indices; None for numbers.
+        fold: The fold that the data set was opened for; None: the named splits.
+        folds: Number of folds there are.
     """
 
     path: Path
@@ -145,6 +186,11 @@ class Store:
     fingerprint: dict[str, Any]
     notes: tuple[str, ...] = ()
     remap: dict[int, int] | None = None
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    meta: dict[str, list[str] | None] = field(default_factory=dict)
+    fold: int | None = None
+    folds: int = 0
     _cases: dict[str, StoredCase] = field(default_factory=dict, init=False, repr=False)
 
     def ids(self, split: str) -> list[str]:
@@ -169,10 +215,9 @@ class Store:
             DataError: if its description cannot be read.
         """
         if case_id not in self._cases:
-            known = [member for ids in self.splits.values() for member in ids]
-            if case_id not in known:
-                raise ConfigError(f"{self.path}: no case {case_id!r}{close_names(case_id, known)}")
-            self._cases[case_id] = StoredCase.read(case_folder(self.path, case_id))
+            if case_id not in self.about:
+                raise ConfigError(f"{self.path}: no case {case_id!r}{close_names(case_id, self.about)}")
+            self._cases[case_id] = StoredCase.read(case_folder(self.path, case_id), self.about[case_id])
         return self._cases[case_id]
 
     def read_reference(self, case_id: str) -> np.ndarray:
@@ -190,13 +235,34 @@ class Store:
         return stored_labels(read_label(path).array[0], self.labels, self.remap, path)[0]
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | Path, fold: int | None = None) -> Store:
     """Open a prepared folder.
+
+    Args:
+        path: The folder.
+        fold: Fold that is trained and validated, in place of the splits named ``train`` and ``val``.
+
+    Raises:
+        ConfigError: for a fold that is not there.
+        DataError: if it is not there, was not finished, was made by another version, or its splits are wrong.
+    """
+    path = Path(path)
+    store, splits, problems = read_store(path)
+    if problems:
+        more = f" (and {len(problems) - 1} more: `densekit check {path}` lists them)" if len(problems) > 1 else ""
+        raise DataError(f"{path / SPLIT_FILE}: {problems[0]}{more}")
+    return replace(store, splits=splits.of(fold), fold=fold)
+
+
+def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
+    """Open a prepared folder whatever its splits are.
+
+    Returns:
+        The data set with its named splits, what the file of splits holds, and what is wrong with that.
 
     Raises:
         DataError: if it is not there, was not finished, or was made by another version.
     """
-    path = Path(path)
     if not (path / "dataset.json").is_file():
         raise DataError(_why_not_prepared(path))
     try:
@@ -207,16 +273,19 @@ def open_store(path: str | Path) -> Store:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise DataError(
             f"{path / 'dataset.json'}: was not written by this version of densekit, or is another program's; give "
-            f"another folder, or run `densekit prepare` on this one again"
+            f"another folder, or run `densekit prepare` on this one again (it keeps the cases that are there)"
         )
-    ids = [case_id for members in values["splits"].values() for case_id in members]
+    if not (path / SPLIT_FILE).is_file():
+        raise DataError(f"{path / SPLIT_FILE}: is gone; run `densekit prepare` again, it writes it and keeps the cases")
+    splits = Splits.read(path / SPLIT_FILE)
+    ids = list(values["cases"])
     gone = [case_id for case_id in ids if not (case_folder(path, case_id) / "case.json").is_file()]
     if gone:
         raise DataError(
             f"{path}: {len(gone)} of its {len(ids)} cases are gone ({', '.join(gone[:5])}); run the same "
             f"`densekit prepare` command again, it remakes what is missing"
         )
-    return Store(
+    store = Store(
         path=path,
         name=values["name"],
         layout=values["layout"],
@@ -225,12 +294,17 @@ def open_store(path: str | Path) -> Store:
         scored=tuple(values["scored"]),
         mirror_pairs=tuple(tuple(pair) for pair in values["mirror_pairs"]),
         convention=values["convention"],
-        splits=values["splits"],
+        splits=splits.splits,
         preprocessing=Preprocessing.from_dict(values["preprocessing"]),
         fingerprint=fingerprint,
         notes=tuple(values["notes"]),
         remap=None if values["remap"] is None else {int(raw): stored for raw, stored in values["remap"].items()},
+        about=values["cases"],
+        classes=values["classes"],
+        meta=values["meta"],
+        folds=len(splits.folds),
     )
+    return store, splits, splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
 
 
 def case_folder(path: Path, case_id: str) -> Path:

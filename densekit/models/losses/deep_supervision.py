@@ -31,7 +31,7 @@ class DeepSupervisionLoss(nn.Module):
 
         Args:
             outputs: Logits ``(B, K, D_i, H_i, W_i)``, fine to coarse.
-            label: Class indices ``(B, D, H, W)``, at the resolution of the finest output.
+            label: Class indices or ``UNLABELLED``, ``(B, D, H, W)``, at the resolution of the finest output.
 
         Returns:
             The entries of the inner loss, averaged.

@@ -59,12 +59,12 @@ def score_volumes(
     if list(predictor.labels) != list(store.labels):
         raise CheckpointError(
             f"{checkpoint.path}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
-            f"{store.root} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it "
+            f"{store.path} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it "
             f"was trained for"
         )
     ids = list(dict.fromkeys(store.ids(split)))
     if not ids:
-        raise DataError(f"{store.root}: split {split!r} has no cases; choose another with --split")
+        raise DataError(f"{store.path}: split {split!r} has no cases; choose another with --split")
     convention = convention or settings.get("convention") or store.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     folder = score_folder(out, checkpoint.path, split)  # before it as well
@@ -73,7 +73,7 @@ def score_volumes(
         if progress:
             progress(case_id, done, len(ids))
         try:
-            prediction = predictor.predict([Path(p) for p in store.case(case_id).sources["images"]])
+            prediction = predictor.predict(store.case(case_id).image_files())
             reference = store.read_reference(case_id)
             scores += score_case(
                 prediction.labels,

@@ -68,6 +68,49 @@ def test_the_same_scan_in_two_splits_is_an_error(raw, tmp_path, capsys):
     assert "the same scan is there as c0, c1, in different splits" in output.out
 
 
+def test_the_file_of_splits_is_checked(prepared, capsys):
+    ids = [f"c{n}" for n in range(8)]
+    fold = {"train": ids[2:], "val": ids[:2]}
+    contents = {"splits": {"train": [*ids[:4], "c9"], "val": ["c3"], "test": []}, "folds": [fold]}
+    (prepared / "splits.json").write_text(json.dumps(contents))
+    status, output = run(capsys, prepared)
+    assert status == 2 and "2 errors" in output.out
+    assert "splits.json: split train has case 'c9', which is not there" in output.out
+    assert "splits.json: splits: case 'c3' is in train and val; keep each patient in one of them" in output.out
+    contents = {"splits": {"train": ids[:4], "val": ids[4:6], "test": []}}
+    (prepared / "splits.json").write_text(json.dumps(contents))
+    status, output = run(capsys, prepared)
+    assert (
+        status == 0
+        and "2 cases are in no split and no fold of splits.json, so nothing reads them: c6, c7" in output.out
+    )
+    (prepared / "splits.json").unlink()
+    status, output = run(capsys, prepared)
+    assert status == 2 and "splits.json: is gone; run `densekit prepare` again" in output.err
+
+
+def test_the_same_scan_on_both_sides_of_a_fold_is_an_error(raw, tmp_path, capsys):
+    shutil.copy(raw / "images" / "c0.nii.gz", raw / "images" / "c1.nii.gz")
+    rows = "".join(f"c{i},{'val' if i > 5 else 'train'},{i % 2}\n" for i in range(8))
+    (tmp_path / "s.csv").write_text(f"case,split,fold\n{rows}")
+    assert main(["prepare", "folder", str(raw), str(tmp_path / "data"), "--splits", str(tmp_path / "s.csv")]) == 0
+    status, output = run(capsys, tmp_path / "data")
+    assert status == 2 and "the same scan is there as c0, c1, in different splits" in output.out
+
+
+def test_a_class_that_no_training_case_of_a_fold_has_is_a_warning(raw, tmp_path, capsys):
+    geometry = Geometry((14, 12, 10), np.diag([1.0, 1.0, 2.0, 1.0]))
+    label = np.zeros((10, 12, 14), np.uint8)
+    label[2:6, 3:8, 4:8] = 2
+    write_label(raw / "labels" / "c1.nii.gz", label, geometry, like=None, names=None)
+    rows = "".join(f"c{i},{'val' if i > 5 else 'train'},{i % 2}\n" for i in range(8))
+    (tmp_path / "s.csv").write_text(f"case,split,fold\n{rows}")
+    assert main(["prepare", "folder", str(raw), str(tmp_path / "data"), "--splits", str(tmp_path / "s.csv")]) == 0
+    status, output = run(capsys, tmp_path / "data")
+    assert status == 0 and "no training case of fold 1 has a voxel of label 2" in output.out
+    assert output.out.count("no training case") == 1
+
+
 def test_a_foreground_index_beyond_the_volume_is_found(prepared, capsys):
     index = np.load(prepared / "cases" / "c6" / "foreground.npy")
     np.save(prepared / "cases" / "c6" / "foreground.npy", index + 100)

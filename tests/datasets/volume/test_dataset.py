@@ -286,7 +286,7 @@ def test_cases_without_label_are_left_out_and_said(make_source, tmp_path, caplog
         VolumeDataset(root, "test")
     with caplog.at_level(logging.WARNING, logger="densekit"):
         assert len(VolumeDataset(root, "train+test")) == 1
-    assert "2 cases of split train+test have no label, left out" in caplog.text
+    assert "2 of 3 cases of split train+test have no label map, left out" in caplog.text
 
 
 # --- what is refused

@@ -148,7 +148,7 @@ def test_labels_are_remapped_and_the_reference_too(make_source, tmp_path):
     np.testing.assert_array_equal(open_store(tmp_path / "out").read_reference("case0"), expected)
 
 
-def test_a_scan_without_label_is_stored_for_test_only(make_source, tmp_path):
+def test_a_scan_without_label_or_class_is_stored_for_test_only(make_source, tmp_path):
     source = make_source(cases=2)
     unlabelled = replace(source.cases[1], label=None, split="test")
     store = write_store(replace(source, cases=(source.cases[0], unlabelled)), tmp_path / "out")
@@ -158,7 +158,7 @@ def test_a_scan_without_label_is_stored_for_test_only(make_source, tmp_path):
     assert store.fingerprint["labelled_cases"] == 1
     with pytest.raises(DataError, match="case case1 has no label to compare with"):
         store.read_reference("case1")
-    with pytest.raises(DataError, match="case1: no label, so it cannot be in split train"):
+    with pytest.raises(DataError, match="case1: no label and no class, so it cannot be in split train"):
         write_store(replace(source, cases=(replace(unlabelled, split="train"),)), tmp_path / "other")
 
 
@@ -175,12 +175,15 @@ def test_spacing_of_source_override_and_native(make_source, tmp_path):
         write_store(source, tmp_path / "e", spacing=(1, 1))
 
 
-def test_median_spacing_is_of_the_training_cases(make_source, tmp_path):
-    source = make_source(cases=3)
-    image, labels = scan(2, (16, 20, 24))
-    write_image(source.cases[2].images[0], image, grid(image.shape, (9.0, 1.0, 1.0)))
-    write_label(source.cases[2].label, labels, grid(image.shape, (9.0, 1.0, 1.0)), like=None, names=None)
-    assert write_store(source, tmp_path / "out", spacing="median").preprocessing.spacing == (3.0, 1.0, 1.0)
+def test_median_spacing_is_of_all_cases_but_those_of_test(make_source, tmp_path):
+    source = make_source(cases=4)
+    for number, spacing in ((0, 2.0), (2, 2.0), (3, 9.0)):
+        image, labels = scan(number, (14 + number, 20, 24))
+        write_image(source.cases[number].images[0], image, grid(image.shape, (spacing, 1.0, 1.0)))
+        geometry = grid(image.shape, (spacing, 1.0, 1.0))
+        write_label(source.cases[number].label, labels, geometry, like=None, names=None)
+    assert [case.split for case in source.cases] == ["train", "train", "val", "test"]
+    assert write_store(source, tmp_path / "out", spacing="median").preprocessing.spacing == (2.0, 1.0, 1.0)
 
 
 def test_notes_are_kept_and_said_once(make_source, tmp_path, caplog):
@@ -442,9 +445,10 @@ def test_damaged_and_foreign_descriptions(make_source, tmp_path):
     (out / "dataset.json").write_text(description[:50])
     with pytest.raises(DataError, match=r"cannot be read .*run `densekit prepare`"):
         open_store(out)
-    (out / "dataset.json").write_text('{"modality": {"0": "CT"}}')
-    with pytest.raises(DataError, match="not written by this version of densekit"):
-        open_store(out)
+    for other in ('{"modality": {"0": "CT"}}', description.replace('"format": 2', '"format": 1')):
+        (out / "dataset.json").write_text(other)
+        with pytest.raises(DataError, match=r"not written by this version of densekit.*run `densekit prepare`"):
+            open_store(out)
     (out / "dataset.json").write_text(description)
     (out / "cases" / "case1" / "image.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"image.npy: cannot be read .*it remakes the case"):

@@ -168,9 +168,9 @@ def test_a_schedule_given_as_a_class_ends_with_the_training(config, prepared):
 
 def test_a_split_without_cases_names_those_with_cases(config, prepared, tmp_path):
     folder = shutil.copytree(prepared, tmp_path / "data")
-    description = json.loads((folder / "dataset.json").read_text())
-    description["splits"]["train"] = []
-    (folder / "dataset.json").write_text(json.dumps(description))
+    contents = json.loads((folder / "splits.json").read_text())
+    contents["splits"]["train"] = []
+    (folder / "splits.json").write_text(json.dumps(contents))
     with pytest.raises(DataError, match=r"split 'train' has no cases \(it has train: 0, val: 2, test: 2\)"):
         check(config(), folder)
     assert plan(config(), folder).cases("test+test") == ["case6", "case7"]

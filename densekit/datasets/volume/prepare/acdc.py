@@ -77,7 +77,7 @@ def _cases(pairs: Pairs, path: Path, notes: list[str]) -> list[CaseSource]:
         patient = _number(case)
         if patient in PATIENTS:
             split = "test" if patient in TEST_PATIENTS else "val" if patient in VALIDATION_PATIENTS else "train"
-            cases.append(CaseSource(case, (image,), label, split))
+            cases.append(CaseSource(case, (image,), label, split, patient=case[: len("patient000")]))
     present = {_number(case) for case in pairs}
     if foreign := sorted(present - set(PATIENTS)):
         notes.append(f"patients {few(foreign)} ignored, the split of the literature is of patients 001 to 100")

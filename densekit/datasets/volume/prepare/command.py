@@ -10,7 +10,7 @@ from pathlib import Path
 
 from densekit.errors import ConfigError
 
-STORE = ("spacing", "native", "workers")
+STORE = ("spacing", "native", "workers", "folds")
 """Options of every kind but phantoms."""
 PHANTOMS = {"train": 10, "val": 2, "test": 3, "unseen": 1, "seed": 0}
 
@@ -51,10 +51,19 @@ def prepare(arguments: argparse.Namespace) -> int:
         print(f"[{done}/{total}] {case_id} {seconds:.1f} s, {left:.0f} s left", file=sys.stderr)
 
     workers = min(4, os.cpu_count() or 1) if arguments.workers is None else arguments.workers
-    store = write_store(source, out, workers=workers, progress=progress, **spacing)
+    store = write_store(
+        source,
+        out,
+        workers=workers,
+        progress=progress,
+        folds=arguments.folds,
+        seed=arguments.seed or 0,
+        **spacing,
+    )
     sizes = ", ".join(f"{len(ids)} {name}" for name, ids in store.splits.items())
+    folds = f"{store.folds} folds, " if store.folds else ""
     print(
-        f"prepared {store.name}: {sizes} cases, {len(store.labels) - 1} classes, "
+        f"prepared {store.name}: {sizes} cases, {folds}{len(store.labels) - 1} classes, "
         f"spacing {_mm(store.preprocessing.spacing)}: {out}"
     )
     return 0
@@ -65,7 +74,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     from densekit.datasets.volume.prepare import KINDS, options_of
 
     kind = arguments.kind
-    options = {**{name: (*options_of(name), *STORE) for name in KINDS}, "phantom": tuple(PHANTOMS)}
+    store = (*STORE, "seed") if arguments.folds else STORE
+    options = {**{name: (*options_of(name), *store) for name in KINDS}, "phantom": tuple(PHANTOMS)}
     for name in sorted({name for names in options.values() for name in names} - set(options[kind])):
         given = getattr(arguments, name)
         if given is not None and given is not False:

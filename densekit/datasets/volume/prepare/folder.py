@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from densekit.datasets.shared.patient_table import read_patient_table
 from densekit.datasets.shared.splits import assign_splits
 from densekit.datasets.volume.prepare.files import list_volumes, require_folder
 from densekit.datasets.volume.prepare.msd import kind_of, mirror_pairs
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
-from densekit.errors import ConfigError, DataError, few
+from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import contents, read_label
 
 _LAYOUTS = (("images", "labels"), ("imagesTr", "labelsTr"))
@@ -24,14 +25,19 @@ HOW_TO_GET = (
 
 log = logging.getLogger("densekit")
 
+Files = tuple[tuple[Path | None, ...], Path | None]
+"""A file per channel and the label map of a case, None for what it lacks."""
+
 
 def read_folder(
     path: Path,
     *,
     labels: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
+    may_lack: Sequence[str] = (),
     splits: Path | None = None,
-    fold: int = 0,
+    table: Path | None = None,
+    classes_from: Sequence[str] | None = None,
     seed: int = 0,
 ) -> SourceDataset:
     """Read ``PATH/images`` and ``PATH/labels``, paired by file name.
@@ -42,13 +48,17 @@ def read_folder(
             the values found in all label files become ``"label 1"``, ``"label 2"``, ...
         channels: Channel names; ``"CT"`` selects CT normalization. More than one: images are called ``NAME_0000``,
             ``NAME_0001``, ... None: one channel of unknown kind, normalised per case.
-        splits: CSV with ``case,split[,subject]`` or nnU-Net's ``splits_final.json``; None: see
+        may_lack: What a case may be without: names of channels, and ``"label"``.
+        splits: CSV with ``case,split[,subject][,fold]`` or nnU-Net's ``splits_final.json``; None: see
             :func:`densekit.datasets.shared.splits.assign_splits`.
-        fold: Which fold of a ``splits_final.json``.
+        table: CSV with ``case`` and what is known of its patient
+            (:func:`densekit.datasets.shared.patient_table.read_patient_table`).
+        classes_from: Columns of the table that hold classes.
         seed: Seed of the draw if there is no split file.
 
     Raises:
-        DataError: if the folders are not there, are empty, or an image has no label.
+        ConfigError: for names that cannot be.
+        DataError: if the folders are not there, are empty, or an image has no label and may not lack it.
     """
     path = require_folder(path, HOW_TO_GET)
     found = next((pair for pair in _LAYOUTS if all((path / name).is_dir() for name in pair)), None)
@@ -60,26 +70,35 @@ def read_folder(
     if not channels:
         notes.append('channel kind not given: images are normalised per case; for CT pass channels=["CT"]')
         channels = ("image",)
-    pairs = _pair(path / found[0], path / found[1], len(channels), notes)
+    for name in may_lack:
+        if name not in (*channels, "label"):
+            raise ConfigError(f"may_lack={name!r}: expected a channel or 'label'{close_names(name, channels)}")
+    pairs = _pair(path / found[0], path / found[1], channels, may_lack, notes)
     if labels is None:
-        names, remap = _labels_found([label for _, label in pairs.values()], notes)
+        names, remap = _labels_found(path / found[1], [label for _, label in pairs.values() if label], notes)
     else:
         names, remap = _named(labels), None
     swaps = mirror_pairs(names)
     if swaps:
         notes.append(f"a left/right mirror swaps {few([' and '.join(p) for p in swaps], 4)} (paired by their names)")
-    split, more = assign_splits(sorted(pairs), root=path, splits=splits, fold=fold, seed=seed)
+    known = read_patient_table(table, classes_from, sorted(pairs))
+    assigned = assign_splits(sorted(pairs), root=path, splits=splits, seed=seed, patients=known.patients)
     kinds = {kind_of(channel) for channel in channels}
     return SourceDataset(
         name=path.resolve().name.lower(),
         layout="folder",
         channels=tuple(channels),
         labels=names,
-        cases=tuple(CaseSource(case, *pairs[case], split=split[case]) for case in sorted(split)),
+        cases=tuple(
+            CaseSource(case, *pairs[case], split=split, patient=assigned.patients.get(case), **known.of(case))
+            for case, split in sorted(assigned.split.items())
+        ),
         remap=remap,
         normalization=kinds.pop() if len(kinds) == 1 else "zscore",
         mirror_pairs=swaps,
-        notes=tuple(notes + more),
+        notes=(*notes, *known.notes, *assigned.notes),
+        optional_channels=tuple(name for name in channels if name in may_lack),
+        folds=assigned.folds,
     )
 
 
@@ -91,48 +110,73 @@ def _named(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _pair(
-    image_folder: Path, label_folder: Path, channels: int, notes: list[str]
-) -> dict[str, tuple[tuple[Path, ...], Path]]:
+    image_folder: Path, label_folder: Path, channels: Sequence[str], may_lack: Sequence[str], notes: list[str]
+) -> dict[str, Files]:
     images, labels = list_volumes(image_folder), list_volumes(label_folder)
     pairs = {}
     used = set()
-    for case, label in labels.items():
-        several = [f"{case}_{i:04d}" for i in range(channels)]
-        stems = [case] if channels == 1 and case in images else several
-        if all(stem in images for stem in stems):
-            pairs[case] = (tuple(images[stem] for stem in stems), label)
-            used.update(stems)
-        elif any(stem in images for stem in stems):
-            absent = next(stem for stem in stems if stem not in images)
+    ids = list(labels)
+    if "label" in may_lack:
+        numbered = {re.sub(r"_\d{4}$", "", s) if len(channels) > 1 or s.endswith("_0000") else s for s in images}
+        ids += sorted(numbered - labels.keys())
+    for case in ids:
+        several = [f"{case}_{i:04d}" for i in range(len(channels))]
+        stems = [case] if len(channels) == 1 and case in images else several
+        lacks = {name: stem for name, stem in zip(channels, stems, strict=True) if stem not in images}
+        if len(lacks) == len(stems):
+            continue
+        if refused := [name for name in lacks if name not in may_lack]:
             raise DataError(
-                f"{image_folder}: case {case} lacks channel file {absent}; {channels} channels were named: add the file"
+                f"{image_folder}: case {case} lacks channel file {lacks[refused[0]]}; {len(channels)} channels were "
+                f"named: add the file, or declare that a case may lack it with --may-lack {refused[0]}"
             )
-    if bare := sorted(images.keys() - used):
-        extra = re.fullmatch(r"(.+)_(\d{4})", bare[0])
-        if extra and extra[1] in labels:
-            raise DataError(
-                f"{images[bare[0]]}: is channel {int(extra[2])} of case {extra[1]}, but {channels} channel(s) were "
-                f"named; give one name per channel in the option channels"
-            )
-        raise DataError(
-            f"{images[bare[0]]}: no label of that name in {label_folder} ({len(bare)} image(s) of {len(images)} lack "
-            f"one); put it there, or take the image away to do without the case"
-        )
+        pairs[case] = (tuple(images.get(stem) for stem in stems), labels.get(case))
+        used.update(stems)
+    _refuse_bare(images, used, label_folder, labels, len(channels))
     if orphans := sorted(labels.keys() - pairs.keys()):
         notes.append(f"labels without an image of that name, left out: {few(orphans)}")
+    notes += _lacking(pairs, channels)
     if not pairs:
         raise DataError(f"{image_folder}: no volume (.nii.gz, .nii, .nrrd, .mha, .mhd); {HOW_TO_GET}")
     return pairs
 
 
-def _labels_found(paths: list[Path], notes: list[str]) -> tuple[tuple[str, ...], dict[int, int] | None]:
+def _refuse_bare(
+    images: dict[str, Path], used: set[str], label_folder: Path, labels: dict[str, Path], channels: int
+) -> None:
+    """Refuse images that no case took: without a label, or of a channel that was not named."""
+    bare = sorted(images.keys() - used)
+    if not bare:
+        return
+    extra = re.fullmatch(r"(.+)_(\d{4})", bare[0])
+    if extra and extra[1] in labels:
+        raise DataError(
+            f"{images[bare[0]]}: is channel {int(extra[2])} of case {extra[1]}, but {channels} channel(s) were "
+            f"named; give one name per channel in the option channels"
+        )
+    raise DataError(
+        f"{images[bare[0]]}: no label of that name in {label_folder} ({len(bare)} image(s) of {len(images)} lack "
+        f"one); put it there, take the image away to do without the case, or declare it with --may-lack label"
+    )
+
+
+def _lacking(pairs: dict[str, Files], channels: Sequence[str]) -> Iterator[str]:
+    """Say how many cases lack what they may lack."""
+    for number, channel in enumerate(channels):
+        lack = [case for case, (images, _) in pairs.items() if images[number] is None]
+        if lack:
+            yield f"{len(lack)} of {len(pairs)} cases have no channel {channel}: {few(lack, 4)}"
+    lack = [case for case, (_, label) in pairs.items() if label is None]
+    if lack:
+        yield f"{len(lack)} of {len(pairs)} cases have no label map: {few(lack, 4)}"
+
+
+def _labels_found(folder: Path, paths: list[Path], notes: list[str]) -> tuple[tuple[str, ...], dict[int, int] | None]:
     """Make class names of the label values that occur; values with gaps are packed."""
     log.info("reading %d label file(s) for their values, since no class names were given", len(paths))
     values = sorted({0}.union(*(np.unique(read_label(path).array).tolist() for path in paths)))
     if len(values) < 2 or values[0] < 0:
-        raise DataError(
-            f"{paths[0].parent}: label values found: {few(values)}; expected the background 0 and classes above it"
-        )
+        raise DataError(f"{folder}: label values found: {few(values)}; expected the background 0 and classes above it")
     names = ("background", *(f"label {value}" for value in values[1:]))
     notes.append(f"class names not given: named by the values found ({few(values[1:], 20)})")
     packed = {value: stored for stored, value in enumerate(values)}

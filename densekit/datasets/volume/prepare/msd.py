@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from densekit.datasets.shared.patient_table import read_patient_table
 from densekit.datasets.shared.splits import assign_splits
 from densekit.datasets.volume.prepare.files import list_volumes, require_folder
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
@@ -48,16 +49,24 @@ class Description:
 
 
 def read_dataset_json(
-    path: Path, *, work: Path, splits: Path | None = None, fold: int = 0, seed: int = 0
+    path: Path,
+    *,
+    work: Path,
+    splits: Path | None = None,
+    table: Path | None = None,
+    classes_from: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> SourceDataset:
     """Read a Decathlon or nnU-Net folder.
 
     Args:
         path: The folder with ``dataset.json``, or the one above it.
         work: The single channels into which 4D Decathlon images are split go to ``converted`` in it.
-        splits: CSV with ``case,split[,subject]`` or nnU-Net's ``splits_final.json``; None: see
+        splits: CSV with ``case,split[,subject][,fold]`` or nnU-Net's ``splits_final.json``; None: see
             :func:`densekit.datasets.shared.splits.assign_splits`.
-        fold: Which fold of a ``splits_final.json``.
+        table: CSV with ``case`` and what is known of its patient
+            (:func:`densekit.datasets.shared.patient_table.read_patient_table`).
+        classes_from: Columns of the table that hold classes.
         seed: Seed of the draw if there is no split file.
 
     Returns:
@@ -69,9 +78,16 @@ def read_dataset_json(
     description = _describe(_find_json(require_folder(path, HOW_TO_GET)))
     training, notes = _training_files(description, work)
     _check_count(description, len(training), notes)
-    split, found = assign_splits(sorted(training), root=description.root, splits=splits, fold=fold, seed=seed)
-    cases = [CaseSource(case, *training[case], split=split[case]) for case in sorted(split)]
-    cases += _test_cases(description, set(training), notes)
+    test = _test_cases(description, set(training), notes)
+    known = read_patient_table(table, classes_from, [*sorted(training), *test])
+    assigned = assign_splits(sorted(training), root=description.root, splits=splits, seed=seed, patients=known.patients)
+    patients = {**known.patients, **assigned.patients}
+    where = {**dict(sorted(assigned.split.items())), **dict.fromkeys(test, "test")}
+    files = {**training, **test}
+    cases = [
+        CaseSource(case, *files[case], split=split, patient=patients.get(case), **known.of(case))
+        for case, split in where.items()
+    ]
     pairs = mirror_pairs(description.labels)
     if pairs:
         notes.append(f"a left/right mirror swaps {few([' and '.join(p) for p in pairs], 4)} (paired by their names)")
@@ -88,7 +104,8 @@ def read_dataset_json(
         remap=None if identical else {value: stored for stored, value in enumerate(description.values)},
         normalization=kinds.pop() if len(kinds) == 1 else "zscore",
         mirror_pairs=pairs,
-        notes=tuple(notes + found),
+        notes=(*notes, *known.notes, *assigned.notes),
+        folds=assigned.folds,
     )
 
 
@@ -275,8 +292,8 @@ def _scan(root: Path, part: str, channels: int, *, strict: bool) -> tuple[dict[s
     return files, [f"labels{part}: no image for {few(orphans, 4)}, left out"] if orphans else []
 
 
-def _test_cases(description: Description, training: set[str], notes: list[str]) -> Iterator[CaseSource]:
-    """Yield the cases of ``imagesTs`` that have labels; the others are counted in a note."""
+def _test_cases(description: Description, training: set[str], notes: list[str]) -> dict[str, Files]:
+    """Return the cases of ``imagesTs`` that have labels; the others are counted in a note."""
     root = description.root
     count = len({re.sub(r"_\d{4}$", "", stem) for stem in list_volumes(root / "imagesTs")})
     files: dict[str, Files] = {}
@@ -285,10 +302,10 @@ def _test_cases(description: Description, training: set[str], notes: list[str]) 
         notes += found
     if count > len(files):
         notes.append(f"{count - len(files)} test image(s) without label are not included")
-    for case, (images, label) in sorted(files.items()):
+    for case in files:
         if case in training:
             raise DataError(f"{root}: case {case} is in imagesTr and in imagesTs; keep it in one of them")
-        yield CaseSource(case, images, label, "test")
+    return dict(sorted(files.items()))
 
 
 def _check_count(description: Description, found: int, notes: list[str]) -> None:

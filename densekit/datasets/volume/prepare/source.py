@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,16 +13,23 @@ class CaseSource:
 
     Attributes:
         id: Case id, unique in the data set, safe as a folder name (``"0005"``, ``"patient001_frame01"``).
-        images: One file per channel, in the order of ``SourceDataset.channels``, all on one grid.
-        label: Label map on the grid of the images, or None for a scan without one (it is then only listed under
-            ``test``).
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        images: One file per channel, in the order of ``SourceDataset.channels``, all on one grid; None for a channel
+            that the scan lacks, which must be one of ``SourceDataset.optional_channels``.
+        label: Label map on the grid of the images, or None for a scan without one. It can train and validate only
+            what it has ``classes`` for.
+        split: ``"train"``, ``"val"`` or ``"test"``; None for a case that is in folds only.
+        patient: Whose scan it is; None: not known, each case counts as a patient of its own.
+        classes: Class of the patient by name of what is told apart (``{"diagnosis": "benign"}``).
+        meta: Meta-information by name, numbers or texts (``{"age": 63.0, "sex": "F"}``).
     """
 
     id: str
-    images: tuple[Path, ...]
+    images: tuple[Path | None, ...]
     label: Path | None
-    split: str
+    split: str | None
+    patient: str | None = None
+    classes: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,12 @@ class SourceDataset:
         normalization: ``"ct"`` (clip to 0.5-99.5 percentile of the training foreground, subtract its mean, divide by
             its SD) or ``"zscore"`` (each case by its own mean and SD).
         spacing: Target spacing (D, H, W) in mm; ``"median"`` (nnU-Net's rule: the median, on a strongly anisotropic
-            axis the 10th percentile); or None (no resampling).
+            axis the 10th percentile, over all cases but those of ``test``); or None (no resampling).
         mirror_pairs: Names of classes that swap in a left/right mirror, e.g. ``(("left kidney", "right kidney"),)``.
         convention: Default empty-mask convention of the evaluation: ``"transunet"``, ``"nnformer"`` or ``"strict"``.
         notes: Lines to show the user once (cases missing from a published split, files skipped, an assumption made).
+        optional_channels: Channels that a case may lack.
+        folds: Of each fold the case ids of ``"train"`` and ``"val"``, where the layout or a split file gives some.
     """
 
     name: str
@@ -58,4 +68,6 @@ class SourceDataset:
     spacing: tuple[float, float, float] | str | None = "median"
     mirror_pairs: tuple[tuple[str, str], ...] = ()
     convention: str = "strict"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    optional_channels: tuple[str, ...] = ()
+    folds: tuple[dict[str, list[str]], ...] = ()

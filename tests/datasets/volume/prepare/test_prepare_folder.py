@@ -1,11 +1,8 @@
-"""A plain folder of pairs, the split files, and the entry that all readers share."""
-
-import json
+"""A plain folder of pairs, what its cases may lack, and the entry that all readers share."""
 
 import numpy as np
 import pytest
 
-from densekit.datasets.shared.splits import assign_splits, read_rows
 from densekit.datasets.volume.prepare import options_of, read_source
 from densekit.errors import ConfigError, DataError
 
@@ -107,23 +104,16 @@ def test_unknown_kinds_and_options_are_answered_with_the_close_ones(tmp_path):
 
 def test_the_options_of_a_kind_are_its_readers():
     assert options_of("synapse") == ("encoding", "classes", "val_cases")
-    assert options_of("folder") == ("labels", "channels", "splits", "fold", "seed")
-
-
-# Split files
-
-
-def csv_file(tmp_path, text):
-    path = tmp_path / "own.csv"
-    path.write_text(text)
-    return path
+    assert options_of("folder") == ("labels", "channels", "may_lack", "splits", "table", "classes_from", "seed")
 
 
 def test_a_csv_decides_and_what_it_leaves_out_is_said(tmp_path, put):
     root = fill(tmp_path / "data", put)
-    splits = csv_file(tmp_path, "subject,case,split\na,a1,train\na,a2,train\nb,b1,val\nc,c1,test\nz,z9,val\n")
+    splits = tmp_path / "own.csv"
+    splits.write_text("subject,case,split\na,a1,train\na,a2,train\nb,b1,val\nc,c1,test\nz,z9,val\n")
     source = read(root, tmp_path, labels=["x"], splits=splits)
     assert {c.id: c.split for c in source.cases} == {"a1": "train", "a2": "train", "b1": "val", "c1": "test"}
+    assert [c.patient for c in source.cases] == ["a", "a", "b", "c"]
     notes = "\n".join(source.notes)
     assert "own.csv does not name 1 case(s), which are left out: b2" in notes
     assert "own.csv names 1 case(s) that are not there: z9" in notes
@@ -132,80 +122,41 @@ def test_a_csv_decides_and_what_it_leaves_out_is_said(tmp_path, put):
     assert again.cases == source.cases and any("split taken from" in note for note in again.notes)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id,split\na1,train\n", r"own.csv, line 1: no column case \(the header is id, split\); expected case,split"),
-        ("", r"own.csv, line 1: no column case and split \(the header is empty\)"),
-        (
-            "case,split\na1,train\na2,validation\n",
-            r"own.csv, line 3: case 'a2', split 'validation'; .*train, val, test",
-        ),
-        ("case,split\na1\n", r"own.csv, line 2: case 'a1', split ''"),
-        ("case,split\na1,train,x\n", r"own.csv, line 2: case 'a1', split 'train'; expected one case"),
-        ("case,split\na1,train\na1,val\n", r"own.csv, line 3: case 'a1' is listed twice"),
-        (
-            "case,subject,split\na1,a,train\na2,a,val\n",
-            r"line 3: subject 'a' is in 'val', but in 'train' on line 2; keep all",
-        ),
-        ("case,split\n", r"own.csv: has a header but no cases"),
-        (
-            "case,split\nx1,train\n",
-            r"none of its cases \(x1\) is in the data set, whose cases are a1, a2, b1 and 2 more",
-        ),
-    ],
-)
-def test_malformed_csv_names_the_line(tmp_path, text, message):
-    with pytest.raises(DataError, match=message):
-        assign_splits(CASES, root=tmp_path, splits=csv_file(tmp_path, text))
+def test_a_case_may_lack_what_is_declared(tmp_path, put):
+    root = tmp_path / "data"
+    for case in ("a", "b", "c"):
+        for channel in range(2):
+            put(root / "images" / f"{case}_{channel:04d}.nii.gz")
+        put(root / "labels" / f"{case}.nii.gz", LABEL)
+    (root / "images" / "b_0001.nii.gz").unlink()
+    (root / "labels" / "c.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"case b lacks channel file b_0001; .* declare .* with --may-lack T2"):
+        read(root, tmp_path, channels=["T1", "T2"], may_lack=["label"])
+    with pytest.raises(DataError, match=r"c_0000.nii.gz: no label of that name .* declare it with --may-lack label"):
+        read(root, tmp_path, channels=["T1", "T2"], may_lack=["T2"])
+    with pytest.raises(ConfigError, match=r"may_lack='T3': expected a channel or 'label'"):
+        read(root, tmp_path, channels=["T1", "T2"], may_lack=["T3"])
+    source = read(root, tmp_path, channels=["T1", "T2"], may_lack=["label", "T2"])
+    assert source.optional_channels == ("T2",) and source.labels == ("background", "label 1", "label 4")
+    names = {c.id: ([p and p.name for p in c.images], c.label is None) for c in source.cases}
+    assert names == {
+        "a": (["a_0000.nii.gz", "a_0001.nii.gz"], False),
+        "b": (["b_0000.nii.gz", None], False),
+        "c": (["c_0000.nii.gz", "c_0001.nii.gz"], True),
+    }
+    notes = "\n".join(source.notes)
+    assert "1 of 3 cases have no channel T2: b" in notes and "1 of 3 cases have no label map: c" in notes
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("case,split\nä,train\n".encode("cp1252"), r"own.csv: is no CSV file in UTF-8 \(.*\); save it as CSV UTF-8$"),
-        (b"case,split\n" + b"a" * 200_000 + b",train\n", r"own.csv: is no CSV file in UTF-8 \(field larger"),
-    ],
-)
-def test_a_csv_that_cannot_be_read_is_refused(tmp_path, content, message):
-    path = csv_file(tmp_path, "")
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        assign_splits(CASES, root=tmp_path, splits=path)
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\); check the path and its permissions"):
-        read_rows(tmp_path)
-
-
-def test_a_csv_as_excel_saves_it_in_utf_8(tmp_path):
-    path = csv_file(tmp_path, "")
-    path.write_text("Case,Split\r\nä,val\r\n", encoding="utf-8-sig")
-    assert assign_splits(["ä", "b"], root=tmp_path, splits=path)[0] == {"ä": "val"}
-
-
-def test_nnunet_folds(tmp_path):
-    path = tmp_path / "splits_final.json"
-    folds = [{"train": ["a1", "a2", "b1"], "val": ["b2", "c1"]}, {"train": ["c1"], "val": ["a1", "a2", "b1", "b2"]}]
-    path.write_text(json.dumps(folds))
-    table, notes = assign_splits(CASES, root=tmp_path)
-    assert [case for case, split in table.items() if split == "val"] == ["b2", "c1"] and "split taken from" in notes[0]
-    table, _ = assign_splits(CASES, root=tmp_path, splits=path, fold=1)
-    assert [case for case, split in table.items() if split == "train"] == ["c1"]
-    with pytest.raises(ConfigError, match=r"fold=2: .*splits_final.json has the folds 0 to 1"):
-        assign_splits(CASES, root=tmp_path, splits=path, fold=2)
-    path.write_text(json.dumps([{"train": ["a1"], "val": ["a1"]}]))
-    with pytest.raises(DataError, match=r"fold 0 has a1 in train and in val"):
-        assign_splits(CASES, root=tmp_path, splits=path)
-    path.write_text(json.dumps({"train": []}))
-    with pytest.raises(DataError, match=r"expected nnU-Net's list of folds"):
-        assign_splits(CASES, root=tmp_path, splits=path)
-    with pytest.raises(DataError, match=r"nowhere.csv: no such split file"):
-        assign_splits(CASES, root=tmp_path, splits=tmp_path / "nowhere.csv")
-
-
-def test_a_drawn_split_depends_on_the_seed_and_not_on_the_order(tmp_path):
-    ids = [f"case{i}" for i in range(40)]
-    table, notes = assign_splits(ids, root=tmp_path, seed=3)
-    assert sum(split == "val" for split in table.values()) == 8 and "8 of 40 cases drawn" in notes[0]
-    assert assign_splits(ids[::-1], root=tmp_path, seed=3)[0] == table
-    assert assign_splits(ids, root=tmp_path, seed=4)[0] != table
-    assert assign_splits(["only"], root=tmp_path)[0] == {"only": "train"}
+def test_a_table_gives_patients_classes_and_meta_information(tmp_path, put):
+    root = fill(tmp_path / "data", put)
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient,Diagnosis,age\na1,a,benign,50\na2,a,benign,50\nb1,b,,61.5\nc1,c,malignant,\n")
+    source = read(root, tmp_path, labels=["x"], table=table, classes_from=["diagnosis"])
+    of = {c.id: c for c in source.cases}
+    assert (of["a1"].patient, of["a1"].classes, of["a1"].meta) == ("a", {"diagnosis": "benign"}, {"age": 50.0})
+    assert (of["b1"].classes, of["b1"].meta) == ({}, {"age": 61.5}) and of["c1"].meta == {}
+    assert (of["b2"].patient, of["b2"].classes) == (None, {})
+    assert of["a1"].split == of["a2"].split  # drawn by patient
+    notes = "\n".join(source.notes)
+    assert "does not name 1 case(s): b2" in notes and "1 of 4 patients drawn for validation" in notes

@@ -1,0 +1,111 @@
+"""A table of what is known of patients besides their images: classes to learn, and meta-information to learn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from densekit.datasets.shared.splits import read_rows
+from densekit.errors import ConfigError, DataError, close_names, few
+
+_PATIENT = ("patient", "subject")
+
+
+@dataclass(frozen=True)
+class PatientTable:
+    """What a table says, by case id.
+
+    Attributes:
+        patients: Patient of each case, where the table has a column for it.
+        classes: Of each case the class by column; empty cells are not there.
+        meta: Of each case the other columns, a number or a text; empty cells are not there.
+        notes: Lines for the user.
+    """
+
+    patients: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, dict[str, str]] = field(default_factory=dict)
+    meta: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def of(self, case: str) -> dict[str, Any]:
+        """Return ``classes`` and ``meta`` of a case."""
+        return {"classes": self.classes.get(case, {}), "meta": self.meta.get(case, {})}
+
+
+def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, cases: Sequence[str]) -> PatientTable:
+    """Read a CSV with a line per case.
+
+    Args:
+        path: The CSV: a column ``case``, optionally ``patient`` (or ``subject``), and any others. None: an empty table.
+        classes_from: Columns that hold classes; the others are meta-information. Names in any case.
+        cases: The cases there are.
+
+    Raises:
+        ConfigError: if ``classes_from`` is given without a table, or is not one of its columns.
+        DataError: if the table cannot be read, has no column ``case``, a case twice, or none of the cases.
+    """
+    wanted = [name.strip().lower() for name in classes_from or ()]
+    if path is None:
+        if wanted:
+            raise ConfigError("--classes-from: names columns of a table; give the table with --table FILE")
+        return PatientTable()
+    path = Path(path).expanduser()
+    columns, rows = read_rows(path)
+    if "case" not in columns:
+        raise DataError(f"{path}, line 1: no column case (the header is {few(columns or ('empty',))}); add it")
+    patient = next((name for name in _PATIENT if name in columns), None)
+    others = [name for name in columns if name not in ("case", *_PATIENT)]
+    for name in wanted:
+        if name not in others:
+            raise ConfigError(f"--classes-from {name}: {path} has no such column{close_names(name, others)}")
+    cells = _cells(path, rows, others)
+    known = {case: row for case, row in cells.items() if case in set(cases)}
+    if not known:
+        raise DataError(f"{path}: none of its cases ({few(cells, 3)}) is in the data set ({few(cases, 3)})")
+    notes = []
+    for ids, what in (
+        ([case for case in cells if case not in known], "names {} case(s) that are not there"),
+        ([case for case in cases if case not in known], "does not name {} case(s)"),
+    ):
+        if ids:
+            notes.append(f"{path.name} {what.format(len(ids))}: {few(ids)}")
+    numeric = {name for name in others if all(_is_number(row[name]) for row in known.values() if row[name])}
+    subjects = {row["case"].strip(): (row[patient] or "").strip() for _, row in rows} if patient else {}
+    return PatientTable(
+        patients={case: subjects[case] for case in known if subjects.get(case)},
+        classes={case: {name: row[name] for name in wanted if row[name]} for case, row in known.items()},
+        meta={
+            case: {n: float(row[n]) if n in numeric else row[n] for n in others if n not in wanted and row[n]}
+            for case, row in known.items()
+        },
+        notes=tuple(notes),
+    )
+
+
+def _cells(
+    path: Path, rows: Iterable[tuple[int, Mapping[str | None, Any]]], columns: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Return the cells of each case by column, stripped."""
+    found: dict[str, dict[str, str]] = {}
+    for number, row in rows:
+        case = (row["case"] or "").strip()
+        if not case or case in found or None in row:
+            wrong = "is listed twice" if case in found else "is empty, or has more cells than there are columns"
+            raise DataError(f"{path}, line {number}: case {case!r} {wrong}; expected one line per case")
+        found[case] = {name: (row[name] or "").strip() for name in columns}
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def categories(values: Iterable[str]) -> list[str]:
+    """Return the distinct values in the order of their indices: numbers by size, then texts by the alphabet."""
+    return sorted(set(values), key=lambda v: (0, float(v), v) if _is_number(v) else (1, 0.0, v))
