@@ -28,7 +28,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if told else action.help
 
 
-def _seed(text: str) -> int:
+def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
     return int(text)
@@ -100,7 +100,8 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
     p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
-    p.add_argument("--seed", type=_seed, help="replaces the config's seed")
+    p.add_argument("--seed", type=_number, help="replaces the config's seed")
+    p.add_argument("--fold", type=_number, help="fold to train on, from 0 (volumes)")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
     p.add_argument(
@@ -120,7 +121,8 @@ def _add_train(p: argparse.ArgumentParser) -> None:
 def _train(a: argparse.Namespace) -> int:
     from densekit import tasks
 
-    run = {"load_from": a.load_from, "seed": a.seed, "deterministic": a.deterministic, "amp": a.amp}
+    run = {"load_from": a.load_from, "seed": a.seed, "deterministic": a.deterministic}
+    run |= {"amp": a.amp, "fold": a.fold}
     if a.dry_run:
         unused = {"--resume": a.resume, "--launcher": a.launcher != "none", "--work-dir": a.work_dir}
         if any(unused.values()):
@@ -243,7 +245,7 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--val", type=int, help="phantom: validation cases (default: 2)")
     p.add_argument("--test", type=int, help="phantom: test cases (default: 3)")
     p.add_argument("--unseen", type=int, help="phantom: cases without a label (default: 1)")
-    p.add_argument("--seed", type=_seed, help="phantom, and splits and folds drawn at random (default: 0)")
+    p.add_argument("--seed", type=_number, help="phantom, and splits and folds drawn at random (default: 0)")
 
 
 def _prepare(a: argparse.Namespace) -> int:
@@ -293,7 +295,7 @@ def _config(a: argparse.Namespace) -> int:
 
 def _add_demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", default="runs/demo", help="where to write")
-    p.add_argument("--seed", type=_seed, default=0, help="of the phantoms and of the training")
+    p.add_argument("--seed", type=_number, default=0, help="of the phantoms and of the training")
     p.add_argument("--epochs", type=int, help="train shorter or longer than the demo's config says")
 
 

@@ -58,6 +58,8 @@ class Setup:
         """
         for key, value in given.items():
             if value is not None and value is not False:
+                if key not in self.config:
+                    raise ConfigError(f"--{key}: {self.config.filename} is of a task without it; leave it out")
                 self.config[key] = str(value) if isinstance(value, Path) else value
                 self.places[key] = f"--{key.replace('_', '-')}"
         plan = main_first(lambda: self.plan(self.config))
@@ -74,6 +76,7 @@ def train(
     seed: int | None = None,
     deterministic: bool = False,
     amp: str | None = None,
+    fold: int | None = None,
     launcher: str = "none",
 ) -> Runner:
     """Train a network.
@@ -87,6 +90,7 @@ def train(
         seed: Replaces the config's seed.
         deterministic: Only deterministic kernels; slower on a GPU.
         amp: Replaces the config's ``amp``.
+        fold: Replaces the config's ``fold``, of a task that has folds.
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
 
     Raises:
@@ -96,7 +100,7 @@ def train(
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
     if launcher == "pytorch":
         join_processes()
-    plan, report = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp)
+    plan, report = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp, fold=fold)
     cfg, places = plan.config, setup.places
     asked = dict(cfg.items())
     lowered = fit_batch(plan)
@@ -151,6 +155,7 @@ def try_out(
     seed: int | None = None,
     deterministic: bool = False,
     amp: str | None = None,
+    fold: int | None = None,
 ) -> DryRun:
     """Two training steps on the largest batch that the training can meet (``--dry-run``); nothing is written.
 
@@ -159,7 +164,7 @@ def try_out(
     Raises:
         ConfigError, DataError: for what the user can put right, a memory too small for one sample included.
     """
-    plan, _ = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp)
+    plan, _ = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp, fold=fold)
     lines = [fit_batch(plan)]
     model = plan.network(fresh=False)
     if plan.config.load_from is not None:

@@ -35,6 +35,7 @@ class VolumeTask(Task):
     options: ClassVar = {
         "test": (
             Option("--convention", "empty masks (default: the data set's own)", {"choices": CONVENTIONS}),
+            Option("--fold", "fold of the splits (default: the checkpoint's)", {"type": int}),
             Option("--no-surface", "Dice only, without HD95 and surface Dice", {"action": "store_true"}),
         ),
         "predict": (

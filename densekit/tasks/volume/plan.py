@@ -36,7 +36,7 @@ class VolumePlan(Plan):
 
     memory_format = torch.channels_last_3d
     smaller = "patch_size"
-    at_test = ("data_root", "convention")
+    at_test = ("data_root", "fold", "convention")
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         super().__init__(config)
@@ -44,7 +44,7 @@ class VolumePlan(Plan):
         if root is None:
             raise ConfigError(f"{config.filename}: no data_root; give the prepared folder with --data PATH")
         self.root = Path(root).resolve()
-        self.store: Store = open_store(self.root)
+        self.store: Store = open_store(self.root, config.fold)
 
     def check_training(self) -> None:
         """Check everything that a training would find out late, some of it at the first validation only.
@@ -194,6 +194,7 @@ class VolumePlan(Plan):
                 "type": "VolumePatchDataset",
                 "root": str(self.root),
                 "split": c.train_split,
+                "fold": c.fold,
                 "patch_size": self.patch_size,
                 "pipeline": self.pipeline(),
                 "foreground_ratio": c.foreground_ratio,
@@ -214,7 +215,7 @@ class VolumePlan(Plan):
                 "num_workers": min(1, c.num_workers),
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
                 "collate_fn": {"type": "default_collate"},
-                "dataset": {"type": "VolumeDataset", "root": str(self.root), "split": c.val_split},
+                "dataset": {"type": "VolumeDataset", "root": str(self.root), "split": c.val_split, "fold": c.fold},
             },
             "val_cfg": {},
             "val_evaluator": [

@@ -27,6 +27,7 @@ def score_volumes(
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
     convention: str | None = None,
+    fold: int | None = None,
     no_surface: bool = False,
 ) -> ScoreTable:
     """Score a checkpoint on the cases of a split.
@@ -36,12 +37,13 @@ def score_volumes(
 
     Args:
         checkpoint: What is scored.
-        settings: ``data_root`` (prepared folder) and ``convention``.
+        settings: ``data_root`` (prepared folder), ``fold`` and ``convention``.
         split: Split to score, or several joined by ``+``; default ``test``.
         out: Folder for ``scores.csv`` and ``scores.json``; default ``test_<checkpoint>_<split>`` beside it.
         device: See :func:`densekit.inference.device.choose_device`.
         progress: Called with (case id, cases done, total).
         convention: Empty-mask convention; default that of the settings, else the data set's own.
+        fold: Fold of the splits; default that of the settings.
         no_surface: Dice only, without HD95 and surface Dice.
 
     Returns:
@@ -54,7 +56,7 @@ def score_volumes(
         OutputError: if the folder cannot be written.
     """
     split = split or "test"
-    store = open_store(Path(settings["data_root"]))
+    store = open_store(Path(settings["data_root"]), settings.get("fold") if fold is None else fold)
     predictor = VolumePredictor.from_checkpoint(checkpoint, device=device)
     if list(predictor.labels) != list(store.labels):
         raise CheckpointError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from densekit.engine.settings import POSITIVE, SHARE, SWITCH, Setting, instance, list_of, maybe, settings_of
+from densekit.engine.settings import POSITIVE, SHARE, SWITCH, Setting, instance, list_of, maybe, settings_of, whole
 
 SPLITS = "a split of the data set; several joined by +, e.g. 'train+val'"
 
@@ -23,6 +23,13 @@ SETTINGS = settings_of(
             "val",
             (maybe(instance(str)), "the name of a split, several joined by +, or None"),
             "None: no validation, the last epoch is the result",
+            "data",
+        ),
+        Setting(
+            "fold",
+            None,
+            (maybe(whole(0)), "a whole number from 0 on, or None"),
+            "train and val are those of this fold (`densekit prepare --folds`); None: the named splits",
             "data",
         ),
         Setting(

@@ -355,8 +355,10 @@ def test_options_that_would_do_nothing_are_refused(run, boxes, detection_config,
         )
     for option in (["--no-surface"], ["--convention", "strict"]):
         assert main(["test", str(run / "best.pth"), *given[1:], *option]) == 2
-        message = f"{option[0]}: is for a checkpoint that segments volumes, and {run / 'best.pth'} finds objects in images; leave it out"
-        assert capsys.readouterr().err == f"densekit test: {message}\n"
+        message = (
+            f"{option[0]}: is for a checkpoint that segments volumes, and {run / 'best.pth'} finds objects in images"
+        )
+        assert capsys.readouterr().err == f"densekit test: {message}; leave it out\n"
 
 
 def test_a_test_leaves_what_the_training_wrote(run, boxes, detection_config):
