@@ -48,7 +48,8 @@ def origins(path: str | Path, options: Sequence[str] = ()) -> dict[str, str]:
         found = {name: where for name, where in found.items() if name != key and not name.startswith(f"{key}.")}
         found[key] = place
         if key != root:
-            found[root] = f"{found.get(root, DEFAULT)}, changed by {place}"
+            before = found.get(root, DEFAULT).partition(", changed by")[0]
+            found[root] = f"{before}, changed by {place}"
     return found
 
 
@@ -59,24 +60,31 @@ def _of_file(path: Path) -> dict[str, str]:
     for base, _ in bases(path):
         found |= _of_file(base)
         before |= dict(read_file(base).items())
-    lines = _assigned(path)
-    for key, value in read_file(path).items():
-        if key in lines and (key not in before or before[key] != value):
-            found[key] = f"{shown(path)}:{lines[key]}"
-        elif key not in before or before[key] != value:
-            found[key] = f"{found[key]}, changed in {shown(path)}" if key in found else shown(path)
-    return found
+    assigned, named = _lines(path)
+    values = dict(read_file(path).items())
+    for key, value in values.items():
+        if key in before and before[key] == value:
+            continue
+        if key in assigned:
+            found[key] = f"{shown(path)}:{assigned[key]}"
+        elif key in named:
+            found[key] = f"{found[key]}, changed in {shown(path)}:{named[key]}"
+    return {key: place for key, place in found.items() if key in values}
 
 
-def _assigned(path: Path) -> dict[str, int]:
-    """Line of the last assignment to each name of a file, on its outermost level."""
-    lines = {}
+def _lines(path: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Lines of the last assignment to each name of a file, and of the last statement that names it otherwise."""
+    assigned: dict[str, int] = {}
+    named: dict[str, int] = {}
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        for target in [*getattr(statement, "targets", []), getattr(statement, "target", None)]:
-            for name in ast.walk(target) if target is not None else ():
-                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
-                    lines[name.id] = statement.lineno
-    return lines
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.alias):
+                assigned[node.asname or node.name] = node.lineno
+            elif isinstance(node, ast.Name):
+                (assigned if isinstance(node.ctx, ast.Store) else named)[node.id] = node.lineno
+    return assigned, named
 
 
 def shown(path: Path) -> str:

@@ -141,6 +141,7 @@ WRONG = {
     "checkpoint_interval": 0,
     "pictures": -1,
     "custom_hooks": None,
+    "fold": -1,
 }
 
 
