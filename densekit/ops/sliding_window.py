@@ -3,7 +3,7 @@
 Equal to MONAI's ``sliding_window_inference`` (same window positions, weights, padding and order of summation), with
 these differences: the volume may stay in integer dtype on the CPU (a window is normalised by ``prepare`` once it is on
 the device), sums are always float32, mirrored test-time predictions keep left and right apart, and
-:func:`sliding_window_labels` needs memory that does not grow with the length of the volume: a slab of
+:func:`sliding_window_slabs` needs memory that does not grow with the length of the volume: a slab of
 ``classes x d x H x W``, d the window's depth, replaces the accumulator of ``classes x D x H x W``.
 """
 
@@ -18,10 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from densekit.errors import ConfigError, close_names
-
-LEFT_RIGHT_AXIS = 2
-"""Index of the left-right axis among the spatial axes (D, H, W) of a canonical volume."""
+from densekit.errors import ConfigError
+from densekit.ops.mirror import LEFT_RIGHT_AXIS
+from densekit.ops.window_settings import WindowSettings
 
 _SIGMA_SCALE = 0.125
 _SMALLEST_WEIGHT = 1e-3
@@ -48,20 +47,10 @@ class WindowPlan:
     origins: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, shape: Sequence[int], window: Sequence[int], overlap: float | Sequence[float] = 0.5) -> WindowPlan:
-        """Plan the windows for a volume of ``shape`` (D, H, W).
-
-        Raises:
-            ConfigError: if the window or the overlap cannot be.
-        """
-        shape, window = tuple(int(n) for n in shape), tuple(int(n) for n in window)
-        overlaps = (overlap,) * 3 if isinstance(overlap, (int, float)) else tuple(overlap)
-        if len(window) != 3 or min(window) < 1:
-            raise ConfigError(f"inference window={window}: expected three voxel counts (d, h, w) of at least 1")
-        if len(overlaps) != 3 or not all(0 <= o < 1 for o in overlaps):
-            raise ConfigError(
-                f"inference overlap={overlap}: expected a fraction from 0 up to, not including, 1 (0.5 is usual)"
-            )
+    def of(cls, shape: Sequence[int], settings: WindowSettings) -> WindowPlan:
+        """Plan the windows for a volume of ``shape`` (D, H, W)."""
+        shape, window, overlap = tuple(int(n) for n in shape), settings.window, settings.overlap
+        overlaps = overlap if isinstance(overlap, tuple) else (overlap,) * 3
         axes = [_starts(max(n, w), w, o) for n, w, o in zip(shape, window, overlaps, strict=True)]
         pad = tuple(max(w - n, 0) // 2 for n, w in zip(shape, window, strict=True))
         return cls(shape, window, pad, tuple(itertools.product(*axes)))
@@ -92,16 +81,9 @@ def window_weights(window: Sequence[int], kind: str = "gaussian") -> Tensor:
 
     ``"gaussian"``: sigma of one eighth of the window in each axis, peak 1 at the centre, nowhere below 0.001
     (so that a voxel seen by one window's corner only keeps its digits); ``"uniform"``: ones.
-
-    Raises:
-        ConfigError: if ``kind`` is neither.
     """
     if kind == "uniform":
         return torch.ones(tuple(window))
-    if kind != "gaussian":
-        raise ConfigError(
-            f"inference weights={kind!r}: expected 'gaussian' or 'uniform'{close_names(kind, ('gaussian', 'uniform'))}"
-        )
     weights = torch.ones(())
     for size in window:
         x = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
@@ -109,46 +91,10 @@ def window_weights(window: Sequence[int], kind: str = "gaussian") -> Tensor:
     return weights.clamp(min=max(weights.min().item(), _SMALLEST_WEIGHT))
 
 
-def check_options(
-    window: Sequence[int],
-    *,
-    overlap: float | Sequence[float] = 0.5,
-    batch: int = 1,
-    weights: str = "gaussian",
-    mirror_axes: Sequence[int] = (),
-    mirror_swaps: Sequence[Sequence[int]] = (),
-    activation: str | None = None,
-) -> None:
-    """Check the options of :func:`sliding_window` before there is a volume.
-
-    Raises:
-        ConfigError: if one cannot be.
-    """
-    WindowPlan.of((1, 1, 1), window, overlap)
-    window_weights((1, 1, 1), weights)
-    if batch < 1:
-        raise ConfigError(f"inference batch={batch}: expected at least 1 window at a time")
-    if not set(mirror_axes) <= {0, 1, 2}:
-        raise ConfigError(
-            f"inference mirror_axes={tuple(mirror_axes)}: expected axes among 0 (D), 1 (H), 2 (W, left-right)"
-        )
-    flat = [channel for pair in mirror_swaps for channel in pair]
-    if any(len(pair) != 2 for pair in mirror_swaps) or len(set(flat)) != len(flat):
-        raise ConfigError(
-            f"inference mirror_swaps={list(mirror_swaps)}: expected pairs of channels, each channel at most once"
-        )
-    if activation not in (None, "logits", "softmax"):
-        raise ConfigError(
-            f"inference activation={activation!r}: expected 'logits', 'softmax' or None (by the mirror axes)"
-        )
-
-
-def _score(
-    windows: Tensor, network: Network, softmax: bool, axes: Sequence[int], swaps: Sequence[Sequence[int]]
-) -> Tensor:
+def _score(windows: Tensor, network: Network, settings: WindowSettings) -> Tensor:
     """Predict windows (b, C, d, h, w), averaged over the mirror images. Returns float32 (b, K, d, h, w)."""
-    total, images = None, 0
-    for flipped in itertools.chain.from_iterable(itertools.combinations(sorted(set(axes)), n) for n in range(4)):
+    total, images, axes = None, 0, sorted(set(settings.mirror_axes))
+    for flipped in itertools.chain.from_iterable(itertools.combinations(axes, n) for n in range(4)):
         dims = [axis + 2 for axis in flipped]
         scores = network(windows.flip(dims) if dims else windows).to(torch.float32)
         if scores.shape[0] != windows.shape[0] or scores.shape[2:] != windows.shape[2:]:
@@ -156,12 +102,12 @@ def _score(
                 f"the network gave {tuple(scores.shape)} for windows {tuple(windows.shape)}: sliding-window prediction "
                 f"needs one score per class and voxel, so (b, classes, d, h, w) with the same b, d, h, w"
             )
-        if softmax:
+        if settings.softmax:
             scores = scores.softmax(dim=1)
         if dims:
             scores = scores.flip(dims)
-        if LEFT_RIGHT_AXIS in flipped and swaps:
-            scores = _swap_channels(scores, swaps)
+        if LEFT_RIGHT_AXIS in flipped and settings.mirror_swaps:
+            scores = _swap_channels(scores, settings.mirror_swaps)
         total = scores if total is None else total + scores
         images += 1
     return total / images if images > 1 else total
@@ -207,31 +153,20 @@ def _cut(
 def _windows(
     volume: Tensor,
     network: Network,
+    settings: WindowSettings,
     plan: WindowPlan,
     *,
-    batch: int,
     weights: Tensor,
-    mirror_axes: Sequence[int],
-    mirror_swaps: Sequence[Sequence[int]],
-    activation: str | None,
     prepare: Prepare | None,
     fill: Sequence[float] | None,
     progress: Progress | None,
 ) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
     """Yield (origin, weighted scores (K, d, h, w) float32) of every window, in the order of the plan."""
-    check_options(
-        plan.window,
-        batch=batch,
-        mirror_axes=mirror_axes,
-        mirror_swaps=mirror_swaps,
-        activation=activation,
-    )
-    softmax = activation == "softmax" or (activation is None and len(mirror_axes) > 0)
     done = 0
     while done < len(plan.origins):
-        origins = plan.origins[done : done + batch]
+        origins = plan.origins[done : done + settings.batch]
         windows = torch.stack([_cut(volume, plan, origin, weights.device, prepare, fill) for origin in origins])
-        scores = _score(windows, network, softmax, mirror_axes, mirror_swaps)
+        scores = _score(windows, network, settings)
         for origin, score in zip(origins, scores, strict=True):
             yield origin, score * weights
         done += len(origins)
@@ -243,14 +178,8 @@ def _windows(
 def sliding_window_slabs(
     volume: Tensor,
     network: Network,
-    window: Sequence[int],
+    settings: WindowSettings,
     *,
-    overlap: float | Sequence[float] = 0.5,
-    batch: int = 1,
-    weights: str = "gaussian",
-    mirror_axes: Sequence[int] = (),
-    mirror_swaps: Sequence[Sequence[int]] = (),
-    activation: str | None = None,
     prepare: Prepare | None = None,
     fill: Sequence[float] | None = None,
     device: torch.device | str | None = None,
@@ -265,15 +194,7 @@ def sliding_window_slabs(
     Args:
         volume: (C, D, H, W), any dtype, on any device.
         network: Windows (b, C, d, h, w) -> logits (b, K, d, h, w). It is on ``device`` and in ``eval`` mode.
-        window: Window (d, h, w) in voxels. A smaller volume is padded symmetrically.
-        overlap: Share of a window that the next one covers again, for all axes or per axis, in [0, 1).
-        batch: Windows per call of the network. Does not change the result.
-        weights: ``"gaussian"`` or ``"uniform"``, see :func:`window_weights`.
-        mirror_axes: Spatial axes (0 = D, 1 = H, 2 = W, left-right) to mirror. The scores are averaged over all
-            combinations of them: 2 ** n network calls.
-        mirror_swaps: Pairs of channels (left and right kidney) that trade places in a left-right mirror image.
-        activation: What is averaged: ``"logits"`` (as MONAI does), ``"softmax"`` (as nnU-Net v1 and nnFormer do), or
-            None: logits without mirroring, softmax with, since logits of separate passes have no common scale.
+        settings: Window, overlap, blending and mirror images.
         prepare: Applied to every window (C, d, h, w) on ``device``: normalisation of integer data.
         fill: What a volume smaller than the window is padded with, a value per channel in the volume's own units (so
             before ``prepare``). It must be what training patches were padded with: for densekit's data sets
@@ -283,31 +204,20 @@ def sliding_window_slabs(
         progress: Called with (windows done, windows in all) after each batch.
 
     Yields:
-        Weighted means (K, rows, H, W), float32, on ``accumulate_on``: logits or probabilities, see ``activation``. The
-        pieces follow one another without gap and add up to D rows.
+        Weighted means (K, rows, H, W), float32, on ``accumulate_on``: logits or probabilities, see
+        :attr:`WindowSettings.activation`. The pieces follow one another without gap and add up to D rows.
 
     Raises:
-        ConfigError: if an option cannot be, or the network changes the size of its input.
+        ConfigError: if the network changes the size of its input, or has no channel that is to be swapped.
     """
-    plan = WindowPlan.of(volume.shape[1:], window, overlap)
+    plan = WindowPlan.of(volume.shape[1:], settings)
     device = torch.device(device or volume.device)
     home = torch.device(accumulate_on or device)
-    map_ = window_weights(plan.window, weights).to(device)
-    weighted = _windows(
-        volume,
-        network,
-        plan,
-        batch=batch,
-        weights=map_,
-        mirror_axes=mirror_axes,
-        mirror_swaps=mirror_swaps,
-        activation=activation,
-        prepare=prepare,
-        fill=fill,
-        progress=progress,
-    )
+    map_ = window_weights(plan.window, settings.weights).to(device)
     slab = None
-    for origin, score in weighted:
+    for origin, score in _windows(
+        volume, network, settings, plan, weights=map_, prepare=prepare, fill=fill, progress=progress
+    ):
         if slab is None:
             slab = _Slab(plan, score.shape[0], map_.to(home))
         if origin[0] > slab.first:
@@ -343,31 +253,13 @@ class _Slab:
         return done[:, low:high, height, width]
 
 
-def sliding_window(volume: Tensor, network: Network, window: Sequence[int], **options) -> Tensor:
+def sliding_window(volume: Tensor, network: Network, settings: WindowSettings, **options) -> Tensor:
     """Predict a whole volume: the pieces of :func:`sliding_window_slabs`, whose options it takes, put together.
 
     Returns:
         (K, D, H, W), float32.
     """
-    return torch.cat(list(sliding_window_slabs(volume, network, window, **options)), dim=1)
-
-
-def sliding_window_labels(volume: Tensor, network: Network, window: Sequence[int], **options) -> Tensor:
-    """Predict a whole volume and return only its label map, in memory that does not grow with D.
-
-    The same labels as ``sliding_window(...).argmax(0)``, voxel for voxel.
-
-    Args:
-        volume: (C, D, H, W), any dtype, on any device.
-        network: Windows (b, C, d, h, w) -> logits (b, K, d, h, w).
-        window: Window (d, h, w) in voxels.
-        **options: The keyword arguments of :func:`sliding_window_slabs`.
-
-    Returns:
-        Label map (D, H, W) on the CPU: uint8, or int16 for more than 256 classes.
-    """
-    slabs = sliding_window_slabs(volume, network, window, **options)
-    return torch.cat([scores.argmax(0).to(label_dtype(scores.shape[0])).cpu() for scores in slabs])
+    return torch.cat(list(sliding_window_slabs(volume, network, settings, **options)), dim=1)
 
 
 def minimum(volume: Tensor) -> list[float]:

@@ -22,11 +22,11 @@ def one_thread_and_seed():
 def small_dformer():
     """Makes D-Formers of three narrow stages: patch (1, 2, 2), strides up to (4, 8, 8), 3 classes."""
 
-    def make(*, supervision=2, window=(8, 16, 16), skip="concat", **options):
+    def make(*, supervision=2, skip="concat", **options):
         shared = {"patch": (1, 2, 2), "unit": (2, 4, 4), **options}
         backbone = DFormer(1, widths=(8, 16, 32), depths=(2, 2, 2), heads=(1, 2, 4), **shared)
         neck = DFormerDecoder((8, 16, 32), depths=(2, 2), heads=(1, 2), skip=skip, **shared)
         head = PatchExpandingHead((8, 16), 3, patch=shared["patch"], deep_supervision=supervision)
-        return VolumeSegmentor(backbone, neck=neck, head=head, inference={"window": window})
+        return VolumeSegmentor(backbone, neck=neck, head=head)
 
     return make

@@ -7,6 +7,7 @@ from densekit.errors import ConfigError
 from densekit.models.assemblies import VolumeSegmentor
 from densekit.models.backbones import MonaiNetwork
 from densekit.models.heads import LogitsHead
+from densekit.ops.window_settings import WindowSettings
 
 DYNUNET = {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16]}
 ARGS = {
@@ -59,9 +60,7 @@ def test_unetr_takes_its_own_size_only():
     ):
         segmentor("UNETR").predict_logits(torch.randn(1, 1, 16, 16, 16))
     with pytest.raises(ConfigError, match=r"window=\(16, 16, 16\), but the backbone takes exactly \(16, 16, 32\)"):
-        VolumeSegmentor(
-            MonaiNetwork("UNETR", 1, 3, args=ARGS["UNETR"]), head=LogitsHead(3), inference={"window": [16, 16, 16]}
-        )
+        WindowSettings((16, 16, 16)).check_fixed_size(segmentor("UNETR"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from densekit.models.assemblies import VolumeSegmentor
 from densekit.models.backbones import DFormer
 from densekit.models.heads import LogitsHead, PatchExpandingHead
 from densekit.models.necks import DFormerDecoder
-from densekit.ops.sliding_window import sliding_window
 from densekit.registry import MODELS
 
 BACKBONE = {
@@ -68,41 +67,6 @@ def test_training_step_of_mmengine_lowers_the_loss(small_dformer, wrapper):
     assert logs[-1]["loss"] < logs[0]["loss"]
 
 
-def test_validation_step_predicts_whole_volumes(small_dformer):
-    model, data = small_dformer(window=(4, 8, 8)).eval(), batch(size=(5, 8, 20))
-    found = model.val_step(data)
-    assert [sample["case_id"] for sample in found] == ["case0", "case1"]
-    for i, sample in enumerate(found):
-        expected = sliding_window(data["inputs"][i], model.predict_logits, (4, 8, 8)).argmax(0)
-        assert sample["prediction"].dtype == torch.uint8
-        assert torch.equal(sample["prediction"], expected.to(torch.uint8))
-        assert torch.equal(sample["label"], data["data_samples"]["label"][i])
-        assert torch.equal(sample["spacing"], torch.tensor([3.0, 1.0, 1.0]))
-
-
-def test_a_volume_smaller_than_the_window_is_predicted(small_dformer):
-    model = small_dformer(window=(8, 16, 16)).eval()
-    (found,) = model(torch.randn(1, 1, 3, 9, 5), mode="predict")
-    assert found["prediction"].shape == (3, 9, 5)
-
-
-def test_prediction_keeps_no_graph(small_dformer):
-    model = small_dformer().eval()
-    calls = []
-    model.backbone.register_forward_hook(lambda module, inputs, outputs: calls.append(outputs[0].requires_grad))
-    model(torch.randn(1, 1, 4, 8, 8), mode="predict")
-    assert calls == [False]
-
-
-def test_inference_settings_reach_the_sliding_window(small_dformer):
-    model = small_dformer(window=(4, 8, 8)).eval()
-    model.inference.update(overlap=0.0, mirror_axes=(0, 1))
-    calls = []
-    model.backbone.register_forward_hook(lambda module, inputs, outputs: calls.append(1))
-    model(torch.randn(1, 1, 4, 8, 16), mode="predict")
-    assert len(calls) == 2 * 4  # two windows, four mirror images
-
-
 def build(backbone=BACKBONE, neck=NECK, head=HEAD, **options):
     return VolumeSegmentor(backbone, neck=neck, head=head, **options)
 
@@ -144,7 +108,6 @@ class Flat(nn.Module):
         (lambda: build(neck=Flat()), "DFormer -> Flat: the first works on 3D data, the second on 2D"),
         (lambda: build(backbone=Flat(), neck=None), "take a 2D PatchExpandingHead or a 3D Flat"),
         (lambda: build(backbone=nn.Identity()), "Identity does not say its `spatial_dims`"),
-        (lambda: build(inference={"windows": (4, 4, 4)}), "unknown key 'windows'; did you mean 'window'"),
         (
             lambda: build(backbone={**BACKBONE, "depth": (2, 2)}),
             "DFormer takes no argument 'depth'; did you mean 'depths'",
@@ -166,8 +129,8 @@ def test_parts_that_do_not_fit_name_both_and_what_would(make, message):
             r"DFormer takes volumes \(B, 1, D, H, W\) and was given \(1, 2, 4, 8, 8\)",
         ),
         (lambda m: m(torch.randn(1, 4, 8, 8)), r"was given \(1, 4, 8, 8\)"),
-        (lambda m: m(torch.randn(1, 1, 4, 8, 8), mode="test"), "mode='test', expected one of tensor, loss, predict"),
-        (lambda m: m(torch.randn(1, 1, 4, 8, 8), mode="predict"), r"has no window; give inference=dict\(window="),
+        (lambda m: m(torch.randn(1, 1, 4, 8, 8), mode="test"), "mode='test', expected one of tensor, loss;"),
+        (lambda m: m(torch.randn(1, 1, 4, 8, 8), mode="predict"), "whole scans are predicted by .*VolumePredictor"),
     ],
 )
 def test_wrong_calls_say_what_is_expected(call, message):

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from monai.transforms import Randomizable, Transform
 
-from densekit.errors import ConfigError, close_names
+from densekit.errors import ConfigError
+from densekit.ops.mirror import ANATOMICAL_AXES, axis_numbers, label_swaps
 from densekit.registry import TRANSFORMS
-
-# Canonical volumes are (D, H, W) with the index growing towards superior, posterior and left.
-ANATOMICAL_AXES = {"superior-inferior": 0, "anterior-posterior": 1, "left-right": 2}
-
-# "left kidney", "kidney_right", "KidneyLeft"; not "bright"
-_SIDED = re.compile(r"(?<![A-Za-z])(?i:left|right)(?![a-z])|Left|Right")
 
 
 @TRANSFORMS.register_module()
@@ -47,12 +41,7 @@ class AnatomicalMirror(Randomizable, Transform):
         labels: Sequence[str] | None = None,
         relabel: bool = True,
     ) -> None:
-        for axis in axes:
-            if axis not in ANATOMICAL_AXES:
-                raise ConfigError(
-                    f"AnatomicalMirror: unknown axis {axis!r}, expected {', '.join(ANATOMICAL_AXES)}"
-                    f"{close_names(axis, ANATOMICAL_AXES)}"
-                )
+        axis_numbers(axes, where="AnatomicalMirror")
         self.axes = tuple(axes)
         self.prob = prob
         self._exchange = None
@@ -84,27 +73,9 @@ def _exchange_table(swap: Sequence[Sequence[str]], labels: Sequence[str] | None)
             "AnatomicalMirror: a left-right mirror needs labels=[class names] to know whether sides are told apart; "
             "give them, leave 'left-right' out of axes, or set relabel=False to mirror without touching labels"
         )
-    labels = list(labels)
+    otherwise = ", or set relabel=False to mirror without touching labels, as the published nnFormer recipe does"
+    swaps = label_swaps(swap, labels, where="AnatomicalMirror: swap", otherwise=otherwise)
     table = torch.arange(len(labels))
-    paired = [name for pair in swap for name in pair]
-    for pair in swap:
-        if isinstance(pair, str) or len(pair) != 2:
-            raise ConfigError(f"AnatomicalMirror: swap has {pair!r}, expected pairs of two class names")
-    for name in paired:
-        if name not in labels:
-            raise ConfigError(f"AnatomicalMirror: swap names {name!r}, which is not a class{close_names(name, labels)}")
-        if paired.count(name) > 1:
-            raise ConfigError(
-                f"AnatomicalMirror: swap names {name!r} more than once; each class has one partner at most"
-            )
-    sided = [name for name in labels if _SIDED.search(name) and name not in paired]
-    if sided:
-        raise ConfigError(
-            f"AnatomicalMirror: a left-right mirror would mislabel {', '.join(map(repr, sided))}; pair them in swap, "
-            f"as in swap=[('left kidney', 'right kidney')], leave 'left-right' out of axes, or set relabel=False to "
-            f"mirror without touching labels, as the published nnFormer recipe does"
-        )
-    for one, other in swap:
-        first, second = labels.index(one), labels.index(other)
+    for first, second in swaps:
         table[first], table[second] = second, first
-    return table if paired else None
+    return table if swaps else None

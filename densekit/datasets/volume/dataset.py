@@ -87,7 +87,14 @@ class _Volumes(Dataset):
         if not case.sources["label"]:
             label = torch.full(label.shape, UNLABELLED, dtype=torch.uint8)
         spacing = torch.tensor(case.spacing, dtype=torch.float32)
-        of_case = {"label": label, "case_id": case.id, "spacing": spacing}
+        of_case = {"label": label, "spacing": spacing, **self._of_case(case)}
+        if self._lacks_channels:
+            image = torch.where(of_case["channels_present"].view(-1, 1, 1, 1), image, 0)
+        return {"inputs": image, "data_samples": of_case}
+
+    def _of_case(self, case: StoredCase) -> dict[str, Any]:
+        """What a sample says of its case."""
+        of_case: dict[str, Any] = {"case_id": case.id}
         if self.store.classes:
             found = [
                 names.index(case.classes[k]) if k in case.classes else -1 for k, names in self.store.classes.items()
@@ -98,8 +105,7 @@ class _Volumes(Dataset):
             of_case["meta"] = torch.tensor(row, dtype=torch.float32)
         if self._lacks_channels:
             of_case["channels_present"] = torch.tensor(case.channels_present)
-            image = torch.where(of_case["channels_present"].view(-1, 1, 1, 1), image, 0)
-        return {"inputs": image, "data_samples": of_case}
+        return of_case
 
 
 @DATASETS.register_module()
@@ -241,7 +247,11 @@ class VolumePatchDataset(_Volumes):
 
 @DATASETS.register_module()
 class VolumeDataset(_Volumes):
-    """Whole prepared volumes, normalised; for validation. Samples are as those of :class:`VolumePatchDataset`.
+    """Whole prepared volumes with their references on the scans' own grids; for validation.
+
+    Samples are as those of :class:`VolumePatchDataset`, but ``inputs`` ``(C, d, h, w)`` is as stored, not normalised,
+    and ``label`` ``(D, H, W)``, uint8 or uint16, and ``spacing``, float64, are those of the scan's file. Collate
+    samples to lists: no two need be of one size.
 
     Args:
         root: Prepared folder.
@@ -265,9 +275,28 @@ class VolumeDataset(_Volumes):
     def __getitem__(self, index: int) -> dict[str, Any]:
         case = self.cases[index]
         image = torch.from_numpy(np.array(case.image))  # a copy: the map is read-only
-        image = self.store.preprocessing.normalize(image, case.statistics)
-        label = np.zeros(case.shape, np.uint8) if case.label is None else np.array(case.label)
-        return self._pack(image, _label_tensor(label), case)
+        if case.sources["label"]:
+            label = torch.from_numpy(self.store.read_reference(case.id))
+        else:
+            label = torch.full(case.shape_before, UNLABELLED, dtype=torch.uint8)
+        spacing = torch.tensor(case.geometry.canonical_spacing, dtype=torch.float64)
+        return {"inputs": image, "data_samples": {"label": label, "spacing": spacing, **self._of_case(case)}}
+
+
+def check_references(cases: Sequence[StoredCase]) -> None:
+    """See that the label files of cases are still there, before a training that scores them after hours.
+
+    Raises:
+        DataError: if one is gone.
+    """
+    labelled = [case for case in cases if case.sources["label"]]
+    gone = [case for case in labelled if not Path(case.sources["label"]).is_file()]
+    if gone:
+        raise DataError(
+            f"{gone[0].sources['label']}: no such file, the label of case {gone[0].id} ({len(gone)} of {len(labelled)} "
+            f"are gone); validation compares on the scans' own grids, as `densekit test` does: bring the source files "
+            f"back, run `densekit prepare` where they are now, or train without validation (val_split=None)"
+        )
 
 
 def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> np.ndarray:

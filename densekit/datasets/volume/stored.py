@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
-from densekit.datasets.volume.preprocessing import Box, Preprocessing
+from densekit.datasets.volume.preprocessing import Box, Preprocessing, SpatialResult
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.io import Geometry, read_label
 
@@ -133,6 +133,10 @@ class StoredCase:
     def foreground(self) -> np.ndarray:
         """``(N, 4)`` int32: label, d, h, w of up to 10,000 voxels of each class, ordered by label."""
         return self._load("foreground.npy")
+
+    def spatial(self, image: np.ndarray) -> SpatialResult:
+        """What :meth:`Preprocessing.spatial` returned for this case, of its :attr:`image` or a copy in memory."""
+        return SpatialResult(image, self.box, self.shape_before)
 
     def _load(self, name: str) -> np.ndarray:
         try:

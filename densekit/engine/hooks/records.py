@@ -97,15 +97,16 @@ class ValidationPictureHook(Hook):
         self._shown: list[ValidationRow] = []
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        for i, result in enumerate(outputs or []):
+        for result in outputs or []:
             if is_main_process() and len(self._shown) < self.cases:
+                case = result["case"]  # drawn on the network's grid, which is where its image is
                 self._shown.append(
                     ValidationRow.draw(
-                        case_id=result["case_id"],
-                        image=data_batch["inputs"][i][0].cpu().numpy(),
-                        prediction=result["prediction"].numpy(),
-                        reference=result["label"].cpu().numpy(),
-                        spacing=[float(s) for s in result["spacing"]],
+                        case_id=case.id,
+                        image=case.image[0],
+                        prediction=case.spatial(case.image).labels_to_network(result["prediction"]),
+                        reference=case.label,
+                        spacing=case.spacing,
                     )
                 )
 

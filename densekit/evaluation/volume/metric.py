@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from densekit.errors import DataError
@@ -18,8 +18,8 @@ from densekit.registry import METRICS
 class VolumeMetric(BaseMetric):
     """Dice, and on request HD95 and surface Dice, of whole predicted volumes.
 
-    Fed by ``VolumeSegmentor`` in ``predict`` mode. Scores are on the grid the samples are on: with prepared volumes
-    that is the resampled grid, so HD95 in voxels is not the literature's.
+    Scores are on the grid that the samples are on. In training that is each scan's own, so they are those of
+    ``densekit test``: see :class:`densekit.inference.volume.validation.VolumeValLoop`, which feeds it.
 
     Attributes:
         last_table: Scores of the last evaluation, on the main process (elsewhere None).
@@ -82,8 +82,8 @@ class VolumeMetric(BaseMetric):
                 )
             self.results.append(
                 score_case(
-                    torch.as_tensor(sample["prediction"]).cpu().numpy(),
-                    torch.as_tensor(sample["label"]).cpu().numpy(),
+                    np.asarray(sample["prediction"]),
+                    np.asarray(sample["label"]),
                     case_id=sample["case_id"],
                     labels=self.labels,
                     scored=self.scored,

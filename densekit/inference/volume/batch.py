@@ -18,7 +18,8 @@ from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.volume.export import write_checked
-from densekit.inference.volume.predictor import Prediction, VolumePredictor
+from densekit.inference.volume.prediction import Prediction
+from densekit.inference.volume.predictor import VolumePredictor
 from densekit.inference.volume.scans import ScanCase, find_scans
 from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
@@ -78,10 +79,11 @@ def predict_many(
     cases = find_scans(inputs, channels=len(predictor.preprocessing.channels), out=out)
     check_writable(out)
     # The number of windows at a time changes the speed, not the result.
-    settings = {key: value for key, value in predictor.inference.items() if key != "batch"}
+    inference = predictor.settings.to_dict()
+    settings = {key: value for key, value in inference.items() if key != "batch"}
     ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
-    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=predictor.inference)
+    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=inference)
     logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
     return _VolumeRun(predictor, ledger, out, cases, kept).run()
 
@@ -139,7 +141,7 @@ class _VolumeRun(BatchRun):
             settings={
                 "weights (sha256)": self.ledger.weights,
                 "device": str(self.predictor.device),
-                **self.predictor.inference,
+                **vars(self.predictor.settings),
                 "densekit": __version__,
                 "torch": torch.__version__,
             },

@@ -12,12 +12,13 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch import nn
 
+from densekit.datasets.volume.dataset import check_references
 from densekit.datasets.volume.store import Store, open_store
 from densekit.engine.plan import Plan, plain
 from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.volume.score import check_settings
-from densekit.ops.sliding_window import check_options
+from densekit.ops.window_settings import WindowSettings
 from densekit.package import plain_config
 from densekit.registry import MODELS
 
@@ -59,7 +60,7 @@ class VolumePlan(Plan):
             raise DataError(
                 f"{self.root}: split {c.train_split!r} has no cases (it has {sizes}); set train_split to one that has"
             )
-        self.cases(c.val_split)
+        check_references([self.store.case(case_id) for case_id in self.cases(c.val_split)])
         check_settings(self.store.labels, self.store.scored, self.convention, 1.0)
         if c.iterations_per_epoch % c.accumulate:
             raise ConfigError(
@@ -99,34 +100,13 @@ class VolumePlan(Plan):
         super().lower(batch_size, accumulate)
         self.config.iterations_per_epoch = steps * accumulate
 
-    def inference(self) -> dict[str, Any]:
-        """Sliding-window settings: the training patch as window unless another is given, mirror axes by number.
-
-        Test-time mirroring is named anatomically in a config, as in training; a left-right mirror swaps the paired
-        labels.
-        """
-        from densekit.datasets.transforms.mirror import ANATOMICAL_AXES, AnatomicalMirror
-        from densekit.models.assemblies.volume_segmentor import INFERENCE
-
-        settings = {"window": list(self.patch_size), **plain(self.config.inference)}
-        for key in settings:
-            if key not in INFERENCE:
-                raise ConfigError(f"{self.config.filename}: inference has no {key!r}{close_names(key, INFERENCE)}")
-        axes = settings.get("mirror_axes", ())
-        if not isinstance(axes, (list, tuple)):
-            raise ConfigError(
-                f"{self.config.filename}: inference.mirror_axes={axes!r}, expected a list of axes, e.g. ('left-right',)"
-            )
-        pairs = [list(pair) for pair in self.store.mirror_pairs]
-        AnatomicalMirror(axes, swap=pairs, labels=self.store.labels)  # refuses an unknown axis or an unpaired side
-        settings["mirror_axes"] = [ANATOMICAL_AXES[axis] for axis in axes]
-        if "left-right" in axes:
-            settings["mirror_swaps"] = [[self.store.labels.index(name) for name in pair] for pair in pairs]
+    def inference(self) -> WindowSettings:
+        """Sliding-window settings: the training patch as window unless another is given."""
+        given = {"window": self.patch_size, **plain(self.config.inference)}
         try:
-            check_options(**settings)
-        except TypeError as error:
-            raise ConfigError(f"{self.config.filename}: inference={settings} cannot be used: {error}") from error
-        return settings
+            return WindowSettings.from_config(given, labels=self.store.labels, mirror_pairs=self.store.mirror_pairs)
+        except ConfigError as error:
+            raise ConfigError(f"{self.config.filename}: {error}") from error
 
     def model(self) -> dict[str, Any]:
         """The network's config with class and channel counts of the data set filled in.
@@ -149,7 +129,6 @@ class VolumePlan(Plan):
                     f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the "
                     f"background counts as one); leave the key out, it is read from the data set"
                 )
-        model["inference"] = self.inference()
         return model
 
     def pipeline(self) -> list[dict[str, Any]]:
@@ -175,6 +154,7 @@ class VolumePlan(Plan):
 
     def network(self, *, fresh: bool = True) -> nn.Module:
         model = super().network(fresh=fresh)
+        self.inference().check_fixed_size(model)
         if self.config.compile:
             _compile(model)
         return model
@@ -208,16 +188,18 @@ class VolumePlan(Plan):
         return replace(super().worst_batch(batch_size), kind=("patch", "patches"))
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
+        from densekit.inference.volume.validation import VolumeValLoop
+
         c, store = self.config, self.store
         return {
             "val_dataloader": {
                 "batch_size": 1,
                 "num_workers": min(1, c.num_workers),
                 "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "collate_fn": {"type": "default_collate"},
+                "collate_fn": {"type": "pseudo_collate"},
                 "dataset": {"type": "VolumeDataset", "root": str(self.root), "split": c.val_split, "fold": c.fold},
             },
-            "val_cfg": {},
+            "val_cfg": {"type": VolumeValLoop},
             "val_evaluator": [
                 {
                     "type": "VolumeMetric",
@@ -238,14 +220,17 @@ class VolumePlan(Plan):
             "convention": self.convention,
             "mirror_pairs": [list(pair) for pair in store.mirror_pairs],
         }
-        return described | {"preprocessing": store.preprocessing.to_dict(), "inference": self.inference()}
+        return described | {
+            "preprocessing": store.preprocessing.to_dict(),
+            "inference": self.inference().to_dict(),
+        }
 
     def resolved(self) -> dict[str, Any]:
         return super().resolved() | {
             "data_root": str(self.root),
             "model": plain_config(self.model()),
             "train_pipeline": plain_config(self.pipeline()),
-            "inference": plain_config(self.inference()),
+            "inference": self.inference().to_dict(),
             "convention": self.convention,
             "labels": list(self.store.labels),
             "scored": list(self.store.scored),

@@ -67,7 +67,7 @@ def test_axes_are_drawn_one_by_one():
 
 @pytest.mark.parametrize("name", ["left kidney", "kidney_right", "Left Kidney", "AdrenalRight", "LEFT LUNG"])
 def test_a_side_without_a_partner_is_refused(name):
-    with pytest.raises(ConfigError, match=f"would mislabel '{name}'; pair them in swap"):
+    with pytest.raises(ConfigError, match=f"would mislabel '{name}'; pair them, as in"):
         AnatomicalMirror(labels=["background", name])
 
 

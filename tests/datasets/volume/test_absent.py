@@ -67,7 +67,7 @@ def test_a_sample_has_what_is_known_and_marks_what_is_not(make_partial, tmp_path
     assert batch["data_samples"]["classes"].shape == (3, 2) and batch["data_samples"]["label"].shape == (3, *PATCH)
     whole = VolumeDataset(root, "train", targets=BOTH)
     assert (whole[1]["data_samples"]["label"] == UNLABELLED).all()
-    assert whole[1]["data_samples"]["label"].shape == whole[1]["inputs"].shape[1:]
+    assert whole[1]["data_samples"]["label"].shape == whole.cases[1].shape_before
 
 
 def test_nothing_is_added_to_samples_of_a_data_set_that_lacks_nothing(make_source, tmp_path):

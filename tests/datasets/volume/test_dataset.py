@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from densekit.datasets.transforms import nnunet_augmentation
 from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, VolumePatchSampler, open_store, write_store
 from densekit.datasets.volume import sampler as sampler_module
+from densekit.datasets.volume.dataset import check_references
 from densekit.errors import ConfigError, DataError
 from densekit.io import write_label
 from densekit.registry import DATA_SAMPLERS, DATASETS
@@ -269,13 +271,19 @@ def test_whole_volumes_for_validation(root):
     sample = dataset[2]
     case = open_store(root).case("case2")
     assert sample["data_samples"]["case_id"] == "case2"
-    assert sample["inputs"].shape == (1, *case.shape)
-    np.testing.assert_array_equal(sample["data_samples"]["label"], scan(2, (16, 20, 24))[1][1:, 2:])
-    low, high = sample["inputs"].min().item(), sample["inputs"].max().item()
-    intensity = dataset.store.preprocessing.intensity[0]
-    assert low == pytest.approx((intensity["lower"] - intensity["mean"]) / intensity["std"], rel=1e-5)
-    assert high == pytest.approx((intensity["upper"] - intensity["mean"]) / intensity["std"], rel=1e-5)
-    assert case.image.min() < intensity["lower"]  # the map itself was not normalised in place
+    assert sample["inputs"].dtype == torch.int16
+    np.testing.assert_array_equal(sample["inputs"], case.image)
+    reference = sample["data_samples"]["label"]
+    np.testing.assert_array_equal(reference, scan(2, (16, 20, 24))[1])  # the border that preparing cropped included
+    assert reference.shape == case.shape_before != case.shape
+
+
+def test_label_files_that_are_gone_are_noticed_before_a_training(root):
+    cases = VolumeDataset(root, "train+val").cases
+    check_references(cases)
+    Path(cases[1].sources["label"]).unlink()
+    with pytest.raises(DataError, match=r"label1\.nii\.gz: no such file, the label of case case1 \(1 of 3 are gone\)"):
+        check_references(cases)
 
 
 def test_cases_without_label_are_left_out_and_said(make_source, tmp_path, caplog):

@@ -1,6 +1,7 @@
 """One scan through the predictor: the right place in the patient for any orientation, bad scans refused in one line."""
 
 import gzip
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,10 @@ from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
 from densekit.inference.device import choose_device
-from densekit.inference.volume.predictor import VolumePredictor, check_settings
+from densekit.inference.volume.predictor import VolumePredictor
+from densekit.io import read_volume
+
+from .conftest import AS_IT_IS
 
 torch.set_num_threads(1)
 
@@ -218,8 +222,8 @@ def test_prediction_never_replaces_its_scan(scan, predictor):
 def test_from_checkpoint_with_replaced_settings(checkpoint, scan):
     path, expected = scan()
     predictor = VolumePredictor.from_checkpoint(checkpoint(), device="cpu", overlap=0.25, batch=4)
-    assert predictor.inference["overlap"] == 0.25
-    assert predictor.inference["batch"] == 4
+    assert predictor.settings.overlap == 0.25
+    assert predictor.settings.batch == 4
     prediction = predictor.predict(path)
     assert prediction.names == tuple(LABELS)
     assert np.array_equal(prediction.geometry.restore(prediction.labels), expected)
@@ -227,15 +231,47 @@ def test_from_checkpoint_with_replaced_settings(checkpoint, scan):
         VolumePredictor.from_checkpoint(checkpoint(), device="cpu", overlap=1.5)
 
 
-def test_settings_are_checked_before_any_work():
+def test_settings_are_checked_before_any_work(predictor, checkpoint):
     with pytest.raises(ConfigError, match="did you mean 'overlap'"):
-        check_settings({"window": (8, 8, 8), "overlp": 0.5}, LABELS)
-    with pytest.raises(ConfigError, match="'window'"):
-        check_settings({"overlap": 0.5}, LABELS)
+        predictor(overlp=0.5)
     with pytest.raises(ConfigError, match=r"mirror_swaps=\[\(2, 3\)\]"):
-        check_settings({"window": (8, 8, 8), "mirror_axes": (0, 2)}, LABELS)
-    check_settings({"window": (8, 8, 8), "mirror_axes": (0, 2), "mirror_swaps": [[2, 3]]}, LABELS)
-    check_settings({"window": (8, 8, 8), "mirror_axes": (0, 1)}, LABELS)
+        predictor(mirror_axes=(0, 2))
+    with pytest.raises(ConfigError, match=r"mirror_swaps=\[\(2, 3\)\]"):
+        VolumePredictor.from_checkpoint(checkpoint(mirror_axes=[0, 2]), device="cpu")
+
+
+def test_a_scan_in_memory_is_predicted_as_its_file_is(scan, predictor, tmp_path):
+    path, expected = scan(axes="LPI")
+    volume = read_volume(path)
+    from_file = predictor().predict(path)
+    in_memory = predictor().predict_array(volume.array, volume.geometry, notes=("as given",))
+    assert np.array_equal(in_memory.labels, from_file.labels)
+    assert in_memory.volumes_ml == from_file.volumes_ml
+    assert in_memory.notes == ("as given", *from_file.notes)
+    assert set(in_memory.seconds) == {"prepare", "predict", "measure"}
+    in_memory.save(tmp_path / "out.nii.gz")
+    written = nib.load(tmp_path / "out.nii.gz")
+    assert np.array_equal(np.asarray(written.dataobj), expected)
+    np.testing.assert_allclose(written.affine, nib.load(path).affine, atol=1e-6)
+
+
+def test_a_channel_that_a_scan_lacks_is_zero_for_the_network(scan, preprocessing, band_network):
+    seen = []
+
+    class Recorder(band_network):
+        def forward(self, x):
+            seen.append(x.clone())
+            return super().forward(x)
+
+    normalised = replace(preprocessing("CT", "PET"), intensity=({**AS_IT_IS, "mean": 40.0},) * 2)
+    predictor = VolumePredictor(Recorder(), normalised, LABELS, {"window": (8, 8, 8)}, device="cpu")
+    volume = read_volume(scan(shape=(8, 8, 8))[0])
+    array = np.concatenate([volume.array, np.zeros_like(volume.array)])
+    prepared = normalised.spatial(array, volume.geometry.canonical_spacing)
+    predictor.label_map(prepared, [], name="scan", present=(True, False))
+    predictor.label_map(prepared, [], name="scan")
+    assert not seen[0][:, 1].any() and seen[0][:, 0].any()
+    assert (seen[1][:, 1] == -40).all()
 
 
 def test_device_that_is_not_there_is_refused(monkeypatch):

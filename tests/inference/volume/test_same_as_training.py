@@ -12,6 +12,7 @@ from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io import Geometry, write_image, write_label
 from densekit.models.assemblies import VolumeSegmentor
 from densekit.models.heads import LogitsHead
+from densekit.ops.window_settings import WindowSettings
 
 WINDOW = (12, 16, 14)
 
@@ -47,20 +48,16 @@ def test_a_scan_smaller_than_the_patch(tmp_path, normalization, spacing):
 
     trained_on = VolumePatchDataset(tmp_path / "data", "train", WINDOW, batch_size=1, length=1)[0]["inputs"]
 
-    scan, validation = Recorder(), Recorder()
-    inference = {"window": WINDOW, "overlap": 0.5}
-    predictor = VolumePredictor(
-        VolumeSegmentor(scan, head=LogitsHead(2), inference=inference),
-        store.preprocessing,
-        store.labels,
-        inference,
-        "cpu",
-    )
-    predictor.predict(tmp_path / "scan.nii.gz")
-    segmentor = VolumeSegmentor(validation, head=LogitsHead(2), inference=inference).eval()
-    segmentor.predict(VolumeDataset(tmp_path / "data", "train")[0]["inputs"][None])
+    network = Recorder()
+    model = VolumeSegmentor(network, head=LogitsHead(2))
+    predictor = VolumePredictor(model, store.preprocessing, store.labels, WindowSettings(WINDOW), "cpu")
+    found = predictor.predict(tmp_path / "scan.nii.gz").labels
+    stored, sample = store.case("c"), VolumeDataset(tmp_path / "data", "train")[0]
+    validated = predictor.label_map(stored.spatial(sample["inputs"].numpy()), stored.statistics, name="c")
 
     assert trained_on.shape == (1, *WINDOW)
-    for recorder in (scan, validation):
-        assert len(recorder.seen) == 1
-        torch.testing.assert_close(recorder.seen[0][0], trained_on, atol=1e-5, rtol=0)
+    read, prepared = network.seen  # one window each
+    assert torch.equal(read, prepared)
+    torch.testing.assert_close(read[0], trained_on, atol=1e-5, rtol=0)
+    assert np.array_equal(found, validated)
+    assert np.array_equal(sample["data_samples"]["label"], label)

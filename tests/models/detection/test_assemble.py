@@ -193,7 +193,6 @@ def test_parts_for_volumes():
         neck={"type": "DFormerDecoder", "depths": (2, 2), "heads": (1, 2)},
         head={"type": "PatchExpandingHead", "deep_supervision": 2},
         num_classes=5,
-        inference={"window": (8, 16, 16)},
     )
     assert config.neck.in_channels == (8, 16, 32) and config.neck.patch == (1, 2, 2)
     assert (config.head.in_channels, config.head.patch, config.head.num_classes) == ((8, 16), (1, 2, 2), 5)

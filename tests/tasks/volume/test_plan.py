@@ -40,7 +40,7 @@ def test_a_count_that_is_not_the_data_sets_is_refused(config, prepared):
 def test_overrides_reach_what_is_derived_from_them(config, prepared):
     p = plan(config(), prepared, "max_epochs=7", "patch_size=(16,16,16)", "optimizer.lr=0.5", "clip_grad=None")
     assert p.schedule() == [{"by_epoch": True, "type": "PolyLR", "power": 0.9, "eta_min": 0.0, "end": 8}]
-    assert p.inference()["window"] == [16, 16, 16]
+    assert p.inference().window == (16, 16, 16)
     assert p.pipeline()[0]["patch_size"] == [16, 16, 16]
     assert p.config.optimizer["lr"] == 0.5
     assert p.config.clip_grad is None
@@ -80,9 +80,9 @@ def test_schedules_by_iteration_end_with_the_training(config, prepared):
         ("batch_size.x=1", r"batch_size is 2, it has no 'x'"),
         ('inference.mirror_axes=("left-rihgt",)', r"unknown axis 'left-rihgt'.*did you mean 'left-right'"),
         ("inference.mirror_axes=left-right", r"inference.mirror_axes='left-right', expected a list of axes"),
-        ("inference.overlapp=0.5", r"inference has no 'overlapp'; did you mean 'overlap'"),
+        ("inference.overlapp=0.5", r"inference: unknown setting 'overlapp'; did you mean 'overlap'"),
         ("inference.overlap=1.5", r"overlap=1.5: expected a fraction"),
-        ("inference.window=None", r"inference=.*cannot be used"),
+        ("inference.window=None", r"window=None: expected three voxel counts"),
         ("inference.weights=gausian", r"did you mean 'gaussian'"),
         ("convention=strickt", r"did you mean 'strict'"),
         ("val_split=vall", r"no split 'vall'; did you mean 'val'"),
@@ -215,8 +215,8 @@ def test_a_config_without_data_root_asks_for_data(config):
 
 def test_test_time_mirroring_is_anatomical(config, prepared):
     p = plan(config(), prepared, 'inference.mirror_axes=("left-right","superior-inferior")')
-    assert p.inference()["mirror_axes"] == [2, 0]
-    assert p.inference()["mirror_swaps"] == []
+    assert p.inference().mirror_axes == (2, 0)
+    assert p.inference().mirror_swaps == ()
 
 
 @pytest.mark.parametrize(
