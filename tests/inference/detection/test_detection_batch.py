@@ -309,7 +309,7 @@ def test_what_cannot_be_is_found_before_any_work(checkpoint, network, images, tm
         predict(path, [tmp_path / "empty"], out, device="cpu")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         predict(tmp_path / "none.pth", [images], out, device="cpu")
-    with pytest.raises(DataError, match="an image, but .* segments volumes"):
+    with pytest.raises(DataError, match=r"an image, but .* segments volumes"):
         predict(checkpoint("volume.pth", task="volume"), [images], out, device="cpu")
     with pytest.raises(ConfigError, match="from 0 to 1"):
         predict(path, [images], out, device="cpu", threshold=30)
