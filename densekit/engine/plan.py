@@ -26,6 +26,7 @@ from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, plain_config, read_weights
 from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
+from densekit.visualization.shared.curves import ScoreCurve
 
 
 class Plan(ABC):
@@ -64,6 +65,11 @@ class Plan(ABC):
     @abstractmethod
     def iterations_per_epoch(self) -> int:
         """Batches of each process in an epoch."""
+
+    @property
+    def curve(self) -> ScoreCurve:
+        """How the validation score is drawn."""
+        return ScoreCurve(self.score, f"Validation {self.score}", f"Validation {self.score} per class")
 
     @property
     @abstractmethod
@@ -247,7 +253,7 @@ class Plan(ABC):
             {"type": "densekit.StatelessSeedHook", "seed": c.seed},
             *([{"type": "densekit.AverageBuffersHook"}] if get_world_size() > 1 else []),
             {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
-            {"type": "densekit.CsvLogHook", "names": self.class_names, "interval": c.log_interval},
+            {"type": "densekit.CsvLogHook", "names": self.class_names, "score": self.curve, "interval": c.log_interval},
             *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
             *c.custom_hooks,
         ]

@@ -6,16 +6,17 @@ writing of results all at once every few seconds.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -26,12 +27,13 @@ from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_nam
 from densekit.inference.ledger import Ledger
 from densekit.inference.predictor import Predictor, Result
 from densekit.inference.progress import ManyProgress
-from densekit.inference.run import BatchRun, RunResult, since
-from densekit.inference.tables import TableFile
+from densekit.inference.run import BatchRun, RunResult, check_writable, results_to_keep, since
+from densekit.inference.tables import TableFile, relative_names
 from densekit.inference.video import Frame, VideoReader, writing
 from densekit.io import atomic_path, output_error, sha256, write_json_atomic
 from densekit.io.images import LoadedImage, as_image, load_image
 from densekit.io.staging import publish, staging_folder
+from densekit.package import Checkpoint
 
 logger = logging.getLogger("densekit")
 
@@ -40,6 +42,7 @@ _JPEG_LONGEST = 65500  # pixels of width or height: Pillow writes no larger JPEG
 _COMMIT_SECONDS = 2.0
 _COMMIT_SHARE = 0.05
 _AHEAD = 3
+_LEDGER_FACTS = ("status", "output", "output_sha256", "inputs_sha256", "files", "seconds", "reason")
 
 
 @dataclass(frozen=True)
@@ -191,23 +194,82 @@ class ImagePredictor(Predictor):
         """Run the network on what :meth:`prepare` returned for an image."""
 
 
-class Tally(Protocol):
-    """What the frames of a video hold together, and the lines of their table."""
+class Tally:
+    """What the frames of a video hold together, and the lines of their table.
 
-    frames: int
-    poster: Image.Image
+    Args:
+        facts: Gives the facts of a frame; those of the last one stand for the video.
+
+    Attributes:
+        frames: Number of frames.
+        poster: The drawn frame that stands for the video, here the first.
+    """
+
+    def __init__(self, facts: Callable[[Any], dict[str, Any]]):
+        self.facts_of, self.last = facts, {}
+        self.frames = 0
+        self.poster: Image.Image | None = None
 
     def add(self, frame: Frame, found: ImageResult, drawn: Image.Image) -> None:
         """Count a frame."""
+        self.frames, self.last = self.frames + 1, self.facts_of(found)
+        self.poster = self.poster or drawn
 
     def header(self) -> Sequence[str]:
         """Columns of the table of all frames."""
+        return ("frame", "time_s", "result")
 
     def rows(self, frame: Frame, found: ImageResult) -> Iterator[Sequence[Any]]:
         """Its lines for a frame."""
+        yield (frame.number, f"{frame.seconds:.3f}", json.dumps(self.facts_of(found)))
 
     def facts(self) -> dict[str, Any]:
         """What the ledger says of the video."""
+        return self.last
+
+
+def predict_images(
+    run: type[ImageRun],
+    predictor: ImagePredictor,
+    checkpoint: Checkpoint,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> RunResult:
+    """Predict images and videos into a folder, one bad file costing that file.
+
+    Per image it writes ``pictures/<name>.jpg`` (the result, drawn) and ``<folder>/<name>.json``; per video
+    ``videos/<name>.mp4``, ``.csv`` (rows for every frame) and ``.jpg``; the tables over all of them; and
+    ``predictions.json``, the folder's ledger. A result that is already there is kept if the ledger proves by hashes
+    that this run would make the same. Ctrl-C ends the run with everything finished so far complete on disk. Progress
+    and the table of failures are logged.
+
+    Args:
+        run: What is done with each.
+        predictor: Predicts one.
+        checkpoint: Of the predictor.
+        inputs: Files, folders, globs; see :func:`find_images`.
+        out: Output folder.
+        settings: Settings that may change a result.
+        overwrite: Replace results that are there and are not the same.
+
+    Raises:
+        DataError: if the inputs hold no image.
+        OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
+    """
+    cases = find_images(inputs, out=out, folder=run.folder)
+    check_writable(out)
+    settings = dict(settings or {})
+    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
+    kept = results_to_keep(cases, out, ledger, tables=run.tables, overwrite=overwrite)
+    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=settings)
+    videos = sum(case.is_video for case in cases)
+    counted = ((len(cases) - videos, "image"), (videos, "video"))
+    kinds = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for count, kind in counted if count)
+    logger.info("%s on %s, %d of them already done", kinds, predictor.device, len(kept))
+    return run(predictor, ledger, out, cases, kept).run()
 
 
 class ImageRun(BatchRun):
@@ -225,6 +287,10 @@ class ImageRun(BatchRun):
     """
 
     part, whole = "image", "image"
+    folder: ClassVar[str] = "results"
+    """Folder of the JSON of each image, below the output folder."""
+    tables: ClassVar[tuple[str, ...]] = ("results.csv",)
+    """Files over all images."""
 
     def __init__(
         self, predictor: ImagePredictor, ledger: Ledger, out: Path, cases: Sequence[ImageCase], kept: set[str]
@@ -242,9 +308,19 @@ class ImageRun(BatchRun):
     def facts(self, found: ImageResult) -> dict[str, Any]:
         """What the ledger says of an image."""
 
-    @abstractmethod
     def tally(self, case: ImageCase) -> Tally:
         """A new account of the frames of a video."""
+        return Tally(self.facts)
+
+    def summarize(self, status: int) -> RunResult:
+        """Write the facts of all images as ``results.csv``."""
+        result = RunResult(status, list(self.rows.values()), self.out)
+        names = relative_names([row.case.path for row in result.rows])
+        with closing(TableFile(self.out / "results.csv", ("image", "status", "result", "reason"))) as table:
+            for name, row in zip(names, result.rows, strict=True):
+                own = {key: row.facts[key] for key in row.facts if key not in _LEDGER_FACTS}
+                table.write([(name, row.status, json.dumps(own), row.reason or "")])
+        return result
 
     def run(self) -> RunResult:
         todo = [
@@ -262,7 +338,7 @@ class ImageRun(BatchRun):
         start = time.monotonic()
         # Ledger before files, as for scans: a file that nothing vouches for would be in the way of the next run.
         super().commit()
-        for name in ("pictures", "videos", self.cases[0].folder):
+        for name in ("pictures", "videos", self.folder):
             if (self.staging / name).is_dir():
                 try:
                     (self.out / name).mkdir(exist_ok=True)

@@ -133,7 +133,7 @@ class Task(ABC):
 
     @abstractmethod
     def recognizes(self, path: Path) -> bool:
-        """Whether a path looks like data of this task; asked in the order in which tasks were registered."""
+        """Whether a path looks like data of this task; those of the package are asked last."""
 
     @abstractmethod
     def check(self, path: Path, *, json_path: Path | None = None, **options: Any) -> int:

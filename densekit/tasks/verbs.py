@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densekit.errors import CheckpointError, ConfigError, DataError
-from densekit.tasks.base import Table, Task, all_tasks, find_task, task_of
+from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, task_of
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -278,10 +278,11 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
     if len({t.name for t in owners.values()}) > 1:
         said = ", ".join(f"--{name} is for data of the task {t.name!r}" for name, t in owners.items())
         raise ConfigError(f"{said}; leave one of them out")
+    asked = sorted(tasks.values(), key=lambda t: t.name in BUILT_IN)  # those of the package take whatever is left
     if task is not None:
         found = find_task(task, "--task")
     else:
-        found = next(iter(owners.values()), None) or next((t for t in tasks.values() if t.recognizes(Path(path))), None)
+        found = next(iter(owners.values()), None) or next((t for t in asked if t.recognizes(Path(path))), None)
     if found is None:
         raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
     return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 from densekit.io import write_text_atomic
 from densekit.registry import HOOKS
-from densekit.visualization.shared.curves import write_curves
+from densekit.visualization.shared.curves import ScoreCurve, write_curves
 from densekit.visualization.volume.montage import ValidationRow, validation_picture
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
@@ -26,13 +26,14 @@ class CsvLogHook(Hook):
 
     Args:
         names: Class names by label value, for the colours of the curves.
+        score: What the run is judged by.
         interval: Iterations between two rows of the training scalars (their mean over the interval).
     """
 
     priority = "BELOW_NORMAL"
 
-    def __init__(self, names: list[str], interval: int = 50) -> None:
-        self.names = names
+    def __init__(self, names: list[str], score: ScoreCurve, interval: int = 50) -> None:
+        self.names, self.score = names, score
         self.interval = interval
         self._sums: dict[str, list[float]] = {}
 
@@ -77,7 +78,7 @@ class CsvLogHook(Hook):
 
     @master_only
     def _draw(self, runner) -> None:
-        write_curves(self.path, Path(runner.work_dir) / "curves.png", names=self.names)
+        write_curves(self.path, Path(runner.work_dir) / "curves.png", score=self.score, names=self.names)
 
 
 @HOOKS.register_module()

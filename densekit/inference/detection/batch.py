@@ -17,9 +17,8 @@ from densekit.errors import DataError
 from densekit.inference.detection import tables
 from densekit.inference.detection.detections import Detections, is_found
 from densekit.inference.detection.predictor import DetectionPredictor
-from densekit.inference.images import ImageCase, ImageRun, find_images
-from densekit.inference.ledger import Ledger
-from densekit.inference.run import CaseResult, RunResult, check_writable, results_to_keep
+from densekit.inference.images import ImageCase, ImageRun, Tally, predict_images
+from densekit.inference.run import CaseResult, RunResult
 from densekit.inference.tables import relative_names
 from densekit.inference.video import Frame
 from densekit.io.images import load_image
@@ -36,10 +35,10 @@ SCORE_BINS = 20
 _TABLES = (tables.COCO, tables.RESULTS, tables.DETECTIONS, tables.COUNTS, "report.html")
 
 
-def predict_images(
+def predict_detections(
     checkpoint: Checkpoint,
-    inputs: str | Path | Sequence[str | Path],
-    out: str | Path,
+    inputs: Sequence[str | Path],
+    out: Path,
     *,
     device: str | torch.device = "auto",
     threshold: float | None = None,
@@ -47,17 +46,13 @@ def predict_images(
 ) -> RunResult:
     """Find objects in images and videos, draw them, count them, and write a report.
 
-    Per image it writes ``pictures/<name>.jpg`` (what was found, drawn) and ``detections/<name>.json`` (all that was
-    found, however unsure); per video ``videos/<name>.mp4``, ``.csv`` (a row for each detection) and ``.jpg`` (the frame
-    with most objects). For all of the run ``predictions_coco.json``, ``coco_results.json``, ``detections.csv`` and
-    ``counts.csv`` (see :func:`~densekit.inference.detection.tables.write_tables`) and ``report.html``; and
-    ``predictions.json``, the folder's ledger. A result that is already there is kept if the ledger proves by hashes
-    that this run would make the same. Ctrl-C ends the run with everything finished so far complete on disk. Progress
-    and the table of failures are logged.
+    Besides what :func:`densekit.inference.images.predict_images` writes: ``detections/<name>.json`` (all that was
+    found, however unsure), ``predictions_coco.json``, ``coco_results.json``, ``detections.csv`` and ``counts.csv`` (see
+    :func:`~densekit.inference.detection.tables.write_tables`) and ``report.html``.
 
     Args:
         checkpoint: Of a detector; it carries transforms, labels and settings.
-        inputs: File, folder or glob, or several; see :func:`densekit.inference.images.find_images`.
+        inputs: Files, folders, globs.
         out: Output folder.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         threshold: Replaces the checkpoint's lowest score that is drawn, listed and counted.
@@ -72,31 +67,22 @@ def predict_images(
         ConfigError: if the threshold cannot be or the device is not there.
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
-    out = Path(out)
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    cases = find_images(inputs, out=out, folder="detections")
     predictor = DetectionPredictor.from_checkpoint(checkpoint, device=device, threshold=threshold)
-    check_writable(out)
-    settings = {"score_threshold": predictor.threshold}
-    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
-    kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
-    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=settings)
-    videos = sum(case.is_video for case in cases)
-    counted = ((len(cases) - videos, "image"), (videos, "video"))
-    kinds = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for count, kind in counted if count)
-    logger.info("%s on %s, %d of them already done", kinds, predictor.device, len(kept))
     if predictor.own_threshold is not None and predictor.threshold < predictor.own_threshold:
         logger.warning(
             "threshold %g: the network itself gives nothing below a score of %g (score_thr of its test_cfg)",
             predictor.threshold,
             predictor.own_threshold,
         )
-    return DetectionRun(predictor, ledger, out, cases, kept).run()
+    settings = {"score_threshold": predictor.threshold}
+    return predict_images(DetectionRun, predictor, checkpoint, inputs, out, settings=settings, overwrite=overwrite)
 
 
 class DetectionRun(ImageRun):
     """One run of a detector."""
 
+    folder = "detections"
+    tables = _TABLES
     predictor: DetectionPredictor
 
     def shown(self, found: Detections) -> Detections:
@@ -174,7 +160,7 @@ class DetectionRun(ImageRun):
         )
 
 
-class _Tally:
+class _Tally(Tally):
     """What a video's frames hold together.
 
     Attributes:

@@ -170,7 +170,7 @@ def results_for(truth: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
 
     Args:
         truth: COCO dictionary with ``images`` and ``categories``.
-        out: Folder that :func:`~densekit.inference.detection.predict_images` wrote.
+        out: Folder that :func:`~densekit.inference.detection.predict_detections` wrote.
 
     Raises:
         DataError: if a class has no category of that name, no image is in both, or a name fits several images.

@@ -69,9 +69,9 @@ class DetectionTask(Task):
     def predict_many(
         self, checkpoint: Checkpoint, inputs: Sequence[str | Path], out: Path, **options: Any
     ) -> RunResult:
-        from densekit.inference.detection import predict_images
+        from densekit.inference.detection import predict_detections
 
-        return predict_images(checkpoint, inputs, out, **options)
+        return predict_detections(checkpoint, inputs, out, **options)
 
     def score(
         self,

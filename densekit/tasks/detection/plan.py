@@ -17,6 +17,7 @@ from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
 from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader
 from densekit.tasks.images import ImagePlan, scoped, train_loader
+from densekit.visualization.shared.curves import ScoreCurve
 
 _MASKED = re.compile(r"Mask|SOLO|CondInst|QueryInst|PointRend|YOLACT|BoxInst|Ins(Sep)?(BN)?Head$")
 
@@ -48,6 +49,14 @@ class DetectionPlan(ImagePlan):
     @property
     def score(self) -> str:
         return "mask_AP" if self.masks else "AP"
+
+    @property
+    def curve(self) -> ScoreCurve:
+        if not self.masks:
+            beside = ("AP50", "AP75")
+            return ScoreCurve("AP", "Validation AP, boxes", "Validation AP per class, boxes", beside)
+        beside = ("mask_AP50", "AP", "AP50")
+        return ScoreCurve("mask_AP", "Validation AP, masks and boxes", "Validation AP per class, masks", beside)
 
     @cached_property
     def masks(self) -> bool:

@@ -21,6 +21,7 @@ from densekit.evaluation.volume.score import check_settings
 from densekit.ops.window_settings import WindowSettings
 from densekit.package import plain_config
 from densekit.registry import MODELS
+from densekit.visualization.shared.curves import ScoreCurve
 
 
 class VolumePlan(Plan):
@@ -82,6 +83,10 @@ class VolumePlan(Plan):
     @property
     def iterations_per_epoch(self) -> int:
         return self.config.iterations_per_epoch
+
+    @property
+    def curve(self) -> ScoreCurve:
+        return ScoreCurve("dice", "Validation Dice, mean", "Validation Dice per structure", background=True)
 
     @property
     def class_names(self) -> list[str]:

@@ -30,7 +30,7 @@ Series = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class _Score:
+class ScoreCurve:
     """What the right half of the figure shows: ``val/<key>`` and, for every structure or class, ``val/<key>/<name>``.
 
     Attributes:
@@ -46,13 +46,6 @@ class _Score:
     each: str
     beside: tuple[str, ...] = ()
     background: bool = False
-
-
-_DICE = _Score("dice", "Validation Dice, mean", "Validation Dice per structure", background=True)
-_BOXES = _Score("AP", "Validation AP, boxes", "Validation AP per class, boxes", beside=("AP50", "AP75"))
-_MASKS = _Score(
-    "mask_AP", "Validation AP, masks and boxes", "Validation AP per class, masks", beside=("mask_AP50", "AP", "AP50")
-)
 
 
 def read_scalars(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> dict[str, list[tuple[float, float]]]:
@@ -96,19 +89,19 @@ def write_curves(
     source: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, Series],
     out_png: str | os.PathLike,
     *,
+    score: ScoreCurve,
     names: Sequence[str] = (),
     title: str = "",
 ) -> None:
     """Draw loss, learning rate, the validation score and the score per structure or class over the training steps.
 
-    Drawn are ``train/loss`` (raw and smoothed) and its parts ``train/loss_...`` (smoothed), ``val/loss`` and
-    ``train/lr``; of volumes ``val/dice`` and every ``val/dice/<structure>``; of a detector ``val/AP``, ``val/AP50``,
-    ``val/AP75`` and every ``val/AP/<class>``, or the same of masks (``val/mask_AP``) with those of boxes beside them.
-    Of what was not logged the figure says so.
+    Drawn are ``train/loss`` (raw and smoothed) and its parts ``train/loss_...`` (smoothed), ``val/loss``,
+    ``train/lr``, ``val/<score>`` and every ``val/<score>/<class>``. Of what was not logged the figure says so.
 
     Args:
         source: CSV file(s) for :func:`read_scalars`, or series as it returns them.
         out_png: The PNG file to write.
+        score: What the run is judged by.
         names: Structure names by label value, with the background first, or the detector's class names by label, so
             that each curve has the colour of its structure in the pictures. Without them structures are coloured in the
             order in which they were logged.
@@ -126,7 +119,6 @@ def write_curves(
     figure = Figure(figsize=(12, 6.8), dpi=120, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
     grid = figure.subplot_mosaic([["loss", "score"], ["lr", "structures"]], height_ratios=[1, 1])
-    score = _score(data)
     _draw_loss(grid["loss"], data)
     _draw_rate(grid["lr"], data)
     _draw_score(grid["score"], data, score)
@@ -160,15 +152,6 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
         if weight:
             smoothed[i] = total / weight
     return smoothed
-
-
-def _score(data: Mapping[str, np.ndarray]) -> _Score:
-    """Return what kind of run this is, by what it logged."""
-    for score in (_MASKS, _BOXES):
-        if any(name == f"val/{score.key}" or name.startswith(f"val/{score.key}/") for name in data):
-            return score
-    boxes = any(name.startswith("train/") and "loss_bbox" in name for name in data)  # a detector before its first score
-    return _BOXES if boxes and not any(name.startswith("val/dice") for name in data) else _DICE
 
 
 def _draw_loss(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
@@ -229,7 +212,7 @@ def _draw_rate(axes: Axes, data: Mapping[str, np.ndarray]) -> None:
         axes.ticklabel_format(axis="y", scilimits=(-4, 4), useMathText=True)
 
 
-def _draw_score(axes: Axes, data: Mapping[str, np.ndarray], score: _Score) -> None:
+def _draw_score(axes: Axes, data: Mapping[str, np.ndarray], score: ScoreCurve) -> None:
     main = data.get(f"val/{score.key}")
     found = main is not None and bool(np.isfinite(main[:, 1]).any())
     _style(axes, score.title, empty=not found)
@@ -255,7 +238,7 @@ def _words(name: str) -> str:
     return f"{name.removeprefix('mask_')} of {kind}"
 
 
-def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: _Score, names: Sequence[str]) -> None:
+def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: ScoreCurve, names: Sequence[str]) -> None:
     prefix = f"val/{score.key}/"
     curves = {name[len(prefix) :]: points for name, points in data.items() if name.startswith(prefix) and len(points)}
     _style(axes, score.each, empty=not curves)
@@ -291,11 +274,13 @@ def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: _Score, 
     )
 
 
-def _score_limits(axes: Axes, curves: Sequence[np.ndarray], score: _Score) -> None:
-    """Give Dice the whole range up to 1, but cut off the bottom that no curve has reached; AP begins at 0."""
+def _score_limits(axes: Axes, curves: Sequence[np.ndarray], score: ScoreCurve) -> None:
+    """Give Dice the whole range up to 1, but cut off the bottom that no curve has reached; others begin at 0."""
     values = np.concatenate([points[:, 1] for points in curves])
     values = values[np.isfinite(values)]
-    if score is _DICE:
+    if values.size and (values.min() < 0 or values.max() > 1):
+        return  # no share: matplotlib's own range
+    if score.background:
         low = np.floor(values.min() * 10) / 10 if values.size else 0.0
         axes.set_ylim(min(max(low, 0.0), 0.9), 1.0)
     else:  # an AP of 0.3 may be a good one

@@ -1,10 +1,18 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from densekit.errors import DataError
-from densekit.visualization.shared.curves import read_scalars, smooth, write_curves
+from densekit.visualization.shared.curves import ScoreCurve, read_scalars, smooth
+from densekit.visualization.shared.curves import write_curves as draw
 from densekit.visualization.shared.palette import label_color
+
+DICE = ScoreCurve("dice", "Validation Dice", "per structure", background=True)
+BOXES = ScoreCurve("AP", "Validation AP", "per class", ("AP50", "AP75"))
+MASKS = ScoreCurve("mask_AP", "Validation AP", "per class", ("mask_AP50", "AP", "AP50"))
+write_curves = partial(draw, score=DICE)
 
 HEADER = "step,epoch,split,name,value\n"
 
@@ -71,17 +79,17 @@ def test_classes_of_a_detector_have_the_colors_of_their_boxes(tmp_path):
     # its names have no background: the first is label 0, whose boxes have the first color
     rows = "".join(f"{step},1,val,AP/dog,{step / 400}\n" for step in (100, 200, 300))
     path = log(tmp_path / "s.csv", "100,1,train,loss,1\n100,1,val,AP,0.2\n" + rows)
-    write_curves(path, tmp_path / "c.png", names=["cat", "dog", "bird"])
+    write_curves(path, tmp_path / "c.png", score=BOXES, names=["cat", "dog", "bird"])
     assert has_color(tmp_path / "c.png", 2)
     assert not has_color(tmp_path / "c.png", 1) and not has_color(tmp_path / "c.png", 3)
 
 
 def test_the_classes_of_a_network_with_masks_are_those_of_its_masks(tmp_path):
     boxes = {"val/AP": [(1, 0.5), (2, 0.6)], "val/AP/cat": [(1, 0.5), (2, 0.6)]}
-    write_curves(boxes, tmp_path / "boxes.png", names=["cat", "dog"])
+    write_curves(boxes, tmp_path / "boxes.png", score=BOXES, names=["cat", "dog"])
     assert has_color(tmp_path / "boxes.png", 1)
     masks = {"val/mask_AP": [(1, 0.4), (2, 0.5)], "val/mask_AP/dog": [(1, 0.4), (2, 0.5)]}
-    write_curves(boxes | masks, tmp_path / "masks.png", names=["cat", "dog"])
+    write_curves(boxes | masks, tmp_path / "masks.png", score=MASKS, names=["cat", "dog"])
     assert has_color(tmp_path / "masks.png", 2) and not has_color(tmp_path / "masks.png", 1)
 
 
