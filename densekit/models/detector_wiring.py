@@ -44,9 +44,8 @@ class DetectorWiring:
 
     def __init__(self, backbone: Wired, head: Wired, num_classes: int):
         self.backbone, self.head, self.num_classes = backbone, head, num_classes
-        self.known = next(
-            (published.HEADS[c.__name__] for c in head.part.__mro__ if c.__name__ in published.HEADS), None
-        )
+        # By exact name: a class that derives from a known head is another method, unless it says which it is.
+        self.known = published.HEADS.get(vars(head.part).get("recipe", head.name))
         if self.known is None:
             raise ConfigError(
                 f"head: there are no published settings of {head.name} to fill in; assemble() knows "

@@ -4,6 +4,7 @@ gives."""
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
+from densekit.models.on_meta import on_meta
 from densekit.models.published import HEADS
 from densekit.registry import MODELS
 
@@ -226,11 +228,14 @@ def build_on_meta(wired: Wired) -> nn.Module:
     # What an MMDetection part builds inside itself is looked up in the scope of the moment.
     scope = "mmdet" if wired.part.__module__.startswith("mmdet") else None
     try:
-        with torch.device("meta"), DefaultScope.overwrite_default_scope(scope):
-            return wired.part(**ConfigDict(plain(wired.arguments)))
-    except (TypeError, ValueError, AssertionError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{wired.name} refuses its arguments: {reason}") from error
+        with on_meta(), DefaultScope.overwrite_default_scope(scope):
+            module = wired.part(**ConfigDict(plain(wired.arguments)))
+            module.eval()  # by itself: train() of some backbones returns nothing
+            return module
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{wired.name} refuses its arguments: {_reason(error)}") from error
 
 
 @torch.no_grad()
@@ -258,9 +263,8 @@ def describe(module: nn.Module, source: Pyramid | None = None, in_channels: int 
             image = tuple(torch.empty(1, c, side // s, side // s, device="meta") for c, s in sizes)
         try:
             outputs.append(module(image))
-        except (RuntimeError, NotImplementedError, ValueError, TypeError, AssertionError, IndexError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"{name} does not run on what it is given ({_said(source)}): {reason}") from error
+        except Exception as error:
+            raise ConfigError(f"{name} does not run on what it is given ({_said(source)}): {_reason(error)}") from error
     small, large = ([level if isinstance(level, Tensor) else level[0] for level in maps] for maps in outputs)
     return Pyramid(
         name,
@@ -302,6 +306,15 @@ def _registered(room: str, dims: int) -> list[str]:
     if dims == 3:
         return sorted(own)
     return list(HEADS) if room == "heads" else sorted([*own, *STOCK[room]])
+
+
+def _reason(error: Exception) -> str:
+    """What an error of another package says in one line, or the line of code that it comes from."""
+    said = " ".join(str(error).split())
+    if said:
+        return said
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in `{last.line}`"
 
 
 def _said(source: Pyramid | None) -> str:

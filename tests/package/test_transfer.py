@@ -34,6 +34,11 @@ MODELS = {
         },
     },
     "CascadeRoIHead": {"neck": SMALL_NECK, "head": {"type": "CascadeRoIHead", **SMALL_MASKS}},
+    "Swin": {  # its constructor asks a tensor for its numbers
+        "backbone": {"type": "SwinTransformer", "embed_dims": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)},
+        "neck": SMALL_NECK,
+        "head": {"type": "RetinaHead", "feat_channels": 32},
+    },
     "PANet": {
         "neck": {"type": "PANetNeck", "out_channels": 32},
         "head": {

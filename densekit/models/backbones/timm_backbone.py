@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from densekit.errors import CheckpointError, ConfigError, close_names
+from densekit.models.on_meta import on_meta
 from densekit.registry import MODELS
 
 logger = logging.getLogger("densekit")
@@ -112,7 +112,7 @@ class TimmBackbone(nn.Module):
         if not Path(path).is_file():
             raise CheckpointError(f"TimmBackbone(name={self.name!r}): {path}: no such weights file")
         given = load_state_dict(path, weights_only=True)
-        with torch.device("meta"):
+        with on_meta():
             wanted = timm.create_model(self.name).state_dict()
         found = [key for key, value in wanted.items() if key in given and given[key].shape == value.shape]
         if len(found) < len(wanted) / 2:
