@@ -74,7 +74,7 @@ NECKS = {
 }
 """What stands before each that works (``"last"``: a backbone with a single map), and its arguments."""
 REFUSED_NECKS = {
-    "CTResNetNeck": "CTResNetNeck takes levels of equal channels",
+    "CTResNetNeck": "missing 2 required positional arguments: 'num_deconv_filters' and 'num_deconv_kernels'",
     "FPG": "missing 2 required positional arguments: 'stack_times' and 'paths'",
     "RFP": "missing 3 required positional arguments: 'rfp_steps', 'rfp_backbone', and 'aspp_out_channels'",
     "SSH": "missing 1 required positional argument: 'num_scales'",
