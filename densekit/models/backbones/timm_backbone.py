@@ -37,7 +37,7 @@ class TimmBackbone(nn.Module):
     Attributes:
         out_channels: Channels of the maps, fine to coarse.
         out_strides: Their strides.
-        fixed_size: The only input size (H, W) the network takes; None: any.
+        fixed_size: The only input size (H, W) the network takes, if it says so.
         mean: Mean of the images that the weights were trained on, per channel, for values from 0 to 255.
         std: Their SD.
     """
@@ -64,7 +64,7 @@ class TimmBackbone(nn.Module):
         info = self.network.feature_info
         self.out_channels, self.out_strides = tuple(info.channels()), tuple(info.reduction())
         cfg = self.network.default_cfg
-        self.fixed_size = _fixed_size(cfg, self._options)
+        self.fixed_size = _fixed_size(self.network)
         self.mean, self.std = ([round(255 * v, 4) for v in cfg[key]] for key in ("mean", "std"))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -137,9 +137,9 @@ class TimmBackbone(nn.Module):
             raise ConfigError(f"TimmBackbone(name={self.name!r}): timm refuses these arguments: {reason}") from error
 
 
-def _fixed_size(cfg: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The only size (H, W) that a network of timm takes, by its own description and its arguments."""
-    if not cfg.get("fixed_input_size") or options.get("dynamic_img_size") or options.get("strict_img_size") is False:
-        return None
-    size = options.get("img_size", cfg["input_size"][1:])
-    return (size, size) if isinstance(size, int) else tuple(size)
+def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
+    """The only size (H, W) that a network of timm takes, if the layer that cuts its patches says so."""
+    for layer in network.modules():
+        if getattr(layer, "strict_img_size", False):
+            return tuple(layer.img_size)
+    return None

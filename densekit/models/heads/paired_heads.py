@@ -30,7 +30,7 @@ class PairedHead:
         ConfigError: for ``stacked_convs`` or ``feat_channels`` that would need a tower.
     """
 
-    pairs = True
+    spatial_dims, pairs = 2, True
 
     def __init__(self, num_classes: int, in_channels: int, *, stacked_convs: int = 0, **kwargs):
         if stacked_convs or kwargs.pop("feat_channels", in_channels) != in_channels:

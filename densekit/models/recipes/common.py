@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from densekit.models.variants import IMAGENET_MEAN, IMAGENET_STD
+
 NUM_LEVELS = 5
 
 PREPROCESSOR = {
     "type": "mmdet.DetDataPreprocessor",
-    "mean": [123.675, 116.28, 103.53],
-    "std": [58.395, 57.12, 57.375],
+    "mean": list(IMAGENET_MEAN),
+    "std": list(IMAGENET_STD),
     "bgr_to_rgb": True,
     "pad_size_divisor": 32,
 }
-"""Mean and SD of ImageNet, RGB, as torchvision's weights expect."""
 
 FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0}
 
