@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from densekit.models.assemble import model_config
 from densekit.registry import MODELS
 from densekit.tasks import load_config
 
@@ -26,12 +27,7 @@ CLASSES = {"synapse": 14, "acdc": 4, "hippocampus": 3, "phantom": 9}
 def sizes(path: Path, classes: int) -> tuple[int, int, float]:
     """Parameters in training (with deep-supervision heads), parameters used at inference, GMACs on its patch."""
     config = load_config(path)
-    model = dict(config.model.items())
-    model["head"] = {**model["head"], "num_classes": classes}
-    model["backbone"] = {**model["backbone"], "in_channels": 1}
-    if "name" in model["backbone"]:
-        model["backbone"]["num_classes"] = classes
-    network = MODELS.build(model).eval().to("meta")
+    network = MODELS.build(model_config(config.model, classes, in_channels=1)).eval().to("meta")
     total = sum(p.numel() for p in network.parameters())
     unused = sum(p.numel() for c in getattr(network.head, "classifiers", [])[1:] for p in c.parameters())
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -9,30 +9,16 @@ from mmengine.config import read_base
 with read_base():
     from ._base_.volume import *
 
-from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
-from densekit.models.backbones.dformer import DFormer
 from densekit.models.heads.patch_expanding_head import PatchExpandingHead
 from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss
 from densekit.models.necks.dformer_decoder import DFormerDecoder
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=DFormer, widths=(32, 64, 128), depths=(2, 2, 2), heads=(1, 2, 4), patch=(2, 2, 2), unit=(4, 4, 4)
-    ),
-    neck=dict(
-        type=DFormerDecoder,
-        in_channels=(32, 64, 128),
-        depths=(2, 2),
-        heads=(1, 2),
-        patch=(2, 2, 2),
-        unit=(4, 4, 4),
-    ),
+    backbone=dict(type="dformer_tiny"),
+    neck=dict(type=DFormerDecoder, depths=(2, 2), heads=(1, 2), unit=(4, 4, 4)),
     head=dict(
         type=PatchExpandingHead,
-        in_channels=(32, 64),
-        patch=(2, 2, 2),
         deep_supervision=2,
         loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),
     ),

@@ -12,8 +12,8 @@ with read_base():
 model.merge(
     dict(
         backbone=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
-        neck=dict(patch=(1, 4, 4), unit=(2, 10, 10)),
-        head=dict(patch=(1, 4, 4), loss=dict(loss=dict(batch_dice=False))),
+        neck=dict(unit=(2, 10, 10)),
+        head=dict(loss=dict(loss=dict(batch_dice=False))),
     )
 )
 data_root = "data/acdc"

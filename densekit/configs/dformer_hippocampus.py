@@ -9,8 +9,6 @@ with read_base():
     from ._base_.volume import *
     from ._base_.hippocampus import *
 
-from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
-from densekit.models.backbones.dformer import DFormer
 from densekit.models.heads.patch_expanding_head import PatchExpandingHead
 from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss
@@ -18,29 +16,10 @@ from densekit.models.necks.dformer_decoder import DFormerDecoder
 
 # Units of 2x7x5 tokens fill the maps of 20x28x20 and 10x14x10 tokens without padding.
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=DFormer,
-        widths=(32, 64, 128),
-        depths=(2, 2, 2),
-        heads=(1, 2, 4),
-        patch=(2, 2, 2),
-        unit=(2, 7, 5),
-        init="pytorch",
-    ),
-    neck=dict(
-        type=DFormerDecoder,
-        in_channels=(32, 64, 128),
-        depths=(2, 2),
-        heads=(1, 2),
-        patch=(2, 2, 2),
-        unit=(2, 7, 5),
-        init="pytorch",
-    ),
+    backbone=dict(type="dformer_tiny", unit=(2, 7, 5), init="pytorch"),
+    neck=dict(type=DFormerDecoder, depths=(2, 2), heads=(1, 2), unit=(2, 7, 5), init="pytorch"),
     head=dict(
         type=PatchExpandingHead,
-        in_channels=(32, 64),
-        patch=(2, 2, 2),
         deep_supervision=2,
         init="pytorch",
         loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True)),

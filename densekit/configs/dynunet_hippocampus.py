@@ -10,17 +10,7 @@ with read_base():
     from ._base_.hippocampus import *
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=MonaiNetwork,
-        name="DynUNet",
-        args=dict(
-            kernel_size=(3, 3, 3, 3),
-            strides=(1, 2, 2, 2),
-            upsample_kernel_size=(2, 2, 2),
-            filters=(16, 32, 64, 128),
-        ),
-    ),
+    backbone=dict(type="monai_dynunet_small"),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
 max_epochs = 44

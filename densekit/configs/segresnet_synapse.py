@@ -9,16 +9,7 @@ with read_base():
     from ._base_.monai import *
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=MonaiNetwork,
-        name="SegResNet",
-        args=dict(
-            init_filters=32,
-            blocks_down=(1, 2, 2, 4),
-            blocks_up=(1, 1, 1),
-        ),
-    ),
+    backbone=dict(type="monai_segresnet"),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
 data_root = "data/synapse"

@@ -9,15 +9,7 @@ with read_base():
     from ._base_.monai import *
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=MonaiNetwork,
-        name="SwinUNETR",
-        args=dict(
-            feature_size=48,
-            use_checkpoint=False,
-        ),
-    ),
+    backbone=dict(type="monai_swinunetr"),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
 data_root = "data/synapse"

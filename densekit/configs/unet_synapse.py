@@ -9,17 +9,7 @@ with read_base():
     from ._base_.monai import *
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=MonaiNetwork,
-        name="UNet",
-        args=dict(
-            channels=(32, 64, 128, 256, 512),
-            strides=(2, 2, 2, 2),
-            num_res_units=2,
-            norm="instance",
-        ),
-    ),
+    backbone=dict(type="monai_unet"),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
 data_root = "data/synapse"

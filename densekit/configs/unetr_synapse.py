@@ -9,19 +9,7 @@ with read_base():
     from ._base_.monai import *
 
 model = dict(
-    type=VolumeSegmentor,
-    backbone=dict(
-        type=MonaiNetwork,
-        name="UNETR",
-        args=dict(
-            img_size=(96, 96, 96),
-            feature_size=16,
-            hidden_size=768,
-            mlp_dim=3072,
-            num_heads=12,
-            norm_name="instance",
-        ),
-    ),
+    backbone=dict(type="monai_unetr"),
     head=dict(type=LogitsHead, loss=dict(type=DeepSupervisionLoss, loss=dict(type=DiceCELoss, batch_dice=True))),
 )
 data_root = "data/synapse"

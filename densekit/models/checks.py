@@ -1,10 +1,8 @@
-"""Do the numbers a part was given make sense, and do two parts fit together? If not: one line that says what would."""
+"""Do the numbers a part was given make sense? If not: one line that says what would."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import nn
 
 from densekit.errors import ConfigError
 
@@ -29,39 +27,3 @@ def check_stages(part: str, **per_stage: Sequence[int]) -> None:
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise ConfigError(f"{part}: {said}; all need one value per stage")
-
-
-def check_fit(source: nn.Module, target: nn.Module, *, all_levels: bool) -> None:
-    """Raise ConfigError if the pyramid of ``source`` is not the one ``target`` was built for.
-
-    Args:
-        source: A backbone or neck with ``out_channels``, ``out_strides`` and ``spatial_dims``.
-        target: A neck or head with ``in_channels``, ``in_strides`` and ``spatial_dims``.
-        all_levels: True if the target takes exactly the source's levels (neck); False if only the finest (head).
-    """
-    first, second = type(source).__name__, type(target).__name__
-    names = f"{first} -> {second}"
-    for attribute, role in (("spatial_dims", source), ("out_channels", source), ("in_channels", target)):
-        if not hasattr(role, attribute):
-            part = type(role).__name__
-            raise ConfigError(
-                f"{names}: {part} does not say its `{attribute}`, so it cannot be part of a VolumeSegmentor"
-            )
-    dims = getattr(target, "spatial_dims", source.spatial_dims)
-    if source.spatial_dims != dims:
-        raise ConfigError(
-            f"{names}: the first works on {source.spatial_dims}D data, the second on {dims}D; "
-            f"take a {source.spatial_dims}D {second} or a {dims}D {first}"
-        )
-    for what in ("channels", "strides"):
-        given, wanted = tuple(getattr(source, f"out_{what}")), tuple(getattr(target, f"in_{what}"))
-        if len(given) < len(wanted) or (all_levels and len(given) != len(wanted)):
-            raise ConfigError(
-                f"{names}: {first} gives {len(given)} levels with {what} {given}, {second} is set to take "
-                f"{len(wanted)} with {what} {wanted}; set {second} to {what} {given}"
-            )
-        if given[: len(wanted)] != wanted:
-            raise ConfigError(
-                f"{names}: {first} gives {what} {given}, {second} is set to take {wanted}; "
-                f"set {second} to {given[: len(wanted)]}"
-            )

@@ -12,6 +12,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from densekit.models.on_meta import on_meta
+
 
 class Cost(NamedTuple):
     """Of one network with one input."""
@@ -57,9 +59,9 @@ def detector_cost(model: Mapping[str, Any], height: int, width: int, *, boxes: i
     """
     from mmdet.registry import MODELS
 
-    with torch.device("meta"), DefaultScope.overwrite_default_scope("mmdet"):
-        detector = MODELS.build(model).to("meta").eval()  # some layers ignore the default device
-        image = torch.empty(1, 3, height, width)
+    with on_meta(), DefaultScope.overwrite_default_scope("mmdet"):
+        detector = MODELS.build(model).eval()
+    image = torch.empty(1, 3, height, width, device="meta")
 
     def run() -> None:
         maps = detector.extract_feat(image)

@@ -49,7 +49,7 @@ def separate_backbone(config: Mapping[str, Any]) -> tuple[ConfigDict, str | None
     Raises:
         ConfigError: if another part than the backbone is to load weights by itself.
     """
-    from densekit.models.wiring import plain
+    from densekit.models.assemble.parts import plain
 
     config = ConfigDict(plain(config))
     backbone = ConfigDict(config.get("backbone") or {})

@@ -363,8 +363,8 @@ def _shapes(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...
     from mmdet.registry import MODELS
 
     from densekit.models.assemble import model_config
+    from densekit.models.on_meta import on_meta
 
-    # Building draws random numbers, which the training is not to miss.
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), DefaultScope.overwrite_default_scope("mmdet"):
+    with on_meta(), DefaultScope.overwrite_default_scope("mmdet"):
         detector = MODELS.build(model_config(config, classes))
     return {name: tuple(v.shape) for name, v in detector.state_dict().items() if isinstance(v, Tensor)}

@@ -34,6 +34,11 @@ MODELS = {
         },
     },
     "CascadeRoIHead": {"neck": SMALL_NECK, "head": {"type": "CascadeRoIHead", **SMALL_MASKS}},
+    "Swin": {  # its constructor asks a tensor for its numbers
+        "backbone": {"type": "SwinTransformer", "embed_dims": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)},
+        "neck": SMALL_NECK,
+        "head": {"type": "RetinaHead", "feat_channels": 32},
+    },
     "PANet": {
         "neck": {"type": "PANetNeck", "out_channels": 32},
         "head": {
@@ -107,7 +112,7 @@ def logits_of(detector, classes):
     if not hasattr(detector, "roi_head"):
         channels = [16, 32, 64] if "SSD" in type(detector.bbox_head).__name__ else [32] * 5
         maps = tuple(noise(2, c, side, side) for c, side in zip(channels, (12, 8, 6, 4, 3), strict=False))
-        if getattr(detector.bbox_head, "paired", False):
+        if getattr(detector.bbox_head, "pairs", False):
             maps = tuple(zip(maps, [noise(*m.shape) for m in maps], strict=True))
         for level, scores in enumerate(detector.bbox_head(maps)[0]):
             width = detector.bbox_head.cls_out_channels

@@ -5,8 +5,6 @@ from mmengine.config import read_base
 with read_base():
     from .volume import *
 
-from densekit.models.assemblies.volume_segmentor import VolumeSegmentor
-from densekit.models.backbones.monai_network import MonaiNetwork
 from densekit.models.heads.volume_head import LogitsHead
 from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss

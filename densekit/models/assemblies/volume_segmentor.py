@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError
-from densekit.models.checks import check_fit
+from densekit.models.contract import check_fit, said
 from densekit.registry import MODELS
 
 MODES = ("tensor", "loss")
@@ -32,6 +32,8 @@ class VolumeSegmentor(BaseModel):
         ConfigError: if parts do not fit each other.
     """
 
+    spatial_dims = 3
+
     def __init__(
         self,
         backbone: nn.Module | dict,
@@ -44,9 +46,11 @@ class VolumeSegmentor(BaseModel):
         self.backbone = _built(backbone)
         self.neck = None if neck is None else _built(neck)
         self.head = _built(head)
+        source = said(self.backbone)
         if self.neck is not None:
-            check_fit(self.backbone, self.neck, all_levels=True)
-        check_fit(self.backbone if self.neck is None else self.neck, self.head, all_levels=False)
+            check_fit(source, said(self.neck), all_levels=True)
+            source = said(self.neck)
+        check_fit(source, said(self.head), all_levels=False)
 
     @property
     def in_channels(self) -> int:

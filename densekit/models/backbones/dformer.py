@@ -45,6 +45,7 @@ class DFormer(nn.Module):
     Attributes:
         out_channels: Channels of the returned maps, fine to coarse (= ``widths``).
         out_strides: Voxels per token (D, H, W) of each.
+        size_multiple: What the input is padded to a multiple of (D, H, W).
     """
 
     spatial_dims = 3
@@ -68,6 +69,7 @@ class DFormer(nn.Module):
         self.in_channels = in_channels
         self.out_channels = tuple(widths)
         self.out_strides = pyramid_strides(patch, len(widths))
+        self.size_multiple = self.out_strides[-1]
         self.embedding = PatchEmbedding(in_channels, widths[0], patch)
         rates = drop_path_rates(drop_path, depths)
         self.stages = nn.ModuleList(
@@ -87,7 +89,7 @@ class DFormer(nn.Module):
         Returns:
             Maps ``(B, C_i, D_i, H_i, W_i)``, fine to coarse, of the padded volume (views in channels_last_3d layout).
         """
-        x = self.embedding(pad_to_multiple(x, self.out_strides[-1]))
+        x = self.embedding(pad_to_multiple(x, self.size_multiple))
         maps = []
         for stage, merging in zip(self.stages[:-1], self.mergings, strict=True):
             maps.append(x)

@@ -35,6 +35,7 @@ class MonaiNetwork(nn.Module):
         ConfigError: for an unknown name, unknown or missing arguments, or values that MONAI refuses.
 
     Attributes:
+        size_multiple: What the input is padded to a multiple of (D, H, W).
         fixed_size: The only input size (D, H, W) the network takes, or None if it takes any.
     """
 
@@ -61,7 +62,7 @@ class MonaiNetwork(nn.Module):
         self.num_classes = num_classes
         self.out_channels = (num_classes,)
         self.out_strides = ((1, 1, 1),)
-        self.multiple = _size_multiple(name, args)
+        self.size_multiple = _size_multiple(name, args)
         self.fixed_size = _triple(args["img_size"]) if name == "UNETR" else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -82,7 +83,7 @@ class MonaiNetwork(nn.Module):
                 f"UNETR was built for img_size={self.fixed_size} and got {tuple(x.shape[2:])}; its position table fits "
                 f"one size, so set patch_size, inference window and img_size to the same (D, H, W)"
             )
-        logits = self.network(pad_to_multiple(x, self.multiple))
+        logits = self.network(pad_to_multiple(x, self.size_multiple))
         return logits.unbind(1) if logits.ndim == 6 else (logits,)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from densekit.errors import CheckpointError, ConfigError, close_names
+from densekit.models.on_meta import on_meta
 from densekit.registry import MODELS
 
 logger = logging.getLogger("densekit")
@@ -37,6 +37,7 @@ class TimmBackbone(nn.Module):
     Attributes:
         out_channels: Channels of the maps, fine to coarse.
         out_strides: Their strides.
+        fixed_size: The only input size (H, W) the network takes, if it says so.
         mean: Mean of the images that the weights were trained on, per channel, for values from 0 to 255.
         std: Their SD.
     """
@@ -63,6 +64,7 @@ class TimmBackbone(nn.Module):
         info = self.network.feature_info
         self.out_channels, self.out_strides = tuple(info.channels()), tuple(info.reduction())
         cfg = self.network.default_cfg
+        self.fixed_size = _fixed_size(self.network)
         self.mean, self.std = ([round(255 * v, 4) for v in cfg[key]] for key in ("mean", "std"))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -112,7 +114,7 @@ class TimmBackbone(nn.Module):
         if not Path(path).is_file():
             raise CheckpointError(f"TimmBackbone(name={self.name!r}): {path}: no such weights file")
         given = load_state_dict(path, weights_only=True)
-        with torch.device("meta"):
+        with on_meta():
             wanted = timm.create_model(self.name).state_dict()
         found = [key for key, value in wanted.items() if key in given and given[key].shape == value.shape]
         if len(found) < len(wanted) / 2:
@@ -133,3 +135,11 @@ class TimmBackbone(nn.Module):
         except (TypeError, AssertionError, IndexError) as error:
             reason = " ".join(str(error).split()) or "out_indices beyond its maps"
             raise ConfigError(f"TimmBackbone(name={self.name!r}): timm refuses these arguments: {reason}") from error
+
+
+def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
+    """The only size (H, W) that a network of timm takes, if the layer that cuts its patches says so."""
+    for layer in network.modules():
+        if getattr(layer, "strict_img_size", False):
+            return tuple(layer.img_size)
+    return None

@@ -23,7 +23,7 @@ class AllLevelRoIExtractor(BaseRoIExtractor):
         init_cfg: See MMEngine.
     """
 
-    all_levels = True
+    spatial_dims, all_levels = 2, True
 
     def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
         """Pool.

@@ -30,7 +30,7 @@ class PairedHead:
         ConfigError: for ``stacked_convs`` or ``feat_channels`` that would need a tower.
     """
 
-    paired = True
+    spatial_dims, pairs = 2, True
 
     def __init__(self, num_classes: int, in_channels: int, *, stacked_convs: int = 0, **kwargs):
         if stacked_convs or kwargs.pop("feat_channels", in_channels) != in_channels:
@@ -65,25 +65,35 @@ class PairedAnchorFree(AnchorFreeHead):
 class SEPCRetinaHead(PairedHead, PairedRetina):
     """RetinaNet's head on pairs."""
 
+    recipe = "RetinaHead"
+
 
 @MODELS.register_module()
 class SEPCFreeAnchorRetinaHead(PairedHead, FreeAnchorRetinaHead, PairedRetina):
     """FreeAnchor's head on pairs."""
+
+    recipe = "FreeAnchorRetinaHead"
 
 
 @MODELS.register_module()
 class SEPCFSAFHead(PairedHead, FSAFHead, PairedRetina):
     """FSAF's head on pairs."""
 
+    recipe = "FSAFHead"
+
 
 @MODELS.register_module()
 class SEPCFCOSHead(PairedHead, FCOSHead, PairedAnchorFree):
     """FCOS's head on pairs; centerness reads the map that ``centerness_on_reg`` says."""
 
+    recipe = "FCOSHead"
+
 
 @MODELS.register_module()
 class SEPCATSSHead(PairedHead, ATSSHead):
     """ATSS's head on pairs; centerness reads the localisation map."""
+
+    recipe = "ATSSHead"
 
     def forward_single(self, x: Pair, scale: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, box deltas and centerness of one level."""
@@ -94,6 +104,8 @@ class SEPCATSSHead(PairedHead, ATSSHead):
 @MODELS.register_module()
 class SEPCGFLHead(PairedHead, GFLHead):
     """GFL's head on pairs."""
+
+    recipe = "GFLHead"
 
     def forward_single(self, x: Pair, scale: nn.Module) -> tuple[Tensor, Tensor]:
         """Scores and distributions of box distances of one level."""

@@ -23,7 +23,7 @@ class PANetShared2FCBBoxHead(Shared2FCBBoxHead):
         **kwargs: Those of MMDetection's ``Shared2FCBBoxHead``.
     """
 
-    all_levels = True
+    spatial_dims, all_levels = 2, True
 
     def __init__(self, *, num_levels: int = 4, fusion: str = "max", **kwargs):
         super().__init__(**kwargs)
@@ -44,7 +44,7 @@ class PANetConv4FCBBoxHead(Shared4Conv1FCBBoxHead):
         **kwargs: Those of MMDetection's ``Shared4Conv1FCBBoxHead``.
     """
 
-    all_levels = True
+    spatial_dims, all_levels = 2, True
 
     def __init__(self, *, num_levels: int = 4, fusion: str = "max", **kwargs):
         super().__init__(**kwargs)

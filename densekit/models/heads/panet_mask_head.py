@@ -33,7 +33,7 @@ class PANetMaskHead(FCNMaskHead):
         ConfigError: if ``ff_start`` is not one of the convolutions.
     """
 
-    all_levels = True
+    spatial_dims, all_levels = 2, True
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from mmcv.cnn import ConvModule
 from mmdet.models.necks import FPN
 from torch import Tensor, nn
 
+from densekit.models.contract import doubled
 from densekit.registry import MODELS
 
 RELU = {"type": "ReLU"}
@@ -39,6 +40,9 @@ class PANetNeck(FPN):
             ``dict(type="GN", num_groups=32)``.
         act_cfg: Activation in the bottom-up path; the FPN has none.
         init_cfg: See MMEngine.
+
+    Attributes:
+        out_channels: Channels of each level of the result.
     """
 
     spatial_dims = 2
@@ -67,6 +71,7 @@ class PANetNeck(FPN):
             norm_cfg=norm_cfg,
             init_cfg=init_cfg or {"type": "Xavier", "layer": "Conv2d", "distribution": "uniform"},
         )
+        self.in_channels, self.out_channels = tuple(in_channels), (out_channels,) * num_outs
         self.paper_recurrence = paper_recurrence
 
         def path(stride: int) -> nn.ModuleList:
@@ -78,6 +83,10 @@ class PANetNeck(FPN):
 
         self.downsample_convs = path(stride=2)
         self.pafpn_convs = path(stride=1)
+
+    def strides_from(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Strides of the result, of maps with these."""
+        return doubled(strides[self.start_level :], self.num_outs)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Fuse the backbone's maps ``(B, C_i, H_i, W_i)``, fine to coarse, to ``num_outs`` of ``(B, C, H_l, W_l)``."""

@@ -17,6 +17,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
+from densekit.models.contract import doubled
 from densekit.registry import MODELS
 
 logger = logging.getLogger("densekit")
@@ -99,6 +100,10 @@ class RCFPN(nn.Module):
         self.csn = CSN(out_channels, shift_div=shift_div, mode=shift_mode, norm_cfg=norm_cfg) if with_csn else None
         for part in (self.lateral_convs, self.extra_convs, self.csn):
             _xavier(part)
+
+    def strides_from(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Strides of the result, of maps with these."""
+        return doubled(strides[self.start_level :], LEVELS)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Fuse a pyramid.

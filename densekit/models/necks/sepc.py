@@ -62,10 +62,11 @@ class SEPC(nn.Module):
         ConfigError: for a norm that is not a batch norm.
 
     Attributes:
-        paired: Whether a level of the result is a pair (classification map, localisation map).
+        pairs: Whether a level of the result is a pair (classification map, localisation map).
     """
 
     spatial_dims = 2
+    levels = "equal"
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class SEPC(nn.Module):
         super().__init__()
         self.in_channels = (in_channels,) * num_levels
         self.out_channels = (out_channels,) * num_levels
-        self.paired = with_lc_convs
+        self.pairs = with_lc_convs
         norm = (lambda: _batch_norm(norm_cfg, out_channels)) if ibn else (lambda: None)
         self.pconvs = nn.ModuleList(
             PConv(
@@ -105,6 +106,10 @@ class SEPC(nn.Module):
             self.loc_conv = SEPCConv(out_channels, out_channels, **options)
             self.cls_bn, self.loc_bn = norm(), norm()
 
+    def strides_from(self, strides: Sequence[int]) -> tuple[int, ...]:
+        """Strides of the result, of maps with these."""
+        return tuple(strides)
+
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor | tuple[Tensor, Tensor], ...]:
         """Convolve a pyramid.
 
@@ -119,7 +124,7 @@ class SEPC(nn.Module):
             ConfigError: for another number of levels or sizes that do not halve.
         """
         check_halving(maps, len(self.in_channels))
-        if self.paired and self.cls_conv.padding[0] == 0 and min(maps[-1].shape[2:]) < SIDE:
+        if self.pairs and self.cls_conv.padding[0] == 0 and min(maps[-1].shape[2:]) < SIDE:
             raise ConfigError(
                 f"SEPC: the coarsest level is {tuple(maps[-1].shape[2:])} and lcconv_padding=0 cuts off 2 pixels of "
                 "it; give "
@@ -127,7 +132,7 @@ class SEPC(nn.Module):
             )
         for pconv in self.pconvs:
             maps = pconv(maps)
-        if not self.paired:
+        if not self.pairs:
             return tuple(maps)
         cls = _activate([self.cls_conv(x, level) for level, x in enumerate(maps)], self.cls_bn)
         loc = _activate([self.loc_conv(x, level) for level, x in enumerate(maps)], self.loc_bn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from densekit.engine.plan import Plan, plain
 from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.volume.score import check_settings
+from densekit.models.assemble import model_config
 from densekit.ops.window_settings import WindowSettings
 from densekit.package import plain_config
-from densekit.registry import MODELS
 from densekit.visualization.shared.curves import ScoreCurve
 
 
@@ -119,22 +118,8 @@ class VolumePlan(Plan):
         Raises:
             ConfigError: if the config gives a count that is not the data set's.
         """
-        model = plain(self.config.model)
-        classes, channels = len(self.store.labels), len(self.store.channels)
-        head, backbone = model.get("head"), model.get("backbone")
-        if not all(isinstance(part, dict) and "type" in part for part in (head, backbone)):
-            raise ConfigError(f"{self.config.filename}: model needs a backbone and a head, each a dict with a type")
-        counts = [(backbone, "in_channels", channels, "image channels"), (head, "num_classes", classes, "classes")]
-        # A whole network as backbone (MonaiNetwork) ends in classes as well.
-        if _takes(backbone["type"], "num_classes"):
-            counts.append((backbone, "num_classes", classes, "classes"))
-        for part, key, count, unit in counts:
-            if part.setdefault(key, count) != count:
-                raise ConfigError(
-                    f"{self.config.filename}: model {key}={part[key]}, but {self.root} has {count} {unit} (the "
-                    f"background counts as one); leave the key out, it is read from the data set"
-                )
-        return model
+        counts = len(self.store.labels), len(self.store.channels)
+        return plain(model_config(self.config.model, counts[0], in_channels=counts[1]))
 
     def pipeline(self) -> list[dict[str, Any]]:
         """The training transforms, the named presets written out."""
@@ -252,8 +237,3 @@ def _compile(model: torch.nn.Module) -> None:
     for part in (model.backbone, getattr(model, "neck", None)):
         if part is not None:
             part.compile()
-
-
-def _takes(part: type | str, argument: str) -> bool:
-    found = MODELS.get(part) if isinstance(part, str) else part
-    return found is not None and argument in inspect.signature(found).parameters

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
-from densekit.errors import ConfigError, close_names
-from densekit.models import published
-from densekit.models.wiring import (
-    Pyramid,
-    Wired,
-    build_on_meta,
-    check_classes,
-    describe,
-    find_task_part,
-    merge,
-    merge_part,
-    plain,
-    split,
-)
-from densekit.ops.mmcv_ext.nms import batched_nms
+from densekit.errors import ConfigError
+from densekit.models.assemble.parts import Wired, ask, check_classes, merge, merge_part, plain
+from densekit.models.assemble.settings import check_settings, listed
+from densekit.models.contract import Pyramid, Said
+from densekit.models.recipes import MASKS, MASKS_TEST, PREPROCESSOR, RECIPES, TWO_STAGE_NECKS, recipe_of
+from densekit.models.recipes.common import NUM_LEVELS
 
 TASKS = ("bbox", "mask")
-UNANNOTATED = ("DyHead",)
-"""Necks whose ``in_channels`` is one number for all levels, although their signature does not say so."""
-READ_WITH = {"assigner": "sampler", "mask_size": "soft_mask_target"}
-"""What MMDetection reads besides, wherever the published settings have the first."""
 
 
 class DetectorWiring:
@@ -44,16 +29,14 @@ class DetectorWiring:
 
     def __init__(self, backbone: Wired, head: Wired, num_classes: int):
         self.backbone, self.head, self.num_classes = backbone, head, num_classes
-        self.known = next(
-            (published.HEADS[c.__name__] for c in head.part.__mro__ if c.__name__ in published.HEADS), None
-        )
-        if self.known is None:
+        self.recipe = recipe_of(head.part)
+        if self.recipe is None:
             raise ConfigError(
                 f"head: there are no published settings of {head.name} to fill in; assemble() knows "
-                f"{', '.join(published.HEADS)}; write the model config of another one in full, with the type of its "
+                f"{', '.join(RECIPES)}; write the model config of another one in full, with the type of its "
                 "detector"
             )
-        self.two_stage = "rpn_head" in self.known
+        self.two_stage = self.recipe.two_stage
         self.masks = self.two_stage and head.arguments.get("mask_head") is not None
 
     def config(
@@ -66,11 +49,16 @@ class DetectorWiring:
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The whole model config; the arguments are put over the published settings."""
-        module = build_on_meta(self.backbone)
-        levels, configs = describe(module, in_channels=self.backbone.arguments.get("in_channels", 3)), []
+        backbone = ask(self.backbone)
+        levels, configs = backbone.gives, []
         for neck in necks:
+            if levels.paired:
+                raise ConfigError(
+                    f"{levels.part} -> {neck.name}: {levels.part} gives a pair of maps per level, {neck.name} takes "
+                    f"one; put {levels.part} last"
+                )
             neck = neck.with_facts(self._neck_facts(neck, levels, first=not configs))
-            levels = describe(build_on_meta(neck), levels)
+            levels = ask(neck, levels).gives
             configs.append(neck.config())
         self._check_levels(levels)
         if not self.two_stage and rpn_head is not None:
@@ -80,10 +68,10 @@ class DetectorWiring:
         heads = self._regions(levels, rpn_head or {}) if self.two_stage else {"bbox_head": self._dense_head(levels)}
         other_rpn = self.two_stage and heads["rpn_head"]["type"] != "mmdet.RPNHead"
         unchecked = ("rpn", "rpn_proposal") if other_rpn else ()
-        detector = "MaskRCNN" if self.masks and self.known["detector"] == "FasterRCNN" else self.known["detector"]
+        detector = "MaskRCNN" if self.masks and self.recipe.detector == "FasterRCNN" else self.recipe.detector
         return {
             "type": f"mmdet.{detector}",
-            "data_preprocessor": plain(merge(self._images(module), data_preprocessor or {})),
+            "data_preprocessor": plain(merge(self._images(backbone), data_preprocessor or {})),
             "backbone": self.backbone.config(),
             **({"neck": configs[0] if len(configs) == 1 else configs} if configs else {}),
             **heads,
@@ -92,27 +80,28 @@ class DetectorWiring:
         }
 
     def _neck_facts(self, neck: Wired, source: Pyramid, *, first: bool) -> dict[str, Any]:
-        extra = self.known.get("add_extra_convs", False)
+        extra = self.recipe.add_extra_convs
         levels_beyond = {"extra_convs": bool(extra)} if neck.takes("extra_convs") else {"add_extra_convs": extra}
         facts = {
             "in_channels": list(source.channels),
             "out_channels": 256,
-            "num_outs": published.NUM_LEVELS,
+            "num_outs": NUM_LEVELS,
             "num_levels": len(source.channels),
             **levels_beyond,
-            "relu_before_extra_convs": self.known.get("relu_before_extra_convs", False),
-            **(published.TWO_STAGE_NECKS.get(neck.name, {}) if self.two_stage else {}),
+            "relu_before_extra_convs": self.recipe.relu_before_extra_convs,
+            **(TWO_STAGE_NECKS.get(neck.name, {}) if self.two_stage else {}),
         }
-        one = neck.takes("in_channels") and neck.parameters["in_channels"].annotation in (int, "int")
-        if one or neck.name in UNANNOTATED:
+        if neck.levels == "equal":
             channels = source.common_channels(neck.name)
             facts.update(in_channels=channels, out_channels=channels)
+        if neck.levels == "last":
+            facts.update(in_channels=source.channels[-1])
         if first and neck.takes("start_level") and "start_level" not in neck.arguments:
             facts["start_level"] = self._start_level(source)
         return facts
 
     def _start_level(self, source: Pyramid) -> int:
-        finest = published.TWO_STAGE_STRIDE if self.two_stage else published.ONE_STAGE_STRIDE
+        finest = self.recipe.finest_stride
         if finest not in source.strides:
             raise ConfigError(
                 f"{source.part} -> {self.head.name}: {source.part} gives maps of strides {source.strides}, the "
@@ -125,7 +114,7 @@ class DetectorWiring:
 
     def _check_levels(self, levels: Pyramid) -> None:
         names = f"{levels.part} -> {self.head.name}"
-        paired = getattr(self.head.part, "paired", False)
+        paired = getattr(self.head.part, "pairs", False)
         if levels.paired and not paired:
             fits = "SEPC with with_lc_convs=False" if self.two_stage else f"SEPC{self.head.name}"
             raise ConfigError(
@@ -142,11 +131,11 @@ class DetectorWiring:
             raise ConfigError(
                 f"{names}: {levels.part} gives one level (stride {levels.strides[0]}), too few for {self.head.name}, "
                 "which "
-                f"leaves the last to the proposals; put a neck before it that makes {published.NUM_LEVELS}, such as FPN"
+                f"leaves the last to the proposals; put a neck before it that makes {NUM_LEVELS}, such as FPN"
             )
 
     def _dense_head(self, levels: Pyramid) -> dict[str, Any]:
-        head = merge_part(self.known["head"], {"type": self.head.part, **self.head.arguments}, "head")
+        head = merge_part(self.recipe.head, {"type": self.head.part, **self.head.arguments}, "head")
         strides = list(levels.strides)
         if "anchor_generator" in head.arguments:
             head.arguments["anchor_generator"] = {"strides": strides, **head.arguments["anchor_generator"]}
@@ -164,14 +153,14 @@ class DetectorWiring:
     def _regions(self, levels: Pyramid, rpn_given: Any) -> dict[str, Any]:
         """Proposals and region head."""
         self._check_stages()
-        given, settings = self.head.arguments, self.known["head"]
+        given, settings = self.head.arguments, self.recipe.head
         tasks = TASKS if self.masks else TASKS[:1]
         nested = {f"{task}_{part}" for task in TASKS for part in ("head", "roi_extractor")}
         arguments = {key: value for key, value in settings.items() if key not in nested}
         arguments |= {key: value for key, value in given.items() if key not in nested}
         for task in tasks:
-            arguments |= self._region_task(task, {**settings, **published.MASKS}, levels)
-        rpn = merge_part(self.known["rpn_head"], rpn_given, "rpn_head")
+            arguments |= self._region_task(task, {**settings, **MASKS}, levels)
+        rpn = merge_part(self.recipe.rpn_head, rpn_given, "rpn_head")
         if "anchor_generator" in rpn.arguments:
             rpn.arguments["anchor_generator"] = {"strides": list(levels.strides), **rpn.arguments["anchor_generator"]}
         channels = levels.common_channels(self.head.name)
@@ -183,8 +172,8 @@ class DetectorWiring:
         channels = levels.common_channels(self.head.name)
         given = self.head.arguments.get(f"{task}_roi_extractor", {})
         extractor = merge_part(settings[f"{task}_roi_extractor"], given, f"{task}_roi_extractor")
-        stages = _listed(settings[f"{task}_head"])
-        heads = _listed(self.head.arguments.get(f"{task}_head", {}))
+        stages = listed(settings[f"{task}_head"])
+        heads = listed(self.head.arguments.get(f"{task}_head", {}))
         if len(stages) == 1:
             stages = stages * len(heads)
         elif len(heads) == 1:
@@ -209,7 +198,7 @@ class DetectorWiring:
         }
 
     def _check_stages(self) -> None:
-        stages = self.known["head"].get("num_stages", 1)
+        stages = self.recipe.head.get("num_stages", 1)
         for key in ("num_stages", "stage_loss_weights", "bbox_head", "mask_head"):
             value = self.head.arguments.get(key)
             number = value if key == "num_stages" else len(value) if isinstance(value, (list, tuple)) else None
@@ -235,82 +224,18 @@ class DetectorWiring:
         Keys are checked where the code that reads them is known: not with a head of another package that is derived
         from one with published settings, and not in the parts ``unchecked``.
         """
-        settings = self.known[f"{kind}_cfg"]
+        settings = getattr(self.recipe, f"{kind}_cfg")
         if self.masks:
-            masks = self.known["masks_train_cfg"] if kind == "train" else published.MASKS_TEST
+            masks = self.recipe.masks_train_cfg if kind == "train" else MASKS_TEST
             settings = merge(settings, {"rcnn": masks})
         if not given:
             return plain(settings)
         part = self.head.part
-        if part.__name__ in published.HEADS or part.__module__.startswith("densekit."):
+        if part.__name__ in RECIPES or part.__module__.startswith("densekit."):
             checked = {key: value for key, value in given.items() if key not in unchecked}
             check_settings(settings or {}, checked, f"{kind}_cfg", self.head.name)
         return plain(merge(settings, given))
 
-    def _images(self, backbone: Any) -> dict[str, Any]:
-        own = {key: getattr(backbone, key) for key in ("mean", "std") if hasattr(backbone, key)}
-        return {**published.PREPROCESSOR, **own, **({"pad_mask": True} if self.masks else {})}
-
-
-def check_settings(settings: Any, given: Any, where: str, head: str) -> None:
-    """Check what is put over the published settings of a detector.
-
-    Args:
-        settings: The published ones; a list has those of each stage, None stands for a part that they do not have.
-        given: What is put over them.
-        where: Its place in the model config.
-        head: Name of the detector's head.
-
-    Raises:
-        ConfigError: for a key that nothing reads, with the place where it belongs or the close names; for an argument
-            that the assigner, the sampler or the NMS does not take; for a list that is not one of all stages.
-    """
-    if isinstance(settings, list):
-        if isinstance(given, list) and len(given) != len(settings):
-            raise ConfigError(
-                f"{where}: it is a list of {len(given)}, {head} has {len(settings)} stages; give one for each, or one "
-                "alone, without a list, for all"
-            )
-        for one in _listed(given):
-            check_settings(settings[0], one, where, head)
-        return
-    if not isinstance(given, Mapping):
-        return
-    whole = merge(settings, given)
-    if "type" in whole or settings is None:
-        _check_part(whole, where)
-        return
-    if not isinstance(settings, Mapping):
-        return
-    known = [*settings, *(READ_WITH[key] for key in settings if key in READ_WITH)]
-    for key, value in given.items():
-        if key not in known:
-            places = " or ".join(_places(settings, key, where))
-            hint = f"; it belongs in {places}" if places else close_names(key, known)
-            others = f"; known: {', '.join(known)}" if known else "; leave it out"
-            raise ConfigError(f"{where}: nothing reads {key!r} there with {head}{hint or others}")
-        check_settings(settings.get(key), value, f"{where}.{key}", head)
-
-
-def _check_part(part: Mapping[str, Any], where: str) -> None:
-    if not where.endswith(".nms"):
-        split(part, where, find_task_part)
-        return
-    try:
-        batched_nms(torch.empty(0, 4), torch.empty(0), torch.empty(0, dtype=torch.long), part)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def _places(settings: Mapping[str, Any], key: str, where: str) -> Iterator[str]:
-    """The places below ``where`` that have a key."""
-    for name, inner in settings.items():
-        inner = _listed(inner)[0]
-        if isinstance(inner, Mapping):
-            if key in inner:
-                yield f"{where}.{name}.{key}"
-            yield from _places(inner, key, f"{where}.{name}")
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    def _images(self, backbone: Said) -> dict[str, Any]:
+        own = {key: value for key, value in (("mean", backbone.mean), ("std", backbone.std)) if value is not None}
+        return {**PREPROCESSOR, **own, **({"pad_mask": True} if self.masks else {})}

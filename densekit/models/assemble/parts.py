@@ -1,61 +1,32 @@
-"""What :func:`densekit.models.assemble.assemble` knows about parts: which class a name means, its arguments, what it
-gives."""
+"""Facts that parts offer and take: which class a name means, its arguments, and what it says once it is built."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import nn
 
 from densekit.errors import ConfigError, close_names
-from densekit.models.published import HEADS
+from densekit.models.contract import FOREIGN_LEVELS, Pyramid, Said, probe, reason, said
+from densekit.models.on_meta import on_meta
+from densekit.models.recipes import RECIPES
 from densekit.registry import MODELS
 
-PROBES = (1024, 2048)
-"""Sides of the images a part is tried on, on PyTorch's meta device, where they cost nothing."""
+Part = str | type | Mapping[str, Any]
+"""A registered name, a class, or a config: its ``type`` and the arguments that are not to be filled in."""
 SCOPES = ("densekit", "mmdet", "mmseg")
 """Packages whose registries have a name; parts of others (mmcv, mmengine) stand in MMEngine's own registry."""
 UNDECLARED = ("init_cfg", "rng")
 """Arguments that no signature names: of every module, and of samplers, which take ``rng`` out of their ``**kwargs``."""
 STOCK = {"backbones": ["ResNet"], "necks": ["FPN", "PAFPN"]}
 """Parts of MMDetection that are named as fitting, besides our own."""
-
-
-@dataclass(frozen=True)
-class Pyramid:
-    """What a part gives.
-
-    Attributes:
-        part: Its name.
-        channels: Channels of each level, fine to coarse.
-        strides: Pixels of the image per pixel of each level; in 3D one number per axis.
-        paired: Whether each level is a pair of maps (:class:`densekit.models.necks.sepc.SEPC`).
-    """
-
-    part: str
-    channels: tuple[int, ...]
-    strides: tuple[Any, ...]
-    paired: bool = False
-
-    def common_channels(self, target: str) -> int:
-        """The number of channels that all levels have, for a part ``target`` that takes no other.
-
-        Raises:
-            ConfigError: if they differ.
-        """
-        if len(set(self.channels)) > 1:
-            raise ConfigError(
-                f"{self.part} -> {target}: {self.part} gives levels of {self.channels} channels, {target} takes "
-                "levels of "
-                "equal channels; put an FPN between the two: neck=[dict(type='FPN'), ...]"
-            )
-        return self.channels[0]
+_ASKED: dict[Hashable, Said] = {}
+"""What parts said, so that none is built twice to be asked the same."""
 
 
 def find_part(kind: Any, role: str) -> type[nn.Module]:
@@ -128,8 +99,23 @@ class Wired:
         return Wired(self.part, {**{k: v for k, v in facts.items() if k in known}, **self.arguments})
 
     def config(self, *, scoped: bool = True) -> dict[str, Any]:
-        """The config in plain values, the class by the name it is registered under."""
-        return plain({"type": qualified(self.part) if scoped else self.name, **self.arguments})
+        """The config in plain values, classes by the names they are registered under."""
+        return plain({"type": self.part, **self.arguments}, scoped=scoped)
+
+    @property
+    def dims(self) -> int | None:
+        """2 for images, 3 for volumes, None where its ``spatial_dims`` is an argument that is not given."""
+        fixed = getattr(self.part, "spatial_dims", None)
+        if isinstance(fixed, int):
+            return fixed
+        return self.arguments.get("spatial_dims") if self.takes("spatial_dims") else 2
+
+    @property
+    def levels(self) -> str:
+        """Of a neck, see :data:`densekit.models.contract.LEVELS`."""
+        own = getattr(self.part, "levels", None) or FOREIGN_LEVELS.get(self.name)
+        one = self.takes("in_channels") and self.parameters["in_channels"].annotation in (int, "int")
+        return own or ("equal" if one else "all")
 
 
 def split(given: Any, role: str, find: Callable[[Any, str], type] = find_part) -> Wired:
@@ -208,89 +194,79 @@ def qualified(part: type) -> str:
     return f"{package}.{part.__name__}" if package in SCOPES else part.__name__
 
 
-def plain(value: Any) -> Any:
-    """A config with names instead of classes, and containers of its own."""
+def plain(value: Any, *, scoped: bool = True) -> Any:
+    """A config with names instead of classes, and containers of its own.
+
+    Args:
+        value: A config or what is in one.
+        scoped: Names that every registry finds; False: those of densekit's own.
+    """
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item, scoped=scoped) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(plain(item) for item in value)
-    return qualified(value) if inspect.isclass(value) else value
+        return type(value)(plain(item, scoped=scoped) for item in value)
+    if not inspect.isclass(value):
+        return value
+    return qualified(value) if scoped else value.__name__
 
 
-def build_on_meta(wired: Wired) -> nn.Module:
-    """The module without memory for its parameters, to ask it what it gives.
+def ask(wired: Wired, source: Pyramid | None = None) -> Said:
+    """What a part says with its arguments; one that says nothing is tried out. Either is done once.
+
+    Args:
+        wired: The part.
+        source: What a neck is given; None for a backbone or a head.
 
     Raises:
-        ConfigError: if the class refuses its arguments.
+        ConfigError: if the class refuses its arguments, or does not run.
     """
+    key = (wired.part, _hashable(wired.arguments), source)
+    if key not in _ASKED:
+        module = _built(wired)
+        found = said(module, source)
+        if found.gives is None and found.dims == 2:
+            found = replace(found, gives=probe(module, source, wired.arguments.get("in_channels", 3)))
+        _ASKED[key] = found
+    return _ASKED[key]
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, Mapping):
+        return tuple((key, _hashable(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(_hashable(item) for item in value)
+    return value if isinstance(value, type) else (type(value), repr(value))
+
+
+def _built(wired: Wired) -> nn.Module:
+    """The module without memory for its parameters."""
     # What an MMDetection part builds inside itself is looked up in the scope of the moment.
     scope = "mmdet" if wired.part.__module__.startswith("mmdet") else None
     try:
-        with torch.device("meta"), DefaultScope.overwrite_default_scope(scope):
-            return wired.part(**ConfigDict(plain(wired.arguments)))
-    except (TypeError, ValueError, AssertionError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{wired.name} refuses its arguments: {reason}") from error
+        with on_meta(), DefaultScope.overwrite_default_scope(scope):
+            module = wired.part(**ConfigDict(plain(wired.arguments)))
+    except ConfigError:
+        raise
+    except Exception as error:  # of a foreign part, anything
+        raise ConfigError(f"{wired.name} refuses its arguments: {reason(error)}") from error
+    module.eval()  # by itself: train() of some backbones returns nothing
+    return module
 
 
-@torch.no_grad()
-def describe(module: nn.Module, source: Pyramid | None = None, in_channels: int = 3) -> Pyramid:
-    """What a part gives: its own word, or else what comes out of it on the meta device.
-
-    Args:
-        module: Built on the meta device.
-        source: What a neck is given; None for a backbone.
-        in_channels: Channels of a backbone's image.
-
-    Raises:
-        ConfigError: if it does not run.
-    """
-    name = type(module).__name__
-    channels, strides = (getattr(module, f"out_{what}", None) for what in ("channels", "strides"))
-    if isinstance(channels, tuple) and isinstance(strides, tuple):
-        return Pyramid(name, channels, strides)
-    outputs = []
-    for side in PROBES:
-        if source is None:
-            image = torch.empty(1, in_channels, side, side, device="meta")
-        else:
-            sizes = zip(source.channels, source.strides, strict=True)
-            image = tuple(torch.empty(1, c, side // s, side // s, device="meta") for c, s in sizes)
-        try:
-            outputs.append(module(image))
-        except (RuntimeError, NotImplementedError, ValueError, TypeError, AssertionError, IndexError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"{name} does not run on what it is given ({_said(source)}): {reason}") from error
-    small, large = ([level if isinstance(level, Tensor) else level[0] for level in maps] for maps in outputs)
-    return Pyramid(
-        name,
-        tuple(x.shape[1] for x in small),
-        # From the difference of two sizes, which a border cut off does not change.
-        tuple((PROBES[1] - PROBES[0]) // (b.shape[-1] - a.shape[-1]) for a, b in zip(small, large, strict=True)),
-        paired=not isinstance(outputs[0][0], Tensor),
-    )
-
-
-def dimensions(part: type) -> int:
-    """2 for images, 3 for volumes; parts of other packages are for images."""
-    return getattr(part, "spatial_dims", 2)
-
-
-def check_dimensions(parts: Sequence[tuple[str, type]]) -> int:
+def check_dimensions(parts: Sequence[tuple[str, Wired]]) -> int:
     """Raise ConfigError unless all parts are for images or all for volumes; returns which.
 
     Args:
-        parts: (room, class), the backbone first.
+        parts: (room, part), the backbone first; those whose ``spatial_dims`` is an argument follow the others.
     """
-    first = parts[0][1]
-    dims = dimensions(first)
+    room, first = parts[0]
+    dims = first.dims or first.parameters["spatial_dims"].default
     for room, part in parts[1:]:
-        if dimensions(part) != dims:
+        if part.dims not in (None, dims):
             raise ConfigError(
-                f"{first.__name__} -> {part.__name__}: the first works on {dims}D data, the second on "
-                f"{dimensions(part)}D; {dims}D {room} are {', '.join(_registered(room, dims))}, and "
-                f"{dimensions(part)}D backbones are "
-                f"{', '.join(_registered('backbones', dimensions(part)))}"
+                f"{first.name} -> {part.name}: the first works on {dims}D data, the second on {part.dims}D; "
+                f"{dims}D {room} are {', '.join(_registered(room, dims))}, and "
+                f"{part.dims}D backbones are {', '.join(_registered('backbones', part.dims))}"
             )
     return dims
 
@@ -298,14 +274,11 @@ def check_dimensions(parts: Sequence[tuple[str, type]]) -> int:
 def _registered(room: str, dims: int) -> list[str]:
     """Names of the parts of a room for images or for volumes."""
     MODELS.import_all()
-    own = [n for n, p in MODELS.module_dict.items() if f".models.{room}." in p.__module__ and dimensions(p) == dims]
+    rooms = {name: part for name, part in MODELS.module_dict.items() if f".models.{room}." in part.__module__}
+    own = [name for name, part in rooms.items() if Wired(part, {}).dims in (None, dims)]
     if dims == 3:
         return sorted(own)
-    return list(HEADS) if room == "heads" else sorted([*own, *STOCK[room]])
-
-
-def _said(source: Pyramid | None) -> str:
-    return "an image" if source is None else f"{source.part}: channels {source.channels}, strides {source.strides}"
+    return list(RECIPES) if room == "heads" else sorted([*own, *STOCK[room]])
 
 
 def _name(kind: Any) -> str:

@@ -354,7 +354,6 @@ def test_settings_that_nothing_reads_are_refused(head, settings, message):
         ("ATSSHead", None, {"train_cfg": {"sampler": {"type": "PseudoSampler"}}}),
         ("FCOSHead", None, {"test_cfg": {"nms": {"type": "soft_nms", "sigma": 0.3}}}),
         ("SEPCGFLHead", None, {"test_cfg": {"nms": None}}),
-        ("TOODHead", None, {"train_cfg": {"alpha": 1}}),  # derived by another package: what it reads is not known
         ("StandardRoIHead", None, {"train_cfg": {"rcnn": {"sampler": {"rng": 0}}}}),
         ("StandardRoIHead", "RetinaHead", {"test_cfg": {"rpn": {"score_thr": 0.1}}}),  # RPNHead reads none
         ({"type": "StandardRoIHead", "mask_head": "FCNMaskHead"}, None,

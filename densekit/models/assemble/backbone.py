@@ -1,0 +1,53 @@
+"""The backbone of a model: named sizes, timm's names, and what goes with published weights or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from densekit.models.assemble.parts import Part, Wired, merge, parameters, split
+from densekit.models.variants import VARIANTS, resnet_settings
+from densekit.registry import MODELS
+
+
+def backbone_part(given: Part, *, pretrained: bool) -> Wired:
+    """The backbone that a name, a class or a config stands for; a ResNet with its published settings."""
+    kind = given.get("type") if isinstance(given, Mapping) else given
+    if isinstance(kind, str) and kind in VARIANTS:
+        variant = VARIANTS[kind]
+        own = {key: value for key, value in given.items() if key != "type"} if isinstance(given, Mapping) else {}
+        given = {"type": variant.part, **merge(variant.arguments, own)}
+    elif isinstance(given, str) and MODELS.get(given) is None and _is_timm(given):
+        given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
+    wired = split(given, "backbone")
+    if not pretrained:
+        part = wired.part
+        wired = Wired(part, {**nothing_frozen(part), **wired.arguments, **random_weights(part)})
+    if wired.part.__module__ == "mmdet.models.backbones.resnet" and "depth" in wired.arguments:
+        scratch = wired.arguments.get("init_cfg", True) is None
+        return Wired(wired.part, {**resnet_settings(wired.arguments["depth"], scratch=scratch), **wired.arguments})
+    return wired
+
+
+def random_weights(backbone: type[nn.Module]) -> dict[str, Any]:
+    """The argument without which a backbone would load its published weights, if it has one."""
+    if backbone.__name__ == "TimmBackbone":
+        return {"pretrained": False}
+    return {"init_cfg": None} if "init_cfg" in parameters(backbone) else {}
+
+
+def nothing_frozen(backbone: type[nn.Module]) -> dict[str, Any]:
+    """The arguments, as far as a backbone has them, with which no stage is frozen and batch norms learn."""
+    known = parameters(backbone)
+    settings = {"norm_eval": False} if "norm_eval" in known else {}
+    if "frozen_stages" in known:
+        settings["frozen_stages"] = known["frozen_stages"].default  # for none: -1, in MMDetection's EfficientNet 0
+    return settings
+
+
+def _is_timm(name: str) -> bool:
+    import timm
+
+    return timm.is_model(name)

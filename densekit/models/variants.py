@@ -1,0 +1,156 @@
+"""Named sizes of backbones: a name that stands wherever the type of a backbone may stand.
+
+``backbone="dformer"``, or with other arguments put over its own ``backbone=dict(type="dformer", patch=(1, 4, 4))``.
+Any network of timm goes by timm's own name (:class:`densekit.models.backbones.TimmBackbone`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Of RGB values from 0 to 255, as torchvision's weights expect."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of a backbone.
+
+    Attributes:
+        part: Registered name of the backbone.
+        arguments: Its arguments.
+        widths: Channels of its maps, fine to coarse; empty for a whole network, whose map has the classes as channels.
+        depths: Blocks of each stage; empty where a network has no such number.
+        weights: Where its weights come from; None: there are none.
+        mean: Mean of the images these were trained on, per channel, for values from 0 to 255.
+        std: Their SD.
+        published: Millions of parameters in the publication, counted with what stands behind the backbone there: the
+            classifier of ImageNet, or the decoder. None: none was published, or the size is ours.
+        source: Where the size comes from.
+    """
+
+    part: str
+    arguments: Mapping[str, Any]
+    widths: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
+    weights: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    published: float | None = None
+    source: str = ""
+
+
+def _resnet(depth: int, depths: tuple[int, ...], millions: float) -> Variant:
+    widths = (64, 128, 256, 512)
+    return Variant(
+        "mmdet.ResNet",
+        {"depth": depth},
+        widths=widths if depth < 50 else tuple(4 * w for w in widths),
+        depths=depths,
+        weights=f"torchvision://resnet{depth}",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        published=millions,
+        source="He et al., arXiv 1512.03385; weights and count: torchvision",
+    )
+
+
+def _dformer(source: str, published: float | None = None, **arguments: Any) -> Variant:
+    sizes = {"widths": arguments["widths"], "depths": arguments["depths"]}
+    return Variant("DFormer", arguments, **sizes, published=published, source=source)
+
+
+def _monai(name: str, source: str, published: float | None = None, **args: Any) -> Variant:
+    return Variant("MonaiNetwork", {"name": name, "args": args}, published=published, source=source)
+
+
+VARIANTS: dict[str, Variant] = {
+    "resnet18": _resnet(18, (2, 2, 2, 2), 11.69),
+    "resnet34": _resnet(34, (3, 4, 6, 3), 21.80),
+    "resnet50": _resnet(50, (3, 4, 6, 3), 25.56),
+    "resnet101": _resnet(101, (3, 4, 23, 3), 44.55),
+    "resnet152": _resnet(152, (3, 8, 36, 3), 60.19),
+    "dformer": _dformer(
+        "Wu et al., arXiv 2201.00462",
+        published=44.26,
+        widths=(96, 192, 384, 768),
+        depths=(2, 2, 6, 2),
+        heads=(3, 6, 12, 24),
+        patch=(2, 4, 4),
+        unit=(2, 8, 8),
+    ),
+    "dformer_tiny": _dformer(
+        "ours, for small crops and phantoms",
+        widths=(32, 64, 128),
+        depths=(2, 2, 2),
+        heads=(1, 2, 4),
+        patch=(2, 2, 2),
+        unit=(4, 4, 4),
+    ),
+    "monai_unet": _monai(
+        "UNet",
+        "ours: MONAI's UNet with residual units",
+        channels=(32, 64, 128, 256, 512),
+        strides=(2, 2, 2, 2),
+        num_res_units=2,
+        norm="instance",
+    ),
+    "monai_dynunet": _monai(
+        "DynUNet",
+        "nnU-Net's architecture (Isensee et al., Nature Methods 2021), our size",
+        kernel_size=((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        upsample_kernel_size=((1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        deep_supervision=True,
+        deep_supr_num=2,
+    ),
+    "monai_dynunet_small": _monai(
+        "DynUNet",
+        "ours, for small crops",
+        kernel_size=(3, 3, 3, 3),
+        strides=(1, 2, 2, 2),
+        upsample_kernel_size=(2, 2, 2),
+        filters=(16, 32, 64, 128),
+    ),
+    "monai_segresnet": _monai(
+        "SegResNet",
+        "Myronenko, arXiv 1810.11654",
+        init_filters=32,
+        blocks_down=(1, 2, 2, 4),
+        blocks_up=(1, 1, 1),
+    ),
+    "monai_unetr": _monai(
+        "UNETR",
+        "Hatamizadeh et al., arXiv 2103.10504; count: Shaker et al., arXiv 2212.04497",
+        published=92.49,
+        img_size=(96, 96, 96),
+        feature_size=16,
+        hidden_size=768,
+        mlp_dim=3072,
+        num_heads=12,
+        norm_name="instance",
+    ),
+    "monai_swinunetr": _monai(
+        "SwinUNETR",
+        "Hatamizadeh et al., arXiv 2201.01266; count: Shaker et al., arXiv 2212.04497",
+        published=62.83,
+        feature_size=48,
+        use_checkpoint=False,
+    ),
+}
+
+
+def resnet_settings(depth: int, *, scratch: bool) -> dict[str, Any]:
+    """A ResNet of MMDetection: with torchvision's weights, first stage and batch norm frozen; or nothing of that."""
+    return {
+        "num_stages": 4,
+        "out_indices": (0, 1, 2, 3),
+        "frozen_stages": -1 if scratch else 1,
+        "norm_cfg": {"type": "BN", "requires_grad": True},
+        "norm_eval": not scratch,
+        "style": "pytorch",
+        "init_cfg": {"type": "Pretrained", "checkpoint": f"torchvision://resnet{depth}"},
+    }
