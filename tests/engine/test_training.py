@@ -66,6 +66,12 @@ def test_the_learning_rate_follows_nnunets_rule(trained):
     assert rates == {e + 1: pytest.approx(1e-2 * (1 - e / 4) ** 0.9, rel=1e-4) for e in range(4)}
 
 
+def test_best_holds_no_optimizer_and_is_smaller(trained):
+    best, last = (load_checkpoint(trained[1] / name) for name in ("best.pth", "last.pth"))
+    assert best.training == {} and "optimizer" in last.training
+    assert best.path.stat().st_size < last.path.stat().st_size
+
+
 def test_the_checkpoint_says_all_that_prediction_needs(trained, prepared):
     checkpoint = load_checkpoint(trained[1] / "best.pth")
     assert checkpoint.labels == ["background", "near", "far"]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from densekit.errors import CheckpointError, ConfigError, OutputError
+from densekit.package import checkpoint as module
 from densekit.package import load_checkpoint, plain_config, read_weights, write_checkpoint
 from densekit.registry import MODELS
 
@@ -43,6 +44,31 @@ def test_round_trip_gives_the_same_network_and_facts(tmp_path):
     assert not rebuilt.training
     for key, value in model.state_dict().items():
         assert torch.equal(rebuilt.state_dict()[key], value)
+
+
+def test_a_file_is_read_once_and_hashed_once(tmp_path, monkeypatch):
+    save(tmp_path / "best.pth")
+    checkpoint = load_checkpoint(tmp_path / "best.pth")
+    assert load_checkpoint(checkpoint) is checkpoint
+    hashed = []
+    monkeypatch.setattr(module, "sha256", lambda path: hashed.append(path) or "hash")
+    assert [checkpoint.sha256, checkpoint.sha256] == ["hash", "hash"]
+    assert hashed == [tmp_path / "best.pth"]
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_used_stays_what_it_was(tmp_path):
+    model = save(tmp_path / "best.pth")
+    checkpoint = load_checkpoint(tmp_path / "best.pth")  # mapped from the file
+    save(tmp_path / "best.pth")
+    assert torch.equal(checkpoint.build_model().first.weight, model.first.weight)
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path):
+    save(tmp_path / "best.pth")
+    checkpoint = load_checkpoint(tmp_path / "best.pth")
+    checkpoint.require_task("volume")
+    with pytest.raises(CheckpointError, match=r"best\.pth: is a checkpoint of the task 'volume', one of 'detection'"):
+        checkpoint.require_task("detection")
 
 
 def test_missing_file_says_where_checkpoints_come_from(tmp_path):
