@@ -76,9 +76,9 @@ def test_stopped_by_ctrl_c_and_resumed_is_bit_equal(config, prepared, tmp_path, 
     train(path, data=prepared, work_dir=tmp_path / "whole", options=options)
     write = Runner.write_checkpoint
 
-    def write_and_stop(runner, file, *, epoch):
-        write(runner, file, epoch=epoch)
-        if (file.name, epoch) == ("last.pth", 2):
+    def write_and_stop(runner, file, **how):
+        write(runner, file, **how)
+        if (file.name, how["epoch"]) == ("last.pth", 2):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

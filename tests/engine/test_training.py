@@ -15,6 +15,7 @@ from densekit.engine.runner import Runner, build_runner
 from densekit.package import load_checkpoint
 from densekit.tasks import load_config, make_plan, train
 from densekit.tasks import test as score
+from densekit.visualization.shared.curves import ScoreCurve
 
 from ..volume_runs import assert_bit_equal, weights
 
@@ -51,7 +52,7 @@ def test_scalars_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", in_an_ascii_locale)
     runner = SimpleNamespace(work_dir=tmp_path, resuming=False, iter=4, epoch=1)
-    hook = CsvLogHook(["background", "Gefäß"])
+    hook = CsvLogHook(["background", "Gefäß"], ScoreCurve("dice", "Dice", "per structure"))
     hook.before_train(runner)
     hook.after_val_epoch(runner, {"dice/Gefäß": 0.5})
     runner.resuming = True
@@ -196,7 +197,7 @@ def test_intervals_and_hooks_of_ones_own(config, prepared, tmp_path):
     written = []
 
     class Recorder(Runner):
-        def write_checkpoint(self, path, *, epoch):
+        def write_checkpoint(self, path, *, epoch, resumable):
             written.append((path.name, epoch))
 
     with pytest.MonkeyPatch.context() as patched:

@@ -123,14 +123,12 @@ def test_cases_that_train_and_validate_are_said(config, prepared, tmp_path):
     assert "2 cases are in train_split=train+val and in val_split=val" in messages(folder)
 
 
-def test_an_unwritable_folder_is_known_before_the_scoring(short_run, prepared, tmp_path):
+def test_an_unwritable_folder_is_known_before_the_scoring(short_run, tmp_path):
     (tmp_path / "file").touch()
     predicted = []
     with pytest.raises(OutputError, match="file"):
         score(
-            short_run[0],
             short_run[1] / "best.pth",
-            data=prepared,
             out=tmp_path / "file" / "below",
             progress=lambda *case: predicted.append(case),
         )
