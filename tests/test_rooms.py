@@ -23,28 +23,13 @@ UPWARD = {"datasets/detection/check.py -> visualization"}
 OF_ONE_JOB = {
     "datasets/shared/similar.py -> datasets.detection",
     "datasets/transforms/albumentations_bridge.py -> datasets.detection",
-    "engine/config.py -> engine.detection",
-    "engine/config.py -> engine.volume",
-    "engine/detection.py -> datasets.detection",
-    "engine/detection.py -> visualization.detection",
     "engine/hooks/detection_pictures.py -> visualization.detection",
     "engine/hooks/records.py -> visualization.volume",
-    "engine/score_detector.py -> engine.detection",
-    "engine/score_detector.py -> evaluation.detection",
-    "engine/test.py -> datasets.volume",
-    "engine/test.py -> engine.detection",
-    "engine/test.py -> evaluation.volume",
-    "engine/test.py -> inference.volume",
-    "engine/volume.py -> datasets.volume",
-    "engine/volume.py -> evaluation.volume",
     "visualization/shared/thumbnails.py -> visualization.detection",
 }
 """What files that all jobs share know of one of them still."""
 
-LONG = {
-    "engine/detection.py": "to be taken apart with the tasks",
-    "inference/detection/batch.py": "to be taken apart with what all batches of images share",
-}
+LONG: dict[str, str] = {}
 """Files of more than 400 lines, each with its reason."""
 
 
