@@ -8,8 +8,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and
 import densekit  # noqa: F401  before mmengine, mmcv and mmdet, as in every program that uses its operators
 
 import multiprocessing
+import random
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +22,12 @@ from mmengine.registry import DefaultScope
 
 
 @pytest.fixture(autouse=True)
-def default_scope_of_its_own():
-    """MMEngine keeps the scope of the last Runner for the whole process; no test may depend on another's."""
+def whatever_ran_before():
+    """No test depends on those that ran before it in the process: on their random numbers, on MMEngine's scope."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
     yield
     DefaultScope._instance_dict.clear()
 

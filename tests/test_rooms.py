@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import densekit
@@ -33,12 +34,11 @@ LONG: dict[str, str] = {}
 """Files of more than 400 lines, each with its reason."""
 
 
-def files() -> Iterator[tuple[Path, ast.Module]]:
+@cache
+def files() -> list[tuple[Path, ast.Module]]:
     """Path below the package, and content, of each file but the configs, which are no modules of it."""
-    for path in sorted(HOUSE.rglob("*.py")):
-        inside = path.relative_to(HOUSE)
-        if inside.parts[0] != "configs":
-            yield inside, ast.parse(path.read_text(encoding="utf-8"))
+    inside = [path.relative_to(HOUSE) for path in sorted(HOUSE.rglob("*.py"))]
+    return [(p, ast.parse((HOUSE / p).read_text(encoding="utf-8"))) for p in inside if p.parts[0] != "configs"]
 
 
 def imported(path: Path, tree: ast.Module) -> Iterator[str]:

@@ -110,6 +110,14 @@ def messages(folder):
     return max(folder.glob("*/*.log"), key=lambda path: path.stat().st_mtime).read_text()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Drawing them takes longer than a training of a few steps; the runs that are looked at are processes that do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("densekit.engine.hooks.records.write_curves", lambda *args, **options: None)
+        yield
+
+
 @pytest.fixture
 def one_thread():
     """Results are compared to the bit."""

@@ -49,11 +49,12 @@ def scores(folder):
 
 
 @pytest.fixture(scope="module")
-def run(boxes, detection_config, tmp_path_factory):
+def run(boxes, detection_config, launcher, tmp_path_factory):
     """A finished run with everything that is drawn, long enough to find something."""
     folder = tmp_path_factory.mktemp("run")
     path = detection_config(pictures=2, max_epochs=24, val_interval=12, optimizer={"type": "AdamW", "lr": 2e-3})
-    train(path, data=boxes, work_dir=folder)
+    done = launcher.command("train", path, "--data", boxes, "--work-dir", folder).wait()
+    assert done.returncode == 0, done.stderr
     return folder
 
 
