@@ -30,7 +30,7 @@ OF_ONE_JOB = {
 }
 """What files that all jobs share know of one of them still."""
 
-LONG: dict[str, str] = {}
+LONG = {"inference/images.py": "runs of images: to be taken apart"}
 """Files of more than 400 lines, each with its reason."""
 
 
