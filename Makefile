@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Processes that share the tests; each imports torch once, takes some 2 GB, and computes on one core.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help install demo test test-all lint format clean
 
 help:
 	@echo "make demo      install, then train, score and predict on phantoms (runs/demo/report.html)"
-	@echo "make test      install, then run the test suite"
+	@echo "make test      install, then run the test suite (WORKERS=2 processes)"
 	@echo "make test-all  the test suite with the long tests"
 	@echo "make lint      ruff check and format check"
 	@echo "make clean     remove .venv and runs/demo"
@@ -27,10 +30,10 @@ demo: $(INSTALLED)
 	$(BIN)/densekit demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ setup(
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",
         "scipy>=1.13,<2",
-        "einops>=0.8,<0.9",
+        "einops>=0.8,<0.9",  # MONAI's transformers (UNETR, SwinUNETR) need it, and do not ask for it
         "h5py>=3.11,<4",
         "isal>=1.7,<2",
         "pillow>=10.3",
@@ -49,11 +49,10 @@ setup(
         "pyyaml>=6,<7",
         "tqdm>=4.66,<5",
         "packaging>=23",
-        "tensorboard>=2.17,<3",
+        "tensorboard>=2.17,<3",  # what MMEngine writes a run's curves with
     ],
     extras_require={
-        "dev": ["pytest>=8,<10", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
-        "bench": [],  # the benchmarks need nothing more
+        "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

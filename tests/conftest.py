@@ -7,6 +7,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as densekit.cli does, and
 
 import densekit  # noqa: F401  before mmengine, mmcv and mmdet, as in every program that uses its operators
 
+import multiprocessing
+import random
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +22,96 @@ from mmengine.registry import DefaultScope
 
 
 @pytest.fixture(autouse=True)
-def default_scope_of_its_own():
-    """MMEngine keeps the scope of the last Runner for the whole process; no test may depend on another's."""
+def whatever_ran_before():
+    """No test depends on those that ran before it in the process: on their random numbers, on MMEngine's scope."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
     yield
     DefaultScope._instance_dict.clear()
+
+
+_COMMAND = "import sys; from densekit.cli import main; sys.exit(main(sys.argv[1:]))"
+_START = """
+import os, signal, sys
+
+os.setsid()  # a Ctrl-C that is sent to it does not reach the tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for stream, path in ((1, out), (2, err)):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+os.environ.update(environment, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+sys.argv[1:] = arguments
+
+import torch
+
+torch.set_num_threads(1)
+exec(code, {"__name__": "__main__"})
+"""
+
+
+@dataclass
+class Started:
+    """A process under way; what it prints stands in the files ``out`` and ``err``."""
+
+    process: multiprocessing.Process
+    out: Path
+    err: Path
+
+    def wait(self, timeout=300) -> subprocess.CompletedProcess:
+        """As ``subprocess.run`` returns it."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+            pytest.fail(f"not finished after {timeout} s: {self.out.read_text()[-2000:]}{self.err.read_text()[-2000:]}")
+        return subprocess.CompletedProcess(
+            self.process.name, self.process.exitcode, self.out.read_text(), self.err.read_text()
+        )
+
+
+class Launcher:
+    """Starts processes that need not import torch and MMDetection anew, which takes longer than what they do.
+
+    They are forked from a server that has imported them and done nothing since; so they share nothing with the tests.
+    Unlike processes of their own they end without the interpreter's going down.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number = folder, 0
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(
+            ["densekit", "densekit.engine.train", "densekit.engine.detection", "mmdet.models"]
+        )
+
+    def start(self, code: str, *arguments: object, **environment: object) -> Started:
+        """Run code with ``sys.argv[1:]`` and more environment variables, on one thread."""
+        self.number += 1
+        out, err = (self.folder / f"{self.number}.{stream}" for stream in ("out", "err"))
+        given = {"out": str(out), "err": str(err), "code": code, "arguments": [str(a) for a in arguments]}
+        given["environment"] = {key: str(value) for key, value in environment.items()}
+        process = self.context.Process(target=exec, args=(_START, given), name=f"process {self.number}")
+        process.start()
+        return Started(process, out, err)
+
+    def command(self, *arguments: object, **environment: object) -> Started:
+        """``densekit VERB ...``"""
+        return self.start(_COMMAND, *arguments, **environment)
+
+    def pair(self, *arguments: object) -> list[subprocess.CompletedProcess]:
+        """``densekit VERB ...`` as a run of two processes, with the variables that torchrun sets."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        both = [self.command(*arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(2)]
+        return [process.wait() for process in both]
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory) -> Launcher:
+    """Starts processes of their own without their imports."""
+    return Launcher(tmp_path_factory.mktemp("processes"))
 
 
 def draw_scene(size=(96, 64), *, red=(8, 8, 40, 24), green=(56, 24, 88, 56), blue=None, dim=51) -> Image.Image:

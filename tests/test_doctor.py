@@ -1,6 +1,9 @@
 """doctor names each mismatch and the exact pip line."""
 
+import ast
+import importlib.metadata as metadata
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +69,30 @@ def test_missing_old_and_doubled_distributions(monkeypatch, capsys):
     assert "monai 1.3.0 is outside" in out
     assert "mmcv 2.1.0 is installed beside onedl-mmcv" in out
     assert out.count("-m pip") >= 3
+
+
+USED_BY_LIBRARIES = {
+    "einops": "MONAI's transformers",
+    "tensorboard": "MMEngine's writer of curves",
+    "onedl-mmsegmentation": "segmentors and their heads, by the names they are registered under",
+}
+COME_ALONG = {"opencv-python-headless": "albumentations", "markupsafe": "jinja2", "huggingface-hub": "timm"}
+
+
+def imported():
+    """Distributions that a file of the package imports, by the names that registries of packages use."""
+    owners, found = metadata.packages_distributions(), set()
+    for path in Path(doctor.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.partition(".")[0])
+    found -= {*sys.stdlib_module_names, "densekit"}
+    return {owner.lower().replace("_", "-") for name in found for owner in owners[name]}
+
+
+def test_what_is_required_is_what_is_used():
+    required = {requirement.name.lower() for requirement in doctor.requirements()}
+    assert required - imported() == set(USED_BY_LIBRARIES)
+    assert imported() - required == set(COME_ALONG)

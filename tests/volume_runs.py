@@ -1,8 +1,5 @@
 """A prepared data set of bright blobs, a config that learns them in seconds, and runs of it to look at."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +88,6 @@ def config(tmp_path_factory):
     return write
 
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SHORT = ["max_epochs=2", "val_interval=1", "pictures=0"]
 
 
@@ -106,23 +102,20 @@ def assert_bit_equal(one, other):
 
 
 def command(config, prepared, work_dir, *more):
-    return [
-        sys.executable,
-        "-m",
-        "densekit.cli",
-        "train",
-        str(config),
-        "--data",
-        str(prepared),
-        "--work-dir",
-        str(work_dir),
-        *more,
-    ]
+    return ["train", config, "--data", prepared, "--work-dir", work_dir, *more]
 
 
 def messages(folder):
     """What the log of the newest start says."""
     return max(folder.glob("*/*.log"), key=lambda path: path.stat().st_mtime).read_text()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Drawing them takes longer than a training of a few steps; the runs that are looked at are processes that do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("densekit.engine.hooks.records.write_curves", lambda *args, **options: None)
+        yield
 
 
 @pytest.fixture
@@ -135,12 +128,10 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, prepared, config):
+def trained(tmp_path_factory, launcher, prepared, config):
     """Config and folder of a run of four epochs that nothing disturbed; nothing in it may be changed."""
     path, folder = config(), tmp_path_factory.mktemp("trained")
-    run = subprocess.run(
-        command(path, prepared, folder), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+    run = launcher.command(*command(path, prepared, folder)).wait()
     assert run.returncode == 0, run.stderr
     return path, folder, run.stdout + run.stderr
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
+from densekit.config_tree import flat
 from densekit.errors import ConfigError, DensekitError, OutputError
 
 RESTORED = ("optimizer", "schedule", "ema", "seed")
@@ -108,7 +109,7 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
     now = json.loads(json.dumps(config))
     changed = {}
     for key in sorted(now.keys() & before.keys() - set(NOT_RESULTS)):
-        old, new = _flat(before[key], key), _flat(now[key], key)
+        old, new = flat(before[key], key), flat(now[key], key)
         changed |= {
             name: f"{name}={new.get(name)!r} (was {old.get(name)!r})"
             for name in sorted(old.keys() | new.keys())
@@ -124,12 +125,3 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
             f"with; leave it as it was, or start a new run from these weights with --load-from {folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]
-
-
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    """Nested dicts and lists of dicts as one dict with dotted names."""
-    if isinstance(value, Mapping):
-        return {k: v for key, child in value.items() for k, v in _flat(child, f"{name}.{key}").items()}
-    if isinstance(value, list) and any(isinstance(child, Mapping) for child in value):
-        return {k: v for i, child in enumerate(value) for k, v in _flat(child, f"{name}.{i}").items()}
-    return {name: value}

@@ -20,10 +20,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.utils import set_random_seed
 from torch import nn
 
+from densekit.config_tree import plain, written
 from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.preflight import Batch, SampleBatch
 from densekit.errors import ConfigError, close_names
-from densekit.package import load_weights, plain_config, read_weights
+from densekit.package import load_weights, read_weights
 from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 from densekit.visualization.shared.curves import ScoreCurve
@@ -304,27 +305,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def plain(value: Any) -> Any:
-    """Config containers as ordinary dicts, lists and tuples; classes and scalars as they are."""
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [plain(v) for v in value]
-    if isinstance(value, tuple):
-        return tuple(plain(v) for v in value)
-    return value
-
-
-def written(value: Any) -> Any:
-    """A config value as JSON; classes by their own name."""
-    return plain_config(_named(value))
-
-
-def _named(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _named(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_named(v) for v in value]
-    return value.__name__ if isinstance(value, type) else value

@@ -1,7 +1,8 @@
 """Before a training of hours: two steps on the worst batch it can meet, and a batch size that its memory takes.
 
-Two steps are trained on the batch with the largest picture and the most objects (:func:`worst_batch`), which is where a
-detector's training fails late; afterwards weights, optimizer and random numbers are what they were.
+Two steps are trained on the batch with the largest image and the most objects (:func:`worst_batch`), which is where a
+detector's training fails late. They are done by a network that is made for it and thrown away; only the random numbers,
+which the training goes on with, are put back.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import default_collate
 
 from densekit.errors import ConfigError, few
@@ -156,12 +156,11 @@ def dry_run(
     steps: int = 2,
     iterations: int | None = None,
 ) -> DryRun:
-    """Do whole training steps on a batch, and put everything back: afterwards nothing has happened.
-
-    Weights, buffers, gradients, optimizer, loss scale, modes and random numbers are bit for bit what they were.
+    """Do whole training steps on a batch, which draw no random numbers of the training.
 
     Args:
-        model: Detector or volume segmentor on its device, not wrapped for several processes.
+        model: Detector or volume segmentor on its device, not wrapped for several processes. It is trained: no training
+            may start from it.
         optimizer: As in training, but for its accumulation: each step steps.
         batch: What :meth:`densekit.engine.plan.Plan.worst_batch` returned.
         steps: Number of steps.
@@ -175,7 +174,7 @@ def dry_run(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     idle, finite = set(trained), True
     scaled = hasattr(optimizer, "loss_scaler")
-    with _unchanged(model, optimizer):
+    with random_state_kept():
         model.train()
         with _peak_memory(device) as memory:
             for _ in range(steps):
@@ -216,66 +215,6 @@ def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-# --- what is put back -------------------------------------------------------------------------------------------------
-@contextmanager
-def _unchanged(model: nn.Module, optimizer: OptimWrapper) -> Iterator[None]:
-    """Put back what training steps change in a model and an optimizer; copies lie in the memory of the CPU."""
-    bare = optimizer.optimizer
-    tensors = [t for m in model.modules() for t in _tensors(m)]
-    contents = [t.detach().to("cpu", copy=True) for t in tensors]
-    gradients = [(p, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
-    # Modes, counters and buffers by the name they have in their module, in case another takes the place.
-    places = [(m, dict(m._buffers), _plain(m)) for m in model.modules()]
-    state = {p: {k: _kept(v) for k, v in values.items()} for p, values in bare.state.items()}
-    groups = [{k: copy.deepcopy(v) for k, v in group.items() if k != "params"} for group in bare.param_groups]
-    wrapper = {key: vars(optimizer)[key] for key in ("_inner_count", "message_hub") if key in vars(optimizer)}
-    optimizer.message_hub = MessageHub("dry run")  # not the run's, whose log would average over these steps
-    counters = {key: value for key, value in vars(bare).items() if isinstance(value, (bool, int))}
-    scaler = copy.deepcopy(optimizer.loss_scaler.state_dict()) if hasattr(optimizer, "loss_scaler") else None
-    try:
-        with random_state_kept():
-            yield
-    finally:
-        for module, buffers, attributes in places:
-            module._buffers.clear()
-            module._buffers.update(buffers)
-            vars(module).update(attributes)
-        with torch.no_grad():
-            for tensor, content in zip(tensors, contents, strict=True):
-                tensor.copy_(content)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-        bare.state.clear()
-        bare.state.update({p: {k: _given_back(v) for k, v in values.items()} for p, values in state.items()})
-        for group, values in zip(bare.param_groups, groups, strict=True):
-            for key in set(group) - set(values) - {"params"}:
-                del group[key]
-            group.update(values)
-        vars(bare).update(counters)
-        vars(optimizer).update(wrapper)
-        if scaler is not None:
-            optimizer.loss_scaler.load_state_dict(scaler)
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    held = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-    return [value for value in held if isinstance(value, Tensor)]
-
-
-def _plain(module: nn.Module) -> dict[str, Any]:
-    return {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, Tensor))}
-
-
-def _kept(value: Any) -> Any:
-    return (value.device, value.detach().to("cpu", copy=True)) if isinstance(value, Tensor) else copy.deepcopy(value)
-
-
-def _given_back(value: Any) -> Any:
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], torch.device):
-        return value[1].to(value[0])
-    return value
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -192,20 +192,18 @@ def fit_batch(plan: Plan) -> str | None:
     device = training_device()
     if device.type == "cpu":
         return None
-    model = plan.network(fresh=False).to(device)
-    wrapper = build_optim_wrapper(model, plan.optim_wrapper())
     worst = plan.worst_batch(plan.config.batch_size)
-    # The moving average is a network of its own, and so large are the buffers that processes average gradients in.
-    beside = [copy.deepcopy(model) for needed in (plan.config.ema is not None, get_world_size() > 1) if needed]
-    chosen = fitting_batch(
-        lambda size: dry_run(model, wrapper, worst.first(size)),
-        plan.config.batch_size,
-        plan.config.accumulate,
-        worst=worst,
-        smaller=plan.smaller,
-    )
+
+    def trial(size: int) -> None:
+        # Anew for each: what ran out of memory has half-made states, and weights that may be no numbers any more.
+        model = plan.network(fresh=False).to(device)
+        # The moving average is a network of its own, and so large are the buffers that processes average gradients in.
+        beside = [copy.deepcopy(model) for needed in (plan.config.ema is not None, get_world_size() > 1) if needed]
+        dry_run(model, build_optim_wrapper(model, plan.optim_wrapper()), worst.first(size))
+        del beside
+
+    chosen = fitting_batch(trial, plan.config.batch_size, plan.config.accumulate, worst=worst, smaller=plan.smaller)
     chosen = min(all_gather_object(chosen), key=lambda found: found[0])  # all processes take the same
-    del beside
     batch_size, accumulate, line = chosen
     if line is not None:
         plan.lower(batch_size, accumulate)

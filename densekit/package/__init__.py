@@ -4,9 +4,8 @@ from densekit.package.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_weights,
-    plain_config,
     read_weights,
     write_checkpoint,
 )
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_weights", "plain_config", "read_weights", "write_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "load_weights", "read_weights", "write_checkpoint"]

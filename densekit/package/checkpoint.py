@@ -7,7 +7,6 @@ that predicting needs no config file; the training entries (optimizer, scheduler
 
 from __future__ import annotations
 
-import inspect
 import io
 import pickle
 import re
@@ -23,6 +22,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from densekit import __version__
+from densekit.config_tree import rebuilt, registered_name, types, written
 from densekit.errors import CheckpointError, ConfigError, close_names
 from densekit.io.atomic import atomic_path
 from densekit.io.files import sha256
@@ -124,10 +124,10 @@ def write_checkpoint(
         "format": FORMAT,
         "version": __version__,
         "task": task,
-        "model": plain_config(model_config),
+        "model": written(model_config, registered_name),
         "preprocessing": dict(preprocessing),
         "labels": list(labels),
-        "inference": plain_config(inference),
+        "inference": written(inference),
         "meta": dict(meta),
     }
     # torch.save to a path turns a full disk into a RuntimeError without a reason; a buffer leaves the writing to us.
@@ -247,33 +247,15 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path:
     model.load_state_dict(state_dict)
 
 
-def plain_config(value: Any) -> Any:
-    """Turn a config into plain JSON-like values; a class becomes the name it is registered under.
-
-    Raises:
-        ConfigError: for a class that is in no MODELS registry, or a value that is not data.
-    """
-    if isinstance(value, Mapping):
-        return {str(k): plain_config(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_config(v) for v in value]
-    if inspect.isclass(value):
-        if MODELS.get(value.__name__) is not value:
-            raise ConfigError(
-                f"{value.__name__} is not registered in MODELS: decorate it with @MODELS.register_module()"
-            )
-        return value.__name__
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise ConfigError(f"a model config holds plain values only, not {type(value).__name__} ({value!r})")
-
-
 def without_init(config: Any) -> Any:
     """A model config without where its weights once started from: nothing is downloaded, they are in the checkpoint."""
-    if isinstance(config, Mapping):
-        kept = {key: without_init(value) for key, value in config.items() if key != "init_cfg"}
-        return {**kept, "init_cfg": None} if config.get("init_cfg", True) is None else kept
-    return [without_init(child) for child in config] if isinstance(config, (list, tuple)) else config
+
+    def change(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: child for key, child in value.items() if key != "init_cfg" or child is None}
+
+    return rebuilt(config, change)
 
 
 def _check_names(config: Any, path: Path, *, registered: bool) -> None:
@@ -284,14 +266,8 @@ def _check_names(config: Any, path: Path, *, registered: bool) -> None:
         path: Of the checkpoint.
         registered: Whether each must be in MODELS. The parts of a detector have names of several registries.
     """
-    if isinstance(config, Mapping):
-        kind = config.get("type")
+    for kind in types(config):
         sound = isinstance(kind, str) and _NAME.fullmatch(kind) and (not registered or MODELS.get(kind) is not None)
         if kind is not None and not sound:
             known = close_names(str(kind), MODELS.module_dict)
             raise CheckpointError(f"{path}: names an unknown part type={kind!r}{known}")
-        for child in config.values():
-            _check_names(child, path, registered=registered)
-    elif isinstance(config, (list, tuple)):
-        for child in config:
-            _check_names(child, path, registered=registered)

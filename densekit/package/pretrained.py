@@ -22,6 +22,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from densekit.config_tree import dotted, walk
 from densekit.errors import CheckpointError, ConfigError, close_names, few
 from densekit.package.checkpoint import read_weights
 from densekit.package.transfer import PREFIXES, read_named_weights
@@ -67,11 +68,12 @@ def separate_backbone(config: Mapping[str, Any]) -> tuple[ConfigDict, str | None
         source = f"{_TORCHVISION}resnet{backbone.depth}"
     if backbone:
         config["backbone"] = backbone
-    for place, checkpoint in _loads(config, "model"):
-        raise ConfigError(
-            f"{place}.init_cfg loads {checkpoint!r}: a training starts from what `pretrained` (backbone) or "
-            f"`load_from` (whole model) says; give it there, and leave this init_cfg out"
-        )
+    for place, init in walk(config, "model"):
+        if place[-1] == "init_cfg" and (checkpoint := _checkpoint_of(init)) is not None:
+            raise ConfigError(
+                f"{dotted(place)} loads {checkpoint!r}: a training starts from what `pretrained` (backbone) or "
+                f"`load_from` (whole model) says; give it there, and leave this init_cfg out"
+            )
     return config, source
 
 
@@ -86,19 +88,6 @@ def _checkpoint_of(init: Any) -> str | None:
         if isinstance(one, Mapping) and str(one.get("type")).rpartition(".")[2] in _PUBLISHED:
             return one["checkpoint"]
     return None
-
-
-def _loads(config: Any, place: str) -> Iterator[tuple[str, str]]:
-    """The parts of a config that load weights by themselves."""
-    if isinstance(config, Mapping):
-        checkpoint = _checkpoint_of(config.get("init_cfg"))
-        if checkpoint is not None:
-            yield place, checkpoint
-        for key, child in config.items():
-            yield from _loads(child, f"{place}.{key}")
-    elif isinstance(config, (list, tuple)):
-        for number, child in enumerate(config):
-            yield from _loads(child, f"{place}.{number}")
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import torch
 from mmengine.dist import get_world_size
 from torch import nn
 
-from densekit.engine.plan import Plan, plain, written
+from densekit.config_tree import plain, rebuilt, walk, written
+from densekit.engine.plan import Plan
 from densekit.engine.run_report import RunReport
 from densekit.engine.settings import LIST_OF_DICTS, POSITIVE, Setting, instance, maybe, one_of, settings_of, whole
 from densekit.errors import ConfigError, close_names
@@ -146,7 +147,7 @@ class ImagePlan(Plan):
 
     def input_size(self) -> tuple[int, int]:
         """Longer and shorter side of the largest image that a Resize of the training makes."""
-        sides = [pair for t in self.config.train_pipeline for pair in _scales(t)]
+        sides = list(_scales(self.config.train_pipeline))
         return max(sides, key=lambda pair: pair[0] * pair[1], default=(1333, 800))
 
     # --- network ------------------------------------------------------------------------------------------------------
@@ -249,32 +250,26 @@ class ImageReport(RunReport):
         return lines
 
 
-def scoped(transform: Any) -> Any:
-    """A transform's config in plain values, its class by the name and the scope it is registered under."""
-    if isinstance(transform, Mapping):
-        return {key: scoped(value) for key, value in transform.items()}
-    if isinstance(transform, (list, tuple)):
-        return type(transform)(scoped(value) for value in transform)
-    if isinstance(transform, type):
-        package = transform.__module__.partition(".")[0]
+def scoped(transforms: Any) -> Any:
+    """Configs of transforms in plain values, their classes by the name and the scope they are registered under."""
+
+    def name(value: Any) -> Any:
+        if not isinstance(value, type):
+            return value
+        package = value.__module__.partition(".")[0]
         # mmcv registers in MMEngine's root registry
-        return f"{package if package in ('densekit', 'mmdet') else 'mmengine'}.{transform.__name__}"
-    return transform
+        return f"{package if package in ('densekit', 'mmdet') else 'mmengine'}.{value.__name__}"
+
+    return rebuilt(transforms, name)
 
 
-def _scales(transform: Any) -> Iterator[tuple[int, int]]:
+def _scales(transforms: Any) -> Iterator[tuple[int, int]]:
     """(longer, shorter) side in pixels of each ``scale`` or ``scales`` of a Resize."""
-    if isinstance(transform, Mapping):
-        kind = transform.get("type", "")
-        resizes = "Resize" in getattr(kind, "__name__", str(kind))
-        for key, value in transform.items():
-            if resizes and key in ("scale", "scales"):
-                yield from _sizes(value)
-            else:
-                yield from _scales(value)
-    elif isinstance(transform, (list, tuple)):
-        for child in transform:
-            yield from _scales(child)
+    for _, node in walk(transforms):
+        kind = node.get("type", "") if isinstance(node, Mapping) else ""
+        if "Resize" in getattr(kind, "__name__", str(kind)):
+            for key in ("scale", "scales"):
+                yield from _sizes(node[key]) if key in node else ()
 
 
 def _sizes(value: Any) -> Iterator[tuple[int, int]]:

@@ -295,6 +295,7 @@ def print_config(name: str | None, options: Sequence[str] = ()) -> int:
     Raises:
         ConfigError: if there is no such config, or it cannot be read.
     """
+    from densekit.config_tree import written
     from densekit.engine.config import shipped_configs, write_config
 
     tasks = all_tasks()
@@ -306,8 +307,6 @@ def print_config(name: str | None, options: Sequence[str] = ()) -> int:
     if name in tasks:
         print(write_config(name, tasks[name].settings, {}, f"Every key of the task {name}, with its default."), end="")
         return 0
-    from densekit.engine.plan import written
-
     config = load_config(name, options)
     values = {key: written(value) for key, value in config.items()}
     title = f"Written from {Path(config.filename).stem}: every key of the task {config.task}."

@@ -1,3 +1,3 @@
 """Runs on volumes, by which the engine is tested."""
 
-from ..volume_runs import config, one_thread, prepared, short_run, trained  # noqa: F401
+from ..volume_runs import config, no_curves, one_thread, prepared, short_run, trained  # noqa: F401

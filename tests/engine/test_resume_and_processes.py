@@ -1,11 +1,11 @@
 """Runs that are killed, stopped or resumed, and runs of two processes: the result is that of one undisturbed."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from densekit.errors import CheckpointError, ConfigError
 from densekit.package import load_checkpoint
 from densekit.tasks import train
 
-from ..volume_runs import ENVIRONMENT, SHORT, assert_bit_equal, command, messages, weights
+from ..volume_runs import SHORT, assert_bit_equal, command, messages, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,22 +42,12 @@ def resume(run, prepared, tmp_path, *options):
     return folder, lambda: train(run[0], data=prepared, work_dir=folder, resume=True, options=[*SHORT, *options])
 
 
-def test_killed_and_resumed_is_bit_equal_to_undisturbed(trained, prepared, tmp_path):
+def test_killed_and_resumed_is_bit_equal_to_undisturbed(trained, launcher, prepared, tmp_path):
     config, undisturbed, _ = trained
-    python, _, _, *arguments = command(config, prepared, tmp_path)
-    killed = subprocess.run(
-        [python, "-c", KILLED, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+    killed = launcher.start(KILLED, *command(config, prepared, tmp_path)).wait()
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert load_checkpoint(tmp_path / "last.pth").meta["epoch"] == 2
-    done = subprocess.run(
-        command(config, prepared, tmp_path, "--resume"),
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = launcher.command(*command(config, prepared, tmp_path, "--resume")).wait()
     assert done.returncode == 0, done.stderr
     assert "epoch 2 of 4" in done.stdout + done.stderr
     assert_bit_equal(weights(tmp_path), weights(undisturbed))
@@ -158,45 +148,41 @@ def test_a_checkpoint_for_prediction_cannot_be_resumed(trained, prepared, tmp_pa
         train(config, data=prepared, work_dir=tmp_path, resume=True)
 
 
-def test_ctrl_c_leaves_whole_files_and_status_130(config, prepared, tmp_path):
+def test_ctrl_c_leaves_whole_files_and_status_130(config, launcher, prepared, tmp_path):
     """As from a terminal: the data-loading process gets it as well."""
     long = ["max_epochs=99", "val_interval=99", "num_workers=1"]
-    run = command(config(), prepared, tmp_path, "--cfg-options", *long)
-    process = subprocess.Popen(
-        run,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # a shell has its background jobs ignore Ctrl-C, and the tests may be one
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    for line in process.stdout:
-        if re.search(r"Epoch\(train\) +\[2\]", line):
-            os.killpg(process.pid, signal.SIGINT)
-            break
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert err.strip().splitlines()[-1].startswith("densekit train: stopped by Ctrl-C")
-    assert "Traceback" not in err
+    started = launcher.command(*command(config(), prepared, tmp_path, "--cfg-options", *long))
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "last.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(started.process.pid, signal.SIGINT)
+    done = started.wait()
+    assert done.returncode == 130
+    assert done.stderr.strip().splitlines()[-1].startswith("densekit train: stopped by Ctrl-C")
+    assert "Traceback" not in done.stderr
     assert load_checkpoint(tmp_path / "last.pth").meta["epoch"] >= 1
     assert not list(tmp_path.rglob(".densekit-*"))
 
 
-def test_two_processes_learn_what_one_learns(config, prepared, tmp_path):
+def torchrun(*arguments):
+    """In earnest: also how processes start, and how they go down."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "densekit.cli"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [*start, *map(str, arguments)]
+    return [subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)]
+
+
+@pytest.mark.parametrize("start", ["pair", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_two_processes_learn_what_one_learns(config, launcher, prepared, tmp_path, start):
     """Two gloo processes with batch 1 each see the samples of one process with batch 2; gradients are averaged."""
     # Neither drop path (drawn per process) nor a loss over the whole batch (per process as well) may differ.
     path = config(more="model['backbone']['drop_path'] = 0.0")
     one = ["max_epochs=2", "batch_size=2", "pictures=0"]
     two = ["max_epochs=2", "batch_size=1", "pictures=0"]
     train(path, data=prepared, work_dir=tmp_path / "one", options=one)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    arguments = command(path, prepared, tmp_path / "two", "--launcher", "pytorch", "--cfg-options", *two)[1:]
-    done = subprocess.run(
-        [*torchrun, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = command(path, prepared, tmp_path / "two", "--launcher", "pytorch", "--cfg-options", *two)
+    for done in {"pair": launcher.pair, "torchrun": torchrun}[start](*arguments):
+        assert done.returncode == 0, done.stderr[-3000:]
     first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
     for key in first:
         torch.testing.assert_close(first[key], second[key], atol=2e-4, rtol=1e-3)

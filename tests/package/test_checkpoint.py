@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from densekit.errors import CheckpointError, ConfigError, OutputError
+from densekit.errors import CheckpointError, OutputError
 from densekit.package import checkpoint as module
-from densekit.package import load_checkpoint, plain_config, read_weights, write_checkpoint
+from densekit.package import load_checkpoint, read_weights, write_checkpoint
 from densekit.registry import MODELS
 
 
@@ -175,14 +175,6 @@ def test_a_folder_in_the_way_is_an_output_error(tmp_path):
     (tmp_path / "best.pth").mkdir()
     with pytest.raises(OutputError, match=r"best\.pth"):
         save(tmp_path / "best.pth")
-
-
-def test_a_class_becomes_its_registered_name():
-    assert plain_config({"type": TwoLayerNetwork, "w": (1, 2)}) == {"type": "TwoLayerNetwork", "w": [1, 2]}
-    with pytest.raises(ConfigError, match="Linear is not registered"):
-        plain_config({"type": nn.Linear})
-    with pytest.raises(ConfigError, match="plain values only"):
-        plain_config({"weights": torch.zeros(1)})
 
 
 def test_weights_of_other_programs_are_read_as_data(tmp_path):

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from densekit.cli import main
-from densekit.engine.plan import Plan, plain
+from densekit.config_tree import plain
+from densekit.engine.plan import Plan
 from densekit.engine.settings import Setting, instance, settings_of
 from densekit.errors import DataError
 from densekit.inference.device import choose_device

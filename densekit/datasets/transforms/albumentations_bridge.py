@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from densekit.config_tree import rebuilt
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.registry import TRANSFORMS
 
@@ -222,7 +223,8 @@ def _build(config: Any, place: str) -> Any:
             nested = f"{place}.{key}"
             arguments[key] = _build_all(value, nested) if key == "transforms" else _build(value, nested)
         else:
-            arguments[key] = _tuples(value)  # some transforms take a colour as a tuple only, and JSON knows only lists
+            # some transforms take a colour as a tuple only, and JSON knows only lists
+            arguments[key] = rebuilt(value, lambda v: tuple(v) if isinstance(v, list) else v)
     if "border_mode" in known:
         arguments.setdefault("border_mode", cv2.BORDER_CONSTANT)
     try:
@@ -243,10 +245,6 @@ def _build(config: Any, place: str) -> Any:
             f"Albumentations: {place}: {kind.__name__} does not change pictures together with their boxes"
         )
     return part
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _class(kind: Any, place: str) -> type:

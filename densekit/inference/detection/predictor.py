@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from densekit.config_tree import dotted, rebuilt, types, walk
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names
 from densekit.inference.detection.detections import Detections
 from densekit.inference.device import choose_device
@@ -101,7 +102,9 @@ class DetectionPredictor(ImagePredictor):
     @property
     def own_threshold(self) -> float | None:
         """The score below which the network itself gives nothing; None if it does not say."""
-        return next(_score_thresholds(getattr(self.model, "test_cfg", None)), None)
+        found = walk(getattr(self.model, "test_cfg", None))
+        own = (v for place, v in found if place[-1] == "score_thr" and isinstance(v, Real) and "rpn" not in place)
+        return next(map(float, own), None)
 
     def prepare(self, image: LoadedImage) -> dict[str, Any]:
         """Apply the transforms of the checkpoint.
@@ -190,7 +193,7 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
     built = []
     with DefaultScope.overwrite_default_scope(_SCOPE):
         for number, given in enumerate(pipeline):
-            for kind in _types(given):
+            for kind in types(given) if "type" in given else [None]:
                 if not isinstance(kind, str) or not _NAME.fullmatch(kind) or TRANSFORMS.get(kind) is None:
                     known = [*TRANSFORMS.module_dict, *ours.TRANSFORMS.module_dict]
                     raise ConfigError(f"pipeline.{number}: unknown transform {kind!r}{close_names(str(kind), known)}")
@@ -202,14 +205,18 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
     return [*built, PackPicture()]
 
 
-def _with_tuples(config: Any, key: str = "") -> Any:
+def _with_tuples(config: Any) -> Any:
     """Sizes as tuples: MMDetection refuses the lists that JSON makes of them."""
-    if isinstance(config, Mapping):
-        return {name: _with_tuples(value, name) for name, value in config.items()}
-    if not isinstance(config, (list, tuple)):
-        return config
-    numbers = ("scale" in key or "size" in key) and all(isinstance(value, Real) for value in config)
-    return tuple(config) if numbers else [_with_tuples(value, key) for value in config]
+
+    def tuples(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) and all(isinstance(item, Real) for item in value) else value
+
+    def change(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {k: rebuilt(v, tuples) if "scale" in k or "size" in k else v for k, v in value.items()}
+
+    return rebuilt(config, change)
 
 
 def check_threshold(threshold: Any) -> float:
@@ -223,49 +230,17 @@ def check_threshold(threshold: Any) -> float:
     return float(threshold)
 
 
-def _types(config: Any) -> Iterator[Any]:
-    """Every ``type`` of a transform and of those inside it; None for one that has none."""
-    if isinstance(config, Mapping):
-        if "type" in config or "transforms" not in config:
-            yield config.get("type")
-        for value in config.values():
-            yield from _nested(value)
-
-
-def _nested(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        if "type" in value:
-            yield from _types(value)
-        else:
-            for child in value.values():
-                yield from _nested(child)
-    elif isinstance(value, (list, tuple)):
-        for child in value:
-            yield from _nested(child)
-
-
 def _check_classes(checkpoint: Checkpoint) -> None:
     """Check that the heads have as many classes as there are names."""
-    for place, count in _class_counts(checkpoint.model_config, "model"):
-        if count != len(checkpoint.labels):
+    for place, count in walk(checkpoint.model_config, "model"):
+        # a proposal head tells objects from background, whatever their class
+        counts = place[-1] == "num_classes" and isinstance(count, int) and "rpn_head" not in place
+        if counts and count != len(checkpoint.labels):
             raise CheckpointError(
-                f"{checkpoint.path}: {place}.num_classes is {count}, but the label list has {len(checkpoint.labels)} "
+                f"{checkpoint.path}: {dotted(place)} is {count}, but the label list has {len(checkpoint.labels)} "
                 f"({', '.join(checkpoint.labels[:4])}{' ...' * (len(checkpoint.labels) > 4)}): they do not belong "
                 f"together; write the checkpoint again"
             )
-
-
-def _class_counts(config: Any, place: str) -> Iterator[tuple[str, int]]:
-    """Class counts in a model config. A proposal head tells objects from background, whatever their class."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            if key == "num_classes" and isinstance(value, int):
-                yield place, value
-            elif key != "rpn_head":
-                yield from _class_counts(value, f"{place}.{key}")
-    elif isinstance(config, (list, tuple)):
-        for number, child in enumerate(config):
-            yield from _class_counts(child, f"{place}.{number}")
 
 
 def _check_finite(model: nn.Module, path: Path) -> None:
@@ -276,15 +251,6 @@ def _check_finite(model: nn.Module, path: Path) -> None:
                 f"{path}: weights are NaN or infinite (first: {name}), the training had diverged; use an earlier "
                 f"checkpoint, or train again with a lower learning rate"
             )
-
-
-def _score_thresholds(config: Any) -> Iterator[float]:
-    if isinstance(config, Mapping):
-        if isinstance(config.get("score_thr"), Real):
-            yield float(config["score_thr"])
-        for key, value in config.items():
-            if key != "rpn":
-                yield from _score_thresholds(value)
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:

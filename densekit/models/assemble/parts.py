@@ -11,6 +11,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from densekit.config_tree import class_name, rebuilt
 from densekit.errors import ConfigError, close_names
 from densekit.models.contract import FOREIGN_LEVELS, Pyramid, Said, probe, reason, said
 from densekit.models.on_meta import on_meta
@@ -201,13 +202,8 @@ def plain(value: Any, *, scoped: bool = True) -> Any:
         value: A config or what is in one.
         scoped: Names that every registry finds; False: those of densekit's own.
     """
-    if isinstance(value, Mapping):
-        return {key: plain(item, scoped=scoped) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(item, scoped=scoped) for item in value)
-    if not inspect.isclass(value):
-        return value
-    return qualified(value) if scoped else value.__name__
+    name = qualified if scoped else class_name
+    return rebuilt(value, lambda item: name(item) if inspect.isclass(item) else item)
 
 
 def ask(wired: Wired, source: Pyramid | None = None) -> Said:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from densekit.config_tree import plain, types
 from densekit.datasets.detection import PreparedDetection
 from densekit.datasets.detection.worst_batch import WorstBatch, worst_batch
-from densekit.engine.plan import plain
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
 from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader
@@ -61,7 +60,7 @@ class DetectionPlan(ImagePlan):
     @cached_property
     def masks(self) -> bool:
         """Whether the network predicts masks as well as boxes."""
-        return any(_MASKED.search(str(kind)) for kind in _types(self.model()))
+        return any(_MASKED.search(str(kind)) for kind in types(self.model()))
 
     @property
     def validates(self) -> bool:
@@ -146,15 +145,3 @@ class DetectionPlan(ImagePlan):
             "classes": self.class_names,
             "fingerprint": self.data.fingerprint,
         }
-
-
-def _types(config: Any) -> Iterator[Any]:
-    """Every ``type`` in a config."""
-    if isinstance(config, Mapping):
-        if "type" in config:
-            yield config["type"]
-        for child in config.values():
-            yield from _types(child)
-    elif isinstance(config, (list, tuple)):
-        for child in config:
-            yield from _types(child)

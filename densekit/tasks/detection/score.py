@@ -14,6 +14,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from densekit.config_tree import rebuilt
 from densekit.datasets.detection import PreparedDetection
 from densekit.errors import CheckpointError, DataError, class_difference, close_names
 from densekit.evaluation.detection import DetectionMetric, DetectionScores
@@ -68,14 +69,8 @@ class DetectionTable:
         writer.writeheader()
         writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self.rows())
         write_text_atomic(folder / "scores.csv", text.getvalue())
-        scores = {NAMES[kind]: _without_nan(asdict(value)) for kind, value in self.scores.items()}
-        write_json_atomic(folder / "scores.json", scores)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(child) for key, child in value.items()}
-    return None if isinstance(value, float) and value != value else value
+        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()}
+        write_json_atomic(folder / "scores.json", rebuilt(scores, lambda v: None if v != v else v))  # JSON has no NaN
 
 
 def score_detector(

@@ -11,15 +11,15 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch import nn
 
+from densekit.config_tree import plain, registered_name, written
 from densekit.datasets.volume.dataset import check_references
 from densekit.datasets.volume.store import Store, open_store
-from densekit.engine.plan import Plan, plain
+from densekit.engine.plan import Plan
 from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.volume.score import check_settings
 from densekit.models.assemble import model_config
 from densekit.ops.window_settings import WindowSettings
-from densekit.package import plain_config
 from densekit.visualization.shared.curves import ScoreCurve
 
 
@@ -218,8 +218,8 @@ class VolumePlan(Plan):
     def resolved(self) -> dict[str, Any]:
         return super().resolved() | {
             "data_root": str(self.root),
-            "model": plain_config(self.model()),
-            "train_pipeline": plain_config(self.pipeline()),
+            "model": written(self.model(), registered_name),
+            "train_pipeline": written(self.pipeline()),
             "inference": self.inference().to_dict(),
             "convention": self.convention,
             "labels": list(self.store.labels),

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import subprocess
 import sys
 
@@ -224,7 +223,6 @@ def test_scores_are_those_of_mmdetections_metric(annotations, masks):
 RANK = """
 import json, sys
 import torch
-torch.set_num_threads(1)
 import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
 from densekit.evaluation.detection import DetectionMetric
@@ -241,20 +239,15 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes_score_like_one(annotations, tmp_path):
+def test_two_processes_score_like_one(launcher, annotations, tmp_path):
     path, _, _, samples = annotations(seed=5)
     samples = samples[: len(samples) - (len(samples) % 2 == 0)]  # an odd number: the sampler repeats one
     metric = DetectionMetric(path, out=tmp_path / "alone.json")
     metric.process(None, samples)
     alone = metric.evaluate(len(samples))
     torch.save(samples, tmp_path / "samples.pt")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", RANK]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stdout=subprocess.PIPE, env=environment, text=True)
-        for rank in range(2)
-    ]
-    first, second = (json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in ranks)
+    ranks = [launcher.start(RANK, rank, tmp_path) for rank in range(2)]
+    first, second = (json.loads(process.wait().stdout.splitlines()[-1]) for process in ranks)
     assert first["counted"] == second["counted"] == len(samples) // 2 + 1
     assert first["result"] == pytest.approx(alone, nan_ok=True)
     assert second["result"] == pytest.approx(alone, nan_ok=True)

@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -98,7 +95,6 @@ def test_wrong_settings_are_refused_before_training_starts():
 RANK = """
 import json, sys
 import numpy as np, torch
-torch.set_num_threads(1)
 import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
 from densekit.evaluation.volume import VolumeMetric
@@ -121,14 +117,9 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes_score_every_case_once(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", RANK]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stdout=subprocess.PIPE, env=environment, text=True)
-        for rank in range(2)
-    ]
-    first, second = (json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in ranks)
+def test_two_processes_score_every_case_once(launcher, tmp_path):
+    ranks = [launcher.start(RANK, rank, tmp_path) for rank in range(2)]
+    first, second = (json.loads(process.wait().stdout.splitlines()[-1]) for process in ranks)
     assert (first["counted"], second["counted"]) == (2, 2)
     assert first["cases"] == ["0", "1", "2"]
     assert second["cases"] is None

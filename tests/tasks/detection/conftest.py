@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ...volume_runs import no_curves  # noqa: F401
+
 CLASSES = {"sun": (250, 220, 40), "grass": (40, 180, 60), "sea": (40, 80, 220)}
 CONFIG = """
 from mmengine.config import read_base

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -52,11 +49,12 @@ def scores(folder):
 
 
 @pytest.fixture(scope="module")
-def run(boxes, detection_config, tmp_path_factory):
+def run(boxes, detection_config, launcher, tmp_path_factory):
     """A finished run with everything that is drawn, long enough to find something."""
     folder = tmp_path_factory.mktemp("run")
     path = detection_config(pictures=2, max_epochs=24, val_interval=12, optimizer={"type": "AdamW", "lr": 2e-3})
-    train(path, data=boxes, work_dir=folder)
+    done = launcher.command("train", path, "--data", boxes, "--work-dir", folder).wait()
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -260,23 +258,15 @@ def test_a_dry_run_writes_nothing_and_says_go(boxes, detection_config, tmp_path,
     )
 
 
-def test_two_processes_score_what_one_scores(run, boxes, detection_config, tmp_path):
+def test_two_processes_score_what_one_scores(run, launcher, boxes, detection_config, tmp_path):
     """An odd number of validation images: one is given to both processes, and counted once."""
     path = detection_config(more=STILL)
     still = ["max_epochs=1", "optimizer.lr=0.0", "optimizer.weight_decay=0.0"]
     train(path, data=boxes, work_dir=tmp_path / "one", load_from=run / "last.pth", options=still)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m"]
-    command = ["densekit.cli", "train", str(path), "--data", str(boxes), "--work-dir", str(tmp_path / "two")]
-    command += ["--load-from", str(run / "last.pth"), "--launcher", "pytorch", "--cfg-options", *still]
-    done = subprocess.run(
-        [*torchrun, *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    command = ["train", path, "--data", boxes, "--work-dir", tmp_path / "two"]
+    command += ["--load-from", run / "last.pth", "--launcher", "pytorch", "--cfg-options", *still]
+    for done in launcher.pair(*command):
+        assert done.returncode == 0, done.stderr[-2000:]
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
     assert one.keys() == two.keys()
     assert one[1, "AP"] > 0

@@ -1,0 +1,100 @@
+"""The rooms of the house: who may import whom, who knows no kind of job, and how long a file may be."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import densekit
+
+HOUSE = Path(densekit.__file__).parent
+
+ROOMS = (
+    *("errors", "registry", "config_tree", "random_state", "processes", "ops", "structures", "io", "models"),
+    *("datasets", "evaluation", "visualization", "package", "inference", "engine", "tasks", "api"),
+    *("demo", "doctor", "cli"),
+)
+"""From the ground up: each imports only from those that stand before it."""
+
+JOBS = {"volume", "detection", "segmentation", "diagnosis"}
+
+UPWARD = {"datasets/detection/check.py -> visualization"}
+"""Imports that point upward still."""
+
+OF_ONE_JOB = {
+    "datasets/shared/similar.py -> datasets.detection",
+    "datasets/transforms/albumentations_bridge.py -> datasets.detection",
+    "engine/hooks/detection_pictures.py -> visualization.detection",
+    "engine/hooks/records.py -> visualization.volume",
+    "visualization/shared/thumbnails.py -> visualization.detection",
+}
+"""What files that all jobs share know of one of them still."""
+
+LONG = {"inference/images.py": "runs of images: to be taken apart"}
+"""Files of more than 400 lines, each with its reason."""
+
+
+@cache
+def files() -> list[tuple[Path, ast.Module]]:
+    """Path below the package, and content, of each file but the configs, which are no modules of it."""
+    inside = [path.relative_to(HOUSE) for path in sorted(HOUSE.rglob("*.py"))]
+    return [(p, ast.parse((HOUSE / p).read_text(encoding="utf-8"))) for p in inside if p.parts[0] != "configs"]
+
+
+def imported(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Modules (and names in them) of the package that a file imports, wherever in it."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = ("densekit", *path.parts)[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        yield from (name for name in names if name.startswith("densekit."))
+
+
+def edges() -> Iterator[tuple[Path, str, str]]:
+    """``(file, name that it imports, room of that)``."""
+    for path, tree in files():
+        for name in imported(path, tree):
+            if (room := name.split(".")[1]) in ROOMS:
+                yield path, name, room
+
+
+def room_of(path: Path) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def test_every_file_is_in_a_room():
+    assert {room_of(path) for path, _ in files()} - {"__init__"} <= set(ROOMS)
+
+
+def test_imports_point_to_the_ground():
+    """The package's own ``__init__`` stands on ``ops``; what it offers is loaded when somebody asks for it."""
+    upward = {
+        f"{path.as_posix()} -> {room}"
+        for path, _, room in edges()
+        if room_of(path) != "__init__" and ROOMS.index(room) > ROOMS.index(room_of(path))
+    }
+    assert upward == UPWARD
+
+
+def test_what_all_jobs_share_names_none_of_them():
+    """From the data sets to the engine, a file that does not stand under the name of a job imports nothing that does.
+
+    The engine has no place for a job at all. A room's own ``__init__`` may import what registers itself.
+    """
+    shared = set()
+    between = ROOMS[ROOMS.index("datasets") : ROOMS.index("tasks")]
+    for path, name, _ in edges():
+        own = room_of(path) != "engine" and JOBS & {*path.parts, path.stem}
+        if room_of(path) in between and not own and path.parts[1:] != ("__init__.py",):
+            parts = name.split(".")
+            shared |= {f"{path.as_posix()} -> {'.'.join(parts[1 : n + 1])}" for n, p in enumerate(parts) if p in JOBS}
+    assert shared == OF_ONE_JOB
+
+
+def test_no_file_is_longer_than_one_sitting():
+    lengths = {path.as_posix(): len((HOUSE / path).read_text(encoding="utf-8").splitlines()) for path, _ in files()}
+    assert {path for path, length in lengths.items() if length > 400} == set(LONG)
