@@ -28,7 +28,6 @@ def assemble(
     train_cfg: Mapping[str, Any] | None = None,
     test_cfg: Mapping[str, Any] | None = None,
     data_preprocessor: Mapping[str, Any] | None = None,
-    inference: Mapping[str, Any] | None = None,
     in_channels: int | None = None,
     pretrained: bool = True,
 ) -> ConfigDict:
@@ -53,7 +52,6 @@ def assemble(
         train_cfg: Of a detector, put over the published settings.
         test_cfg: As ``train_cfg``.
         data_preprocessor: Of a detector, put over normalisation by the mean and SD the backbone was trained with.
-        inference: For volumes, see :class:`densekit.models.assemblies.VolumeSegmentor`.
         in_channels: Channels of the images. None: what the backbone takes by itself.
         pretrained: Of a detector. False: the backbone starts from random weights, so that none of its stages is frozen
             and its batch norms learn, unless its config says so itself. In a config file this key stands beside
@@ -79,11 +77,11 @@ def assemble(
         "data_preprocessor": data_preprocessor,
     }
     if dims == 2:
-        _refuse("inference", inference, last, "it is for volumes")
         return ConfigDict(DetectorWiring(first, last, num_classes).config(between, **settings))
     for name, value in settings.items():
-        _refuse(name, value, last, "it is for detectors")
-    return ConfigDict(volume_config(first, between, last, num_classes, inference=inference))
+        if value is not None:
+            raise ConfigError(f"{name}: a model with {last.name} does not take it, it is for detectors; leave it out")
+    return ConfigDict(volume_config(first, between, last, num_classes))
 
 
 def _for_images(backbone: Wired, in_channels: int | None) -> Wired:
@@ -97,11 +95,6 @@ def _for_images(backbone: Wired, in_channels: int | None) -> Wired:
             "the data"
         )
     return backbone.with_facts({"in_channels": in_channels})
-
-
-def _refuse(argument: str, value: Any, head: Wired, reason: str) -> None:
-    if value is not None:
-        raise ConfigError(f"{argument}: a model with {head.name} does not take it, {reason}; leave it out")
 
 
 def model_config(

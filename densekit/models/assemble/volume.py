@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from densekit.errors import ConfigError
-from densekit.models.assemble.parts import Wired, ask, check_classes, plain
+from densekit.models.assemble.parts import Wired, ask, check_classes
 from densekit.models.contract import Said, check_fit, per_axis
 
 
@@ -15,8 +15,6 @@ def volume_config(
     necks: Sequence[Wired],
     head: Wired,
     num_classes: int,
-    *,
-    inference: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The config of a :class:`densekit.models.assemblies.VolumeSegmentor`.
 
@@ -25,7 +23,6 @@ def volume_config(
         necks: At most one.
         head: The head.
         num_classes: Number of classes, background included.
-        inference: Settings of the sliding window.
 
     Raises:
         ConfigError: for parts that do not fit.
@@ -45,7 +42,7 @@ def volume_config(
     parts["head"] = head.with_facts({**_offered(source), **classes})
     check_fit(source, ask(parts["head"]), all_levels=False)
     configs = {role: wired.config(scoped=False) for role, wired in parts.items()}
-    return {"type": "VolumeSegmentor", **configs, **({"inference": plain(inference)} if inference else {})}
+    return {"type": "VolumeSegmentor", **configs}
 
 
 def _offered(source: Said) -> dict[str, Any]:

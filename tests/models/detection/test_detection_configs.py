@@ -11,9 +11,10 @@ from mmengine.optim import OptimWrapper
 from densekit.errors import ConfigError
 from densekit.models.assemble import model_config
 from densekit.models.cost import detector_cost
+from densekit.tasks import load_config
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*_coco.py"))}
+CONFIGS = {path.stem: path for path in sorted((ROOT / "densekit" / "configs").glob("*_coco.py"))}
 DETECTORS = ("retinanet", "atss", "gfl", "fcos", "freeanchor")
 NECKS = ("fpn", "pafpn", "sepc-lite", "sepc", "rcnet")
 EXPECTED = {
@@ -131,18 +132,14 @@ def test_channels_last_changes_nothing(name, build_detector, toy_batch):
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
-def test_it_has_the_keys_of_the_base_and_a_reason(name):
-    config = Config.fromfile(CONFIGS[name])
-    known = Config.fromfile(ROOT / "configs" / "_base_" / "detection.py")
-    keys = [key for key, value in config.items() if not callable(value)]
-    assert set(keys) == {key for key, value in known.items() if not callable(value)}
-    assert config.data_root == "data/coco"
+def test_its_keys_are_known_and_it_has_a_reason(name):
+    assert load_config(CONFIGS[name]).data_root == "data/coco"
     assert CONFIGS[name].read_text().startswith('"""')
 
 
 def test_recipes():
     def of(name):
-        return Config.fromfile(CONFIGS[f"{name}-r50_coco"])
+        return load_config(CONFIGS[f"{name}-r50_coco"])
 
     assert of("retinanet-fpn").optimizer.lr == of("retinanet-rcnet").optimizer.lr == 0.01
     assert of("faster-rcnn-fpn").optimizer.lr == of("mask-rcnn-panet").optimizer.lr == 0.02
