@@ -24,13 +24,11 @@ UPWARD = {"datasets/detection/check.py -> visualization"}
 OF_ONE_JOB = {
     "datasets/shared/similar.py -> datasets.detection",
     "datasets/transforms/albumentations_bridge.py -> datasets.detection",
-    "engine/hooks/detection_pictures.py -> visualization.detection",
-    "engine/hooks/records.py -> visualization.volume",
     "visualization/shared/thumbnails.py -> visualization.detection",
 }
 """What files that all jobs share know of one of them still."""
 
-LONG = {"inference/images.py": "runs of images: to be taken apart"}
+LONG: dict[str, str] = {}
 """Files of more than 400 lines, each with its reason."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.hooks import Hook
+
 from densekit.engine.plan import Plan
 
 
@@ -31,7 +33,7 @@ class RunReport:
         """What was derived from what, by key of :meth:`Plan.resolved`."""
         return {}
 
-    def hooks(self) -> list[dict[str, Any]]:
+    def hooks(self) -> list[Hook]:
         """Hooks that draw at every validation."""
         return []
 

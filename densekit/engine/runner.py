@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner as _Runner
 
@@ -185,7 +186,7 @@ class Runner(_Runner):
 
 
 def build_runner(
-    plan: Plan, work_dir: Path, *, drawing: Sequence[dict[str, Any]] = (), resume: bool = False, launcher: str = "none"
+    plan: Plan, work_dir: Path, *, drawing: Sequence[Hook] = (), resume: bool = False, launcher: str = "none"
 ) -> Runner:
     """Build the Runner of a plan.
 

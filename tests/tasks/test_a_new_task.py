@@ -20,7 +20,8 @@ from densekit.engine.plan import Plan
 from densekit.engine.settings import Setting, instance, settings_of
 from densekit.errors import DataError
 from densekit.inference.device import choose_device
-from densekit.inference.images import ImagePredictor, ImageResult, ImageRun, predict_images
+from densekit.inference.image_run import ImageRun, predict_images
+from densekit.inference.images import ImagePredictor, ImageResult
 from densekit.inference.inputs import IMAGES
 from densekit.io.images import LoadedImage, load_image
 from densekit.package import load_checkpoint

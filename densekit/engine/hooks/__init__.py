@@ -2,17 +2,14 @@
 
 from densekit.engine.hooks.buffers import AverageBuffersHook
 from densekit.engine.hooks.checkpoint import BestAndLastHook
-from densekit.engine.hooks.detection_pictures import DetectionPictureHook
 from densekit.engine.hooks.finite import FiniteLossHook
-from densekit.engine.hooks.records import CsvLogHook, ValidationPictureHook
+from densekit.engine.hooks.records import CsvLogHook
 from densekit.engine.hooks.seed import StatelessSeedHook
 
 __all__ = [
     "AverageBuffersHook",
     "BestAndLastHook",
     "CsvLogHook",
-    "DetectionPictureHook",
     "FiniteLossHook",
     "StatelessSeedHook",
-    "ValidationPictureHook",
 ]

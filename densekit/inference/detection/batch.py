@@ -17,7 +17,8 @@ from densekit.errors import DataError
 from densekit.inference.detection import tables
 from densekit.inference.detection.detections import Detections, is_found
 from densekit.inference.detection.predictor import DetectionPredictor
-from densekit.inference.images import ImageCase, ImageRun, Tally, predict_images
+from densekit.inference.image_run import ImageRun, Tally, predict_images
+from densekit.inference.images import ImageCase
 from densekit.inference.run import CaseResult, RunResult
 from densekit.inference.tables import relative_names
 from densekit.inference.video import Frame
@@ -46,7 +47,7 @@ def predict_detections(
 ) -> RunResult:
     """Find objects in images and videos, draw them, count them, and write a report.
 
-    Besides what :func:`densekit.inference.images.predict_images` writes: ``detections/<name>.json`` (all that was
+    Besides what :func:`densekit.inference.image_run.predict_images` writes: ``detections/<name>.json`` (all that was
     found, however unsure), ``predictions_coco.json``, ``coco_results.json``, ``detections.csv`` and ``counts.csv`` (see
     :func:`~densekit.inference.detection.tables.write_tables`) and ``report.html``.
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.hooks import Hook
+
 from densekit.tasks.detection.data import DETECTIONS, write_report
+from densekit.tasks.detection.pictures import DetectionPictureHook
 from densekit.tasks.detection.plan import DetectionPlan
 from densekit.tasks.images import ImageReport
 
@@ -28,16 +31,9 @@ class DetectionReport(ImageReport):
             found["data_format"] = "recognised"
         return found
 
-    def hooks(self) -> list[dict[str, Any]]:
+    def hooks(self) -> list[Hook]:
         c = self.plan.config
-        return [
-            {
-                "type": "densekit.DetectionPictureHook",
-                "names": self.plan.class_names,
-                "images": c.pictures,
-                "threshold": c.score_threshold,
-            }
-        ]
+        return [DetectionPictureHook(self.plan.class_names, images=c.pictures, threshold=c.score_threshold)]
 
     def before_training(self, runner: Any) -> list[str]:
         if not self.plan.config.pictures:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mmengine.hooks import Hook
 
 from densekit.engine.run_report import RunReport
+from densekit.tasks.volume.pictures import ValidationPictureHook
 from densekit.tasks.volume.plan import VolumePlan
 
 
@@ -16,9 +17,8 @@ class VolumeReport(RunReport):
     def derived(self) -> dict[str, str]:
         return {} if self.plan.config.convention else {"convention": "the data set's own"}
 
-    def hooks(self) -> list[dict[str, Any]]:
-        names = self.plan.class_names
-        return [{"type": "densekit.ValidationPictureHook", "names": names, "cases": self.plan.config.pictures}]
+    def hooks(self) -> list[Hook]:
+        return [ValidationPictureHook(self.plan.class_names, cases=self.plan.config.pictures)]
 
     def describe(self) -> list[str]:
         """What the run is about, in a few lines for the log."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
-from densekit.inference import images as batch_module
+from densekit.inference import image_run as batch_module
 from densekit.tasks import predict
 
 from ..conftest import ledger, statuses

@@ -164,7 +164,7 @@ def test_a_video_that_cannot_be_read_back_is_refused(tmp_path):
 def test_progress_tells_the_frame(checkpoint, video, tmp_path, caplog, monkeypatch):
     from functools import partial
 
-    from densekit.inference import images as batch
+    from densekit.inference import image_run as batch
 
     monkeypatch.setattr(batch, "ManyProgress", partial(batch.ManyProgress, seconds=0.0))
     with caplog.at_level(logging.INFO, "densekit"):

@@ -12,7 +12,6 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from densekit.errors import ConfigError
-from densekit.registry import HOOKS
 from densekit.visualization.detection.drawing import (
     box_array,
     draw_detections,
@@ -31,7 +30,6 @@ _HEADING = 25  # pixels of the line above a picture
 _SCORES = ("AP", "AP50", "mask_AP")
 
 
-@HOOKS.register_module()
 class DetectionPictureHook(Hook):
     """Writes ``pictures/epoch_NNNN.png``: prediction beside truth, for the same validation images after every epoch.
 

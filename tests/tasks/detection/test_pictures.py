@@ -6,10 +6,9 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
-from densekit.engine.hooks import detection_pictures
-from densekit.engine.hooks.detection_pictures import DetectionPictureHook
 from densekit.errors import ConfigError
-from densekit.registry import HOOKS
+from densekit.tasks.detection import pictures as detection_pictures
+from densekit.tasks.detection.pictures import DetectionPictureHook
 from densekit.visualization.shared.palette import label_color
 
 NAMES = ["cat", "dog"]
@@ -60,10 +59,6 @@ def run(hook, samples, folder, epoch=1, metrics=None):
 
 def shown(sheet):
     return [number for number in range(20) if (sheet == color_of(number)).all(axis=2).any()]
-
-
-def test_it_is_found_by_its_name():
-    assert HOOKS.get("DetectionPictureHook") is DetectionPictureHook
 
 
 def test_the_first_images_with_objects_and_one_without_are_shown_every_epoch(picture, tmp_path):

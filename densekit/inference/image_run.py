@@ -1,0 +1,338 @@
+"""Predicting many images and videos: one bad file costs that file, a stopped run can be continued.
+
+What is done with one image is the task's; here are reading ahead, videos frame by frame, and the writing of results all
+at once every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from densekit.inference.images import ImageCase, ImagePredictor, ImageResult, find_images
+from densekit.inference.inputs import IMAGES
+from densekit.inference.ledger import Ledger
+from densekit.inference.progress import ManyProgress
+from densekit.inference.run import BatchRun, RunResult, check_writable, results_to_keep, since
+from densekit.inference.tables import TableFile, relative_names
+from densekit.inference.video import Frame, VideoReader, writing
+from densekit.io import output_error, sha256, write_json_atomic
+from densekit.io.images import LoadedImage, load_image
+from densekit.io.staging import publish, staging_folder
+from densekit.package import Checkpoint
+
+logger = logging.getLogger("densekit")
+
+_JPEG_QUALITY = 90
+_JPEG_LONGEST = 65500  # pixels of width or height: Pillow writes no larger JPEG
+_COMMIT_SECONDS = 2.0
+_COMMIT_SHARE = 0.05
+_AHEAD = 3
+_LEDGER_FACTS = ("status", "output", "output_sha256", "inputs_sha256", "files", "seconds", "reason")
+
+
+class Tally:
+    """What the frames of a video hold together, and the lines of their table.
+
+    Args:
+        facts: Gives the facts of a frame; those of the last one stand for the video.
+
+    Attributes:
+        frames: Number of frames.
+        poster: The drawn frame that stands for the video, here the first.
+    """
+
+    def __init__(self, facts: Callable[[Any], dict[str, Any]]):
+        self.facts_of, self.last = facts, {}
+        self.frames = 0
+        self.poster: Image.Image | None = None
+
+    def add(self, frame: Frame, found: ImageResult, drawn: Image.Image) -> None:
+        """Count a frame."""
+        self.frames, self.last = self.frames + 1, self.facts_of(found)
+        self.poster = self.poster or drawn
+
+    def header(self) -> Sequence[str]:
+        """Columns of the table of all frames."""
+        return ("frame", "time_s", "result")
+
+    def rows(self, frame: Frame, found: ImageResult) -> Iterator[Sequence[Any]]:
+        """Its lines for a frame."""
+        yield (frame.number, f"{frame.seconds:.3f}", json.dumps(self.facts_of(found)))
+
+    def facts(self) -> dict[str, Any]:
+        """What the ledger says of the video."""
+        return self.last
+
+
+def predict_images(
+    run: type[ImageRun],
+    predictor: ImagePredictor,
+    checkpoint: Checkpoint,
+    inputs: Sequence[str | Path],
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> RunResult:
+    """Predict images and videos into a folder, one bad file costing that file.
+
+    Per image it writes ``pictures/<name>.jpg`` (the result, drawn) and ``<folder>/<name>.json``; per video
+    ``videos/<name>.mp4``, ``.csv`` (rows for every frame) and ``.jpg``; the tables over all of them; and
+    ``predictions.json``, the folder's ledger. A result that is already there is kept if the ledger proves by hashes
+    that this run would make the same. Ctrl-C ends the run with everything finished so far complete on disk. Progress
+    and the table of failures are logged.
+
+    Args:
+        run: What is done with each.
+        predictor: Predicts one.
+        checkpoint: Of the predictor.
+        inputs: Files, folders, globs; see :func:`find_images`.
+        out: Output folder.
+        settings: Settings that may change a result.
+        overwrite: Replace results that are there and are not the same.
+
+    Raises:
+        DataError: if the inputs hold no image.
+        OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
+    """
+    cases = find_images(inputs, out=out, folder=run.folder)
+    check_writable(out)
+    settings = dict(settings or {})
+    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
+    kept = results_to_keep(cases, out, ledger, tables=run.tables, overwrite=overwrite)
+    ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=settings)
+    videos = sum(case.is_video for case in cases)
+    counted = ((len(cases) - videos, "image"), (videos, "video"))
+    kinds = " and ".join(f"{count} {kind}{'s' * (count > 1)}" for count, kind in counted if count)
+    logger.info("%s on %s, %d of them already done", kinds, predictor.device, len(kept))
+    return run(predictor, ledger, out, cases, kept).run()
+
+
+class ImageRun(BatchRun):
+    """One run over all images and videos.
+
+    Results are held back in a staging folder and brought to the output folder every few seconds, all at once: the
+    ledger is written as a whole, and for each of thousands of images that would take longer than predicting them.
+
+    Args:
+        predictor: Predicts one image.
+        ledger: Of the output folder.
+        out: Output folder.
+        cases: All cases, in order.
+        kept: Ids of those whose results stay.
+    """
+
+    part, whole = "image", "image"
+    folder: ClassVar[str] = "results"
+    """Folder of the JSON of each image, below the output folder."""
+    tables: ClassVar[tuple[str, ...]] = ("results.csv",)
+    """Files over all images."""
+
+    def __init__(
+        self, predictor: ImagePredictor, ledger: Ledger, out: Path, cases: Sequence[ImageCase], kept: set[str]
+    ):
+        super().__init__(ledger, out, cases, kept, ManyProgress(len(cases)))
+        self.predictor = predictor
+        self.told: set[str] = set()
+        self.pause, self.committed = _COMMIT_SECONDS, time.monotonic()
+
+    def shown(self, found: ImageResult) -> ImageResult:
+        """That part of a result that is drawn and counted."""
+        return found
+
+    @abstractmethod
+    def facts(self, found: ImageResult) -> dict[str, Any]:
+        """What the ledger says of an image."""
+
+    def tally(self, case: ImageCase) -> Tally:
+        """A new account of the frames of a video."""
+        return Tally(self.facts)
+
+    def summarize(self, status: int) -> RunResult:
+        """Write the facts of all images as ``results.csv``."""
+        result = RunResult(status, list(self.rows.values()), self.out)
+        names = relative_names([row.case.path for row in result.rows])
+        with closing(TableFile(self.out / "results.csv", ("image", "status", "result", "reason"))) as table:
+            for name, row in zip(names, result.rows, strict=True):
+                own = {key: row.facts[key] for key in row.facts if key not in _LEDGER_FACTS}
+                table.write([(name, row.status, json.dumps(own), row.reason or "")])
+        return result
+
+    def run(self) -> RunResult:
+        todo = [
+            case for case in self.cases if case.id not in self.kept and not case.is_video and IMAGES.is_one(case.path)
+        ]
+        with staging_folder(self.out) as self.staging, _ReadAhead(self.predictor, todo) as self.ahead:
+            return super().run()
+
+    def record(self, case: ImageCase, **facts: Any) -> None:
+        self.ledger.record(case, save=False, **facts)
+        if time.monotonic() - self.committed > self.pause:
+            self.commit()
+
+    def commit(self) -> None:
+        start = time.monotonic()
+        # Ledger before files, as for scans: a file that nothing vouches for would be in the way of the next run.
+        super().commit()
+        for name in ("pictures", "videos", self.folder):
+            if (self.staging / name).is_dir():
+                try:
+                    (self.out / name).mkdir(exist_ok=True)
+                except OSError as error:
+                    raise output_error(self.out / name, error) from error
+                publish(self.staging / name, self.out / name, last="")
+        self.committed = time.monotonic()
+        self.pause = max(_COMMIT_SECONDS, (self.committed - start) / _COMMIT_SHARE)
+
+    def results(self, case: ImageCase, start: float) -> dict[str, Any]:
+        case.check_suffix()
+        with staging_folder(self.staging) as folder:
+            facts = self._video(case, folder) if case.is_video else self._image(case, folder)
+            with self._output():
+                facts["output_sha256"] = sha256(folder / Path(case.output_name).name)
+                for file in folder.iterdir():
+                    written = Path(case.output_name if file.suffix == ".json" else case.output_names[0])
+                    (self.staging / written.parent).mkdir(exist_ok=True)
+                    file.replace(self.staging / written.parent / file.name)
+        self._tell(case, facts["notes"])
+        facts = {"status": "ok", "output": case.output_name, **facts}
+        facts["seconds"] |= since(start)
+        self.record(case, **facts)
+        return facts
+
+    @contextmanager
+    def _output(self) -> Iterator[None]:
+        """An error of the file system in here is one of the output folder; one of Pillow's, without errno, is not."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise output_error(self.out, error) from error
+
+    def _tell(self, case: ImageCase, notes: Sequence[str]) -> None:
+        """Say once what was done with images of a kind."""
+        for note in notes:
+            if note not in self.told:
+                self.told.add(note)
+                logger.info("%s: %s (said once, the report lists all)", case.path, note)
+
+    def _image(self, case: ImageCase, folder: Path) -> dict[str, Any]:
+        clock = _Clock()
+        image, data = self.ahead.take(case)
+        clock.lap("read")
+        found = self.predictor.predict_prepared(data, image)
+        clock.lap("predict")
+        size, notes = None, list(image.notes)
+        if max(image.size) > _JPEG_LONGEST:
+            size = (_JPEG_LONGEST, _JPEG_LONGEST)
+            notes.append(f"larger than a JPEG can be: drawn scaled down to {_JPEG_LONGEST} pixels")
+        self._save(self.shown(found).draw_on(image.rgb(), size=size), folder / f"{case.id}.jpg")
+        clock.lap("draw")
+        described = {"image": str(case.path), "width": image.size[0], "height": image.size[1]}
+        write_json_atomic(folder / f"{case.id}.json", {**described, **found.to_dict()}, indent=None)
+        clock.lap("write")
+        return {
+            "inputs_sha256": [image.sha256],
+            "files": list(case.output_names),
+            "size": list(image.size),
+            **self.facts(found),
+            "notes": notes,
+            "seconds": clock.seconds,
+        }
+
+    def _video(self, case: ImageCase, folder: Path) -> dict[str, Any]:
+        clock = _Clock()
+        reader = VideoReader(case.path)
+        try:
+            frames = iter(reader)
+            frame: Frame | None = next(frames)
+            height, width = frame.pixels.shape[:2]
+            tally = self.tally(case)
+            with (
+                writing(folder, case.id, reader.fps, (width, height)) as writer,
+                closing(TableFile(folder / f"{case.id}.csv", tally.header())) as table,
+            ):
+                while frame is not None:
+                    image = LoadedImage(frame.pixels)
+                    found = self.predictor.predict(image)
+                    drawn = self.shown(found).draw_on(image.rgb())
+                    writer.write(np.asarray(drawn)[..., ::-1])
+                    table.write(tally.rows(frame, found))
+                    tally.add(frame, found, drawn)
+                    self.progress.windows(tally.frames, reader.frames)
+                    frame = next(frames, None)
+            source = reader.sha256()
+        finally:
+            reader.close()
+        self._save(tally.poster, folder / f"{case.id}.jpg")
+        clock.lap("predict")
+        return {
+            "inputs_sha256": [source],
+            "files": [f"videos/{writer.path.name}", f"videos/{case.id}.jpg", case.output_name],
+            "size": [width, height],
+            "frames": tally.frames,
+            **tally.facts(),
+            "notes": [*reader.notes, *writer.notes],
+            "seconds": clock.seconds,
+        }
+
+    def _save(self, picture: Image.Image, path: Path) -> None:
+        with self._output():
+            picture.save(path, quality=_JPEG_QUALITY)
+
+
+class _ReadAhead:
+    """Reads and transforms the next images in a thread while the network is busy with the one before.
+
+    Args:
+        predictor: Whose transforms are applied.
+        cases: The images, in the order in which they will be taken.
+    """
+
+    def __init__(self, predictor: ImagePredictor, cases: Sequence[ImageCase]):
+        self.predictor, self.cases = predictor, list(reversed(cases))
+        self.pool = ThreadPoolExecutor(1)
+        self.waiting: dict[str, Future] = {}
+
+    def __enter__(self) -> _ReadAhead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def take(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
+        """The image of a case, and what the network takes of it; raises what its reading raised."""
+        while self.cases and len(self.waiting) < _AHEAD:
+            following = self.cases.pop()
+            self.waiting[following.id] = self.pool.submit(self._read, following)
+        future = self.waiting.pop(case.id)
+        return future.result()
+
+    def _read(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
+        image = load_image(case.path)
+        return image, self.predictor.prepare(image)
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """A stage has ended."""
+        now = time.perf_counter()
+        self.seconds[stage], self.last = round(now - self.last, 3), now
