@@ -6,7 +6,7 @@ from densekit.cli import main
 def test_the_demo_ends_with_a_report(tmp_path, capsys):
     assert main(["demo", "--work-dir", str(tmp_path), "--epochs", "1"]) == 0
     out = capsys.readouterr().out
-    for words in ("1/6", "6/6", "$ densekit train configs/dformer-tiny_phantom.py", "liver", "mean Dice"):
+    for words in ("1/6", "6/6", "$ densekit train dformer-tiny_phantom", "liver", "mean Dice"):
         assert words in out
     assert (tmp_path / "best.pth").is_file()
     assert (tmp_path / "test_best_test" / "scores.csv").is_file()
