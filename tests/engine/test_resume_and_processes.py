@@ -13,6 +13,7 @@ import torch
 from densekit.engine.runner import Runner
 from densekit.errors import CheckpointError, ConfigError
 from densekit.package import load_checkpoint
+from densekit.tasks import test as score
 from densekit.tasks import train
 
 from ..volume_runs import SHORT, assert_bit_equal, command, messages, weights
@@ -188,3 +189,6 @@ def test_two_processes_learn_what_one_learns(config, launcher, prepared, tmp_pat
         torch.testing.assert_close(first[key], second[key], atol=2e-4, rtol=1e-3)
     best = [load_checkpoint(tmp_path / n / "best.pth").meta["best_score"] for n in ("one", "two")]
     assert best[0] == pytest.approx(best[1], abs=1e-3)
+    tested = score(tmp_path / "two" / "last.pth", data=prepared, split="val", no_surface=True)
+    scalars = (tmp_path / "two" / "scalars.csv").read_text()
+    assert f"8,2,val,dice,{tested.overall().dice.value:.6g}" in scalars  # each process validated one of the cases
