@@ -329,17 +329,20 @@ def _add_task_options(p: argparse.ArgumentParser, verb: str) -> None:
     """The options that single tasks have, in a group for each."""
     from densekit.tasks.base import all_tasks
 
+    known: set[str] = set()
     for task in all_tasks().values():
         group = p.add_argument_group(f"for a checkpoint that {task.does}" if verb != "check" else f"task {task.name}")
         for option in task.options.get(verb, ()):
-            group.add_argument(option.flag, help=option.says, **option.more)
+            if option.flag not in known:  # tasks may have options of one name
+                group.add_argument(option.flag, help=option.says, **option.more)
+            known.add(option.flag)
 
 
 def _task_options(a: argparse.Namespace, verb: str) -> dict[str, object]:
     from densekit.tasks.base import all_tasks
 
-    names = {option.name for task in all_tasks().values() for option in task.options.get(verb, ())}
-    return {name: getattr(a, name) for name in names}
+    options = [option for task in all_tasks().values() for option in task.options.get(verb, ())]
+    return {option.name: getattr(a, option.name) for option in options}
 
 
 VERBS: list[tuple[str, Callable, Callable, str]] = [

@@ -107,6 +107,7 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
     if scan.labels is not None:
         arrays["label"] = result.labels_to_network(scan.labels)
         arrays["foreground"] = _foreground(arrays["label"], seed=list(source.id.encode()))
+        arrays["reference"] = scan.labels
         notes = notes + _label_notes(scan, scan.labels[result.region], arrays["label"], settings.labels)
     description = {
         "id": source.id,
@@ -221,7 +222,10 @@ def _write_by_rename(folder: Path, arrays: Mapping[str, np.ndarray], description
     try:
         partial.mkdir(parents=True)
         for name, array in arrays.items():
-            np.save(partial / f"{name}.npy", array)
+            if name == "reference":  # read whole, once a validation: small on disk counts for more than a memory map
+                np.savez_compressed(partial / "reference.npz", labels=array)
+            else:
+                np.save(partial / f"{name}.npy", array)
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "case.json").write_text(text, encoding="utf-8")
         if folder.exists():

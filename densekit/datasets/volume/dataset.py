@@ -283,22 +283,6 @@ class VolumeDataset(_Volumes):
         return {"inputs": image, "data_samples": {"label": label, "spacing": spacing, **self._of_case(case)}}
 
 
-def check_references(cases: Sequence[StoredCase]) -> None:
-    """See that the label files of cases are still there, before a training that scores them after hours.
-
-    Raises:
-        DataError: if one is gone.
-    """
-    labelled = [case for case in cases if case.sources["label"]]
-    gone = [case for case in labelled if not Path(case.sources["label"]).is_file()]
-    if gone:
-        raise DataError(
-            f"{gone[0].sources['label']}: no such file, the label of case {gone[0].id} ({len(gone)} of {len(labelled)} "
-            f"are gone); validation compares on the scans' own grids, as `densekit test` does: bring the source files "
-            f"back, run `densekit prepare` where they are now, or train without validation (val_split=None)"
-        )
-
-
 def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> np.ndarray:
     """Copy a window of a ``(C, D, H, W)`` volume, which may reach beyond it; only the window's bytes are read.
 

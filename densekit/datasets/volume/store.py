@@ -7,6 +7,7 @@
     <out>/fingerprint.json             spacings, intensities, class volumes
     <out>/cases/<id>/image.npy         (C, d, h, w) int16, uint8 or float32
     <out>/cases/<id>/label.npy         (d, h, w) uint8 or uint16; not for a scan without label
+    <out>/cases/<id>/reference.npz     (D, H, W) the label map on the source's own grid, on which scores are counted
     <out>/cases/<id>/foreground.npy    (N, 4) int32: label, d, h, w of up to 10,000 voxels of each class
     <out>/cases/<id>/case.json         sources, geometry, crop box, spacing, statistics, notes, hash
 """

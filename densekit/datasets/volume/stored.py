@@ -8,18 +8,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
 from densekit.datasets.volume.preprocessing import Box, Preprocessing, SpatialResult
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.io import Geometry, read_label
+from densekit.io import Geometry
 
 FORMAT = 2
 """Version of ``dataset.json``."""
 
-CASE_FORMAT = 1
+CASE_FORMAT = 2
 """Version of a case's files; part of its hash."""
 
 _MAPPED = ("image", "label", "foreground")
@@ -225,18 +226,25 @@ class Store:
         return self._cases[case_id]
 
     def read_reference(self, case_id: str) -> np.ndarray:
-        """Read the label map of a case from its source file, with this data set's label values.
+        """Read the label map of a case as it was before preprocessing, with this data set's label values.
 
         Returns:
             ``(D, H, W)`` uint8 or uint16 on the canonical grid of the source.
 
         Raises:
-            DataError: if the case has no label, or its file cannot be read any more.
+            DataError: if the case has no label, or its file cannot be read.
         """
-        path = self.case(case_id).sources["label"]
-        if path is None:
+        case = self.case(case_id)
+        if not case.sources["label"]:
             raise DataError(f"{self.path}: case {case_id} has no label to compare with")
-        return stored_labels(read_label(path).array[0], self.labels, self.remap, path)[0]
+        path = case.folder / "reference.npz"
+        try:
+            with np.load(path) as content:
+                return content["labels"]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise DataError(
+                f"{path}: cannot be read ({error}); run `densekit prepare` again, it keeps the rest"
+            ) from error
 
 
 def open_store(path: str | Path, fold: int | None = None) -> Store:

@@ -12,7 +12,6 @@ from mmengine.dist import get_world_size
 from torch import nn
 
 from densekit.config_tree import plain, registered_name, written
-from densekit.datasets.volume.dataset import check_references
 from densekit.datasets.volume.store import Store, open_store
 from densekit.engine.plan import Plan
 from densekit.engine.preflight import SampleBatch
@@ -60,7 +59,6 @@ class VolumePlan(Plan):
             raise DataError(
                 f"{self.root}: split {c.train_split!r} has no cases (it has {sizes}); set train_split to one that has"
             )
-        check_references([self.store.case(case_id) for case_id in self.cases(c.val_split)])
         check_settings(self.store.labels, self.store.scored, self.convention, 1.0)
         if c.iterations_per_epoch % c.accumulate:
             raise ConfigError(

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 from densekit.datasets.transforms import nnunet_augmentation
 from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, VolumePatchSampler, open_store, write_store
 from densekit.datasets.volume import sampler as sampler_module
-from densekit.datasets.volume.dataset import check_references
 from densekit.errors import ConfigError, DataError
 from densekit.io import write_label
 from densekit.registry import DATA_SAMPLERS, DATASETS
@@ -278,12 +277,14 @@ def test_whole_volumes_for_validation(root):
     assert reference.shape == case.shape_before != case.shape
 
 
-def test_label_files_that_are_gone_are_noticed_before_a_training(root):
-    cases = VolumeDataset(root, "train+val").cases
-    check_references(cases)
-    Path(cases[1].sources["label"]).unlink()
-    with pytest.raises(DataError, match=r"label1\.nii\.gz: no such file, the label of case case1 \(1 of 3 are gone\)"):
-        check_references(cases)
+def test_references_are_there_when_the_label_files_are_gone(root):
+    dataset = VolumeDataset(root, "train+val")
+    before = dataset[1]["data_samples"]["label"]
+    Path(dataset.cases[1].sources["label"]).unlink()
+    np.testing.assert_array_equal(VolumeDataset(root, "train+val")[1]["data_samples"]["label"], before)
+    (dataset.cases[1].folder / "reference.npz").write_bytes(b"cut short")
+    with pytest.raises(DataError, match=r"reference\.npz: cannot be read .*run `densekit prepare` again"):
+        dataset[1]
 
 
 def test_cases_without_label_are_left_out_and_said(make_source, tmp_path, caplog):
