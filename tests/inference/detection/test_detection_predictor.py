@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from densekit.datasets.detection.segmentation import decode_mask
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
 from densekit.inference.volume import VolumePredictor
