@@ -93,9 +93,7 @@ class Detections:
         for name in _COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != count:
-                raise ValueError(
-                    f"{name} has {len(column)} rows, image_index has {count}: give one of each for every object"
-                )
+                raise ValueError(f"{name} has {len(column)} rows, there are {count} objects: give one for each")
 
     def __len__(self) -> int:
         return len(self.image_index)

@@ -167,9 +167,8 @@ def _keep_inside(a: Detections, size: np.ndarray, draft: Draft, places: Places) 
 
 
 def _drop_duplicates(a: Detections, draft: Draft, places: Places) -> Detections:
-    order = np.lexsort(
-        (*a.xywh.T, a.crowd, a.labels, a.image_index)
-    )  # equal rows become neighbours, the first stays first
+    # Equal rows become neighbours, the first stays first.
+    order = np.lexsort((*a.xywh.T, a.crowd, a.labels, a.image_index))
     before, after = order[:-1], order[1:]
     same = (a.image_index[before] == a.image_index[after]) & (a.labels[before] == a.labels[after])
     same &= (a.crowd[before] == a.crowd[after]) & (a.xywh[before] == a.xywh[after]).all(axis=1)
