@@ -89,7 +89,7 @@ def _mapped(annotations: Path) -> Detections | None:
         facts, arrays = _map(columns_path(annotations))
         if (facts["version"], facts["json"]) != (_VERSION, _stamp(annotations)):
             return None
-        packed = {name: _unpacked(arrays[f"{name}.text"], arrays[f"{name}.ends"]) for name in _PACKED}
+        packed = {name: Packed.between(arrays[f"{name}.text"], arrays[f"{name}.ends"]) for name in _PACKED}
         images = Images(tuple(arrays["ids"].tolist()), packed["files"], arrays["sizes"])
         found = Detections(
             **{name: arrays[name] for name in _ARRAYS},
@@ -107,10 +107,6 @@ def _mapped(annotations: Path) -> Detections | None:
 
 def _places(values: np.ndarray, count: int) -> bool:
     return not len(values) or (values.min() >= 0 and values.max() < count)
-
-
-def _unpacked(text: np.ndarray, ends: np.ndarray) -> Packed:
-    return Packed(text, np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends, ends)
 
 
 def _map(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -101,15 +101,18 @@ class Samples(Sequence):
         """Return the sample of an image, or the samples of a slice."""
         if isinstance(index, slice):
             return Samples(self.annotations, self.root, self.classes, self.order[index])
-        place = self.order[index]
-        a, first, last = self.objects, *self.bounds[place : place + 2].tolist()
-        rows = first + np.flatnonzero(self.usable[first:last])
-        columns = (a.crowd[rows].astype(int), to_xyxy(a.xywh[rows]), self.labels[rows], rows)
+        place = int(self.order[index])
+        first, last = self.bounds[place : place + 2].tolist()
+        part, a = slice(first, last), self.objects
+        columns = (self.usable[part], a.crowd[part], a.xywh[part], self.labels[part])
         instances = []
-        for crowd, box, label, row in zip(*(column.tolist() for column in columns), strict=True):
-            mask = a.masks[row]
-            instance = {"ignore_flag": crowd, "bbox": box, "bbox_label": label}
-            instances.append(instance if mask is None else {**instance, "mask": mask})
+        for row, (usable, crowd, (x, y, w, h), label) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True), start=first
+        ):
+            if usable:
+                instances.append({"ignore_flag": int(crowd), "bbox": [x, y, x + w, y + h], "bbox_label": label})
+                if (mask := a.masks[row]) is not None:
+                    instances[-1]["mask"] = mask
         return {**self.image(index), "instances": instances}
 
     def chosen(self, *, with_objects: bool, min_size: int) -> Samples:
@@ -148,12 +151,9 @@ class ColumnDataset(CocoDataset):
         """Leave images out as ``filter_cfg`` says, in training."""
         if self.test_mode or self.filter_cfg is None:
             return self.data_list
-        c = self.filter_cfg
-        with_objects, min_size = c.get("filter_empty_gt", False), c.get("min_size", 0)
-        return (
-            self.data_list.chosen(with_objects=with_objects, min_size=min_size)
-            if with_objects or min_size
-            else self.data_list
+        given = self.filter_cfg
+        return self.data_list.chosen(
+            with_objects=given.get("filter_empty_gt", False), min_size=given.get("min_size", 0)
         )
 
     def get_data_info(self, index: int) -> dict[str, Any]:
