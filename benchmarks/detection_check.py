@@ -6,8 +6,8 @@
 A made-up set in a temporary folder: JSON like COCO's train2017 (7 objects per image, each with a polygon of 20 points)
 and a smaller one for val2017, and its image files: copies of a few small JPEGs with different bytes behind their end,
 so that every file has a header to read and none is a copy of another. The parts are timed apart in one process, then
-``check_detection`` as a whole with an empty cache and again with the cache it left. Peer: pycocotools' ``COCO(file)``,
-which only parses and indexes.
+``check_detection`` as a whole with its page and an empty cache, and again with the cache it left. Peer: pycocotools'
+``COCO(file)``, which only parses and indexes.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def measure(root: Path, cache: Path, args: argparse.Namespace) -> None:
     from densekit.datasets.detection.findings import Findings
     from densekit.datasets.detection.inspection import summarize
     from densekit.datasets.detection.quality import check_quality
+    from densekit.visualization.detection.dataset_report import write_dataset_report
 
     rows = []
     with timed("recognise", rows):
@@ -119,7 +120,8 @@ def measure(root: Path, cache: Path, args: argparse.Namespace) -> None:
         summarize(dataset)
     del dataset
     with timed("check_detection, nothing cached", rows), contextlib.redirect_stdout(io.StringIO()) as table:
-        _, status = check_detection(root, cache=cache, html=cache / "check.html")
+        inspection = check_detection(root, cache=cache)
+        write_dataset_report(cache / "check.html", inspection)
     with timed("check_detection, cached", rows), contextlib.redirect_stdout(io.StringIO()):
         check_detection(root, cache=cache)
     if not args.no_peer:
@@ -128,7 +130,7 @@ def measure(root: Path, cache: Path, args: argparse.Namespace) -> None:
         with timed("pycocotools COCO(train), index only", rows), contextlib.redirect_stdout(io.StringIO()):
             COCO(root / "annotations" / "instances_train2017.json")
     print(table.getvalue().split("\n\n", 3)[-1])
-    print(f"exit status {status}\n\n{'':38}{'wall s':>8}{'CPU s':>8}")
+    print(f"exit status {inspection.status}\n\n{'':38}{'wall s':>8}{'CPU s':>8}")
     for name, wall, cpu in rows:
         print(f"{name:38}{wall:8.1f}{cpu:8.1f}")
     print(

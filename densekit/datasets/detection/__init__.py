@@ -1,7 +1,7 @@
 """Detection data: COCO, YOLO, Pascal VOC and mask folders, recognised by themselves, checked, and read as COCO."""
 
 from densekit.datasets.detection.check import check_detection
-from densekit.datasets.detection.dataset import Annotations, DetectionDataset, DetectionImage
+from densekit.datasets.detection.dataset import DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource
 from densekit.datasets.detection.inspection import (
     Inspection,
@@ -13,7 +13,6 @@ from densekit.datasets.detection.reading import read
 from densekit.datasets.detection.recognize import recognize
 
 __all__ = [
-    "Annotations",
     "DetectionDataset",
     "DetectionImage",
     "DetectionSource",

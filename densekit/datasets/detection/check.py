@@ -1,4 +1,4 @@
-"""``densekit check`` for detection data: a table on the screen, a page with pictures, JSON, and an exit status."""
+"""``densekit check`` for detection data: a table on the screen and JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from densekit.datasets.detection.inspection import AUTO, SIDES, Inspection, inspect_detection
-from densekit.datasets.shared.finding import Finding
 from densekit.io.atomic import write_json_atomic
+from densekit.structures.findings import Finding
 
 CLASSES_SHOWN = 25
 
@@ -20,25 +20,23 @@ CLASSES_SHOWN = 25
 def check_detection(
     path: str | Path,
     *,
-    html: str | Path | None = None,
     json_path: str | Path | None = None,
     format: str | None = None,
     classes: Sequence[str] | None = None,
     seed: int | None = 0,
     input_size: tuple[int, int] = (1333, 800),
     cache: str | Path | None = AUTO,
-) -> tuple[tuple[Finding, ...], int]:
+) -> Inspection:
     """Check a detection data set and print what was found.
 
     Args:
         path: Folder, COCO JSON or data.yaml.
-        html: Page to write, with pictures of the findings.
         json_path: JSON to write, for other programs.
         format, classes, seed, input_size, cache: As in
             :func:`densekit.datasets.detection.inspection.inspect_detection`.
 
     Returns:
-        The findings, and the exit status: 0 sound (warnings allowed), 2 errors.
+        What was found; ``densekit.visualization.detection.dataset_report`` makes a page of it.
 
     Raises:
         DataError: if there is no data set, or its files cannot be read at all.
@@ -49,12 +47,7 @@ def check_detection(
     print(render(inspection))
     if json_path:
         write_json_atomic(json_path, to_json(inspection))
-    if html:
-        # Pages are made in the room above this one, which is needed only if one is asked for.
-        from densekit.visualization.detection.dataset_report import write_dataset_report
-
-        write_dataset_report(html, inspection)
-    return inspection.findings, inspection.status
+    return inspection
 
 
 def to_json(inspection: Inspection) -> dict[str, Any]:

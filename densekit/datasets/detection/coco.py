@@ -7,19 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.finding import Example
 from densekit.datasets.shared.image_files import ImageIndex, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
 from densekit.io.files import load_json
+from densekit.structures.detections import Detections
+from densekit.structures.findings import Example
 
 _OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
 _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}
@@ -100,7 +101,7 @@ def read(source: DetectionSource) -> Draft:
     findings = Findings()
     index = ImageIndex(source.root)
     images: list[DraftImage] = []
-    columns: list[Annotations] = []
+    columns: list[Detections] = []
     names: dict[str, int] = {}
     orders: list[tuple[str, list[tuple[Any, str]]]] = []
     for part in source.parts:
@@ -113,7 +114,7 @@ def read(source: DetectionSource) -> Draft:
         images += found
         columns.append(_Reader(data["annotations"], where, findings).read(number, labels, first))
     _compare_orders(orders, findings)
-    draft = Draft(images, list(names), _concatenate(columns), findings, "annotation")
+    draft = Draft(images, list(names), Detections.join(columns), findings, "annotation")
     _drop_parents(draft, [order for _, order in orders])
     return draft
 
@@ -186,7 +187,7 @@ def _compare_orders(orders: Sequence[tuple[str, list]], findings: Findings) -> N
 
 def _drop_parents(draft: Draft, orders: Sequence[list]) -> None:
     """Leave out categories that exist only to be the supercategory of others (Roboflow writes one as id 0)."""
-    used = set(draft.annotations.label.tolist())
+    used = set(draft.annotations.labels.tolist())
     parents = {parent for order in orders for _, name, parent in order if parent and parent != name}
     out = [label for label, name in enumerate(draft.classes) if name in parents and label not in used]
     if not out:
@@ -195,7 +196,7 @@ def _drop_parents(draft: Draft, orders: Sequence[list]) -> None:
     kept = [label for label in range(len(draft.classes)) if label not in out]
     new = np.full(len(draft.classes), -1, dtype=np.int64)
     new[kept] = np.arange(len(kept))
-    draft.annotations.label = new[draft.annotations.label]
+    draft.annotations = replace(draft.annotations, labels=new[draft.annotations.labels])
     draft.classes = [draft.classes[label] for label in kept]
 
 
@@ -223,15 +224,6 @@ def _read_images(
     return images, number
 
 
-def _concatenate(columns: Sequence[Annotations]) -> Annotations:
-    if len(columns) == 1:
-        return columns[0]
-    arrays = ("image", "label", "bbox", "crowd", "ignore", "area")
-    lists = ("segmentation", "origin")
-    joined = {name: np.concatenate([getattr(c, name) for c in columns]) for name in arrays}
-    return Annotations(**joined, **{name: [v for c in columns for v in getattr(c, name)] for name in lists})
-
-
 class _Reader:
     """Turns the list of annotations of one file into columns. A list comprehension for each: files have a million."""
 
@@ -240,33 +232,33 @@ class _Reader:
         self.where = where
         self.findings = findings
 
-    def read(self, number: Mapping[Any, int], labels: Mapping[Any, int], first: int) -> Annotations:
+    def read(self, number: Mapping[Any, int], numbers: Mapping[Any, int], first: int) -> Detections:
         records = self.records
         origin = [r.get("id") for r in records]
         self._check_ids(origin)
-        image, label = self._look_up("image_id", number), self._look_up("category_id", labels)
-        outline = [r.get("segmentation") or None for r in records]
-        bbox, malformed = self._boxes(outline)
-        a = Annotations(
-            image=image + first,
-            label=label,
-            bbox=bbox,
+        image, labels = self._look_up("image_id", number), self._look_up("category_id", numbers)
+        outlines = [r.get("segmentation") or None for r in records]
+        xywh, malformed = self._boxes(outlines)
+        a = Detections(
+            image_index=image + first,
+            labels=labels,
+            xywh=xywh,
             crowd=self._flags("iscrowd"),
             ignore=self._flags("ignore"),
-            area=self._areas(),
-            segmentation=outline,
+            areas=self._areas(),
+            masks=outlines,
             origin=origin,
         )
         self._lacking("crowd-missing", "iscrowd")
         say = self._say
         self.findings.rows("annotation-without-image", np.flatnonzero(image < 0), lambda r: say(r, "image_id"))
-        unknown = Counter(records[r].get("category_id") for r in np.flatnonzero(label < 0))
+        unknown = Counter(records[r].get("category_id") for r in np.flatnonzero(labels < 0))
         for category, count in unknown.items():
             self.findings.add(
                 "category-unknown", Example(f"{self.where}: category_id {category}, {count} times"), count=count
             )
         self.findings.rows("box-malformed", np.flatnonzero(malformed), lambda r: say(r, "bbox"))
-        return a.take((image >= 0) & (label >= 0) & ~malformed)
+        return a.take((image >= 0) & (labels >= 0) & ~malformed)
 
     def _say(self, row: int, key: str) -> str:
         record = self.records[row]

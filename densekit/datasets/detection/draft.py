@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.finding import Example
 from densekit.datasets.shared.image_files import Header
+from densekit.structures.detections import Detections
+from densekit.structures.findings import Example
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Draft:
         classes: Class names by label.
         annotations: All objects, labels as in ``classes``.
         findings: What was noticed while reading.
-        unit: What ``Annotations.origin`` counts: ``"line"``, ``"object"``, ``"annotation"``, ``"mask"``.
+        unit: What ``annotations.origin`` counts: ``"line"``, ``"object"``, ``"annotation"``, ``"mask"``.
         fractions: Boxes and polygons are fractions of the image's width and height (YOLO).
     """
 
     images: list[DraftImage]
     classes: list[str]
-    annotations: Annotations
+    annotations: Detections
     findings: Findings
     unit: str
     fractions: bool = False
@@ -108,6 +108,14 @@ class DetectionSource:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_posix()
 
 
+def objects_of(
+    rows: Sequence[tuple[int, int, Sequence[float], Any, Any]], ignore: Sequence[bool] | None = None
+) -> Detections:
+    """Build columns from rows ``(image, label, [x, y, width, height], outline, origin)`` without crowds."""
+    image, labels, xywh, masks, origin = zip(*rows, strict=True) if rows else ((),) * 5
+    return Detections(image, labels, xywh, ignore=ignore, masks=list(masks), origin=list(origin))
+
+
 class Places:
     """Makes examples of annotations and images: where they stand, and what to show.
 
@@ -126,9 +134,9 @@ class Places:
         shown = str(self.root / image.file) if image.found else ""
         return Example(f"{image.file}{': ' if words else ''}{words}", shown, boxes)
 
-    def annotation(self, a: Annotations, row: int, words: str = "") -> Example:
+    def annotation(self, a: Detections, row: int, words: str = "") -> Example:
         """Return the place of an annotation, with its box as it stands in ``a``."""
-        image = self.draft.images[a.image[row]]
+        image = self.draft.images[a.image_index[row]]
         name = image.file.rpartition("/")[2]
         where = f"{image.source or image.file}, {self.draft.unit} {a.origin[row]} ({name}): "
         where += a.words(row, self.draft.classes) + (f", {words}" if words else "")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from densekit.datasets.shared.finding import Example, Finding
+from densekit.structures.findings import Example, Finding
 
 EXAMPLES = 3
 """So many places are shown of each finding; all are counted."""

@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from densekit.datasets.detection.columns import are_current, write_columns
 from densekit.datasets.detection.dataset import DetectionDataset, read_description
 from densekit.datasets.detection.draft import DetectionSource
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.quality import check_quality, seen_sides
 from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
 from densekit.datasets.detection.recognize import recognize
-from densekit.datasets.shared.finding import Example, Finding
 from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
+from densekit.structures.boxes import area
+from densekit.structures.findings import Example, Finding
 
 AUTO = "auto"
 GALLERY = 12
@@ -216,6 +218,10 @@ class _Job:
             with _writing_cache():
                 dataset.write_coco(self.folder)
             description = dataset.describe()
+        for split in description["splits"]:
+            if not are_current(self._file(split)):
+                with _writing_cache():
+                    write_columns(self._file(split))
         return PreparedDetection(
             name=description["name"],
             format=description["format"],
@@ -301,10 +307,10 @@ def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 80
     place = {name: number for number, name in enumerate(dataset.splits)}
     split = np.array([place[image.split] for image in dataset.images], dtype=np.int64)
     counts = np.zeros((len(dataset.splits), len(dataset.classes)), dtype=np.int64)
-    np.add.at(counts, (split[a.image], a.label), 1)
-    side = np.sqrt(a.bbox[:, 2] * a.bbox[:, 3])
-    order = np.argsort(a.label, kind="stable")
-    groups = np.split(side[order], np.cumsum(np.bincount(a.label, minlength=len(dataset.classes)))[:-1])
+    np.add.at(counts, (split[a.image_index], a.labels), 1)
+    side = np.sqrt(area(a.xywh))
+    order = np.argsort(a.labels, kind="stable")
+    groups = np.split(side[order], np.cumsum(np.bincount(a.labels, minlength=len(dataset.classes)))[:-1])
     sizes = Counter((image.width, image.height) for image in dataset.images)
     per_image = dataset.objects_per_image()
     return {
@@ -312,7 +318,7 @@ def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 80
         "format": dataset.format,
         "layout": dataset.layout,
         "root": str(dataset.root),
-        "outlines": int(sum(outline is not None for outline in a.segmentation)),
+        "outlines": int(a.outlined.sum()),
         "splits": {name: dataset.counts(name) for name in dataset.splits},
         "classes": [
             {
@@ -338,11 +344,11 @@ def _choose(dataset: DetectionDataset) -> list[int]:
     place = np.full(len(dataset.images), -1, dtype=np.int64)
     place[mixed] = np.arange(len(mixed))
     a = dataset.annotations
-    rows = np.flatnonzero(place[a.image] >= 0)
-    rows = rows[np.argsort(place[a.image[rows]], kind="stable")]
+    rows = np.flatnonzero(place[a.image_index] >= 0)
+    rows = rows[np.argsort(place[a.image_index[rows]], kind="stable")]
     chosen: list[int] = []
-    for label in np.argsort(np.bincount(a.label, minlength=len(dataset.classes)), kind="stable"):
-        having = a.image[rows[a.label[rows] == label]]
+    for label in np.argsort(np.bincount(a.labels, minlength=len(dataset.classes)), kind="stable"):
+        having = a.image_index[rows[a.labels[rows] == label]]
         new = [int(image) for image in having if image not in chosen]
         if new and len(chosen) < GALLERY and not set(having.tolist()) & set(chosen):
             chosen.append(new[0])
@@ -352,14 +358,14 @@ def _choose(dataset: DetectionDataset) -> list[int]:
 
 def _picture(dataset: DetectionDataset, index: int) -> dict[str, Any]:
     a, image = dataset.annotations, dataset.images[index]
-    rows = np.flatnonzero(a.image == index)
+    rows = np.flatnonzero(a.image_index == index)
     shown = rows[:_SHOWN_OBJECTS]
     return {
         "file": str(dataset.path(index)),
         "name": image.file,
         "split": image.split,
         "boxes": a.xyxy[shown].tolist(),
-        "labels": a.label[shown].tolist(),
-        "outlines": [a.segmentation[row] for row in shown],
+        "labels": a.labels[shown].tolist(),
+        "outlines": [a.masks[row] for row in shown],
         "objects": len(rows),
     }

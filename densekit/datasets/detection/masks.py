@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from densekit.datasets.detection.dataset import Annotations
-from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
+from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.detection.segmentation import encode_mask, extent
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import few
+from densekit.ops import run_lengths
 
 CLASS = "object"
 """Name of the one class: the folders do not say what the objects are."""
@@ -63,8 +62,8 @@ def read(source: DetectionSource) -> Draft:
             if isinstance(found, str):
                 findings.add(found, source.relative(file))
             else:
-                rows.append((image, 0, extent(found)[0], found, file.name))
-    return Draft(images, [CLASS], Annotations.of(rows), findings, "mask")
+                rows.append((image, 0, run_lengths.extent(found)[0], found, file.name))
+    return Draft(images, [CLASS], objects_of(rows), findings, "mask")
 
 
 def _read_mask(path: Path) -> dict[str, Any] | str:
@@ -81,4 +80,4 @@ def _read_mask(path: Path) -> dict[str, Any] | str:
         return "mask-empty"
     if values.max() != values[mask].min():
         return "mask-values"
-    return encode_mask(mask)
+    return run_lengths.encode(mask[None])[0]

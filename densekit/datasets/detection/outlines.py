@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -9,8 +10,9 @@ from PIL import Image, ImageDraw
 
 from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.detection.segmentation import crosses_itself, extent, polygon_area
-from densekit.datasets.shared.finding import Example
+from densekit.structures.boxes import clip, iou, to_xywh, to_xyxy
+from densekit.structures.findings import Example
+from densekit.structures.outlines import extent, polygon_area
 
 COMPARED = 100_000
 TRACED = 5_000
@@ -21,11 +23,10 @@ _LONGEST = 400  # points of a polygon up to which its edges are compared pair by
 
 def check_outlines(dataset: DetectionDataset, findings: Findings) -> None:
     """Compare outlines with boxes, and find polygons that cross themselves; of very many, a fixed sample."""
-    outlined = np.array([outline is not None for outline in dataset.annotations.segmentation], dtype=bool)
-    rows = np.flatnonzero(outlined & ~dataset.annotations.crowd)
+    rows = np.flatnonzero(dataset.annotations.outlined & ~dataset.annotations.crowd)
     _compare(dataset, findings, _sample(rows, COMPARED))
-    polygons = [r for r in _sample(rows, TRACED) if isinstance(dataset.annotations.segmentation[r], list)]
-    crossing = [row for row in polygons if any(_spoiled(polygon) for polygon in dataset.annotations.segmentation[row])]
+    polygons = [r for r in _sample(rows, TRACED) if isinstance(dataset.annotations.masks[r], list)]
+    crossing = [row for row in polygons if any(_spoiled(polygon) for polygon in dataset.annotations.masks[row])]
     findings.rows("outline-crosses", crossing, lambda row: _place(dataset, row, _of(len(polygons), rows)))
 
 
@@ -54,12 +55,10 @@ def _compare(dataset: DetectionDataset, findings: Findings, rows: np.ndarray) ->
     size = np.array([(i.width, i.height) for i in dataset.images], dtype=np.float64).reshape(-1, 2)
     files = np.array([(h.width, h.height) if h else (0, 0) for h in dataset.headers], dtype=np.float64).reshape(-1, 2)
     size = np.maximum(size, files)  # where the two disagree, that is an error of its own
-    around = np.clip(_bounds([a.segmentation[row] for row in rows]), 0, np.tile(size[a.image[rows]], 2))
+    around = clip(_bounds([a.masks[row] for row in rows]), size[a.image_index[rows]])
     box = a.xyxy[rows]
-    sides = np.minimum(around[:, 2:], box[:, 2:]) - np.maximum(around[:, :2], box[:, :2])
-    shared = np.clip(sides, 0, None).prod(axis=1)
-    total = (box[:, 2:] - box[:, :2]).prod(axis=1) + (around[:, 2:] - around[:, :2]).prod(axis=1) - shared
-    differing = (np.abs(around - box).max(axis=1, initial=0) > 2) & (shared < 0.7 * total)
+    overlap = iou(a.xywh[rows], to_xywh(around))
+    differing = (np.abs(around - box).max(axis=1, initial=0) > 2) & (overlap < 0.7)
     findings.rows("box-outline-differ", rows[differing], lambda row: _place(dataset, row))
 
 
@@ -77,13 +76,34 @@ def _bounds(outlines: list[list | dict]) -> np.ndarray:
         )
     for place, outline in enumerate(outlines):
         if isinstance(outline, dict) and (around := extent(outline)) is not None:
-            bounds[place] = (*around[0][:2], *(around[0][:2] + around[0][2:]))
+            bounds[place] = to_xyxy(around[0])
     return bounds
 
 
 def _place(dataset: DetectionDataset, row: int, words: str = "") -> Example:
     a = dataset.annotations
-    where = f"{dataset.images[a.image[row]].file}: {a.words(row, dataset.classes)}{words}"
-    outline = a.segmentation[row]
+    where = f"{dataset.images[a.image_index[row]].file}: {a.words(row, dataset.classes)}{words}"
+    outline = a.masks[row]
     drawn = tuple(tuple(polygon) for polygon in outline) if isinstance(outline, list) else ()
-    return Example(where, str(dataset.path(a.image[row])), (a.corners(row),), drawn)
+    return Example(where, str(dataset.path(a.image_index[row])), (a.corners(row),), drawn)
+
+
+def crosses_itself(polygon: Sequence[float]) -> bool:
+    """Whether two edges of a polygon ``[x1, y1, x2, y2, ...]`` cross at a point that is inside both."""
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    keep = (points != np.roll(points, 1, axis=0)).any(axis=1)
+    points = points[keep]
+    n = len(points)
+    if n < 4:
+        return False
+    start, end = points, np.roll(points, -1, axis=0)
+
+    def side(p: np.ndarray) -> np.ndarray:
+        """Sign of the side of edge i (rows) on which point p[j] (columns) lies."""
+        d = end - start
+        return np.sign(
+            d[:, None, 0] * (p[None, :, 1] - start[:, None, 1]) - d[:, None, 1] * (p[None, :, 0] - start[:, None, 0])
+        )
+
+    apart = side(start) * side(end) < 0  # [i, j]: the ends of edge j lie on different sides of edge i
+    return bool((apart & apart.T).any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,8 +12,9 @@ from densekit.datasets.detection.coco_names import COCO_NAMES, OTHER_NAMES
 from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.outlines import check_outlines
-from densekit.datasets.shared.finding import Example
 from densekit.datasets.shared.similar import same_files, similar_pairs
+from densekit.structures.boxes import area, iou
+from densekit.structures.findings import Example
 
 RARE = 10
 SMALL = 8
@@ -60,7 +62,7 @@ class _Checks:
         self.split = np.array([splits.index(i.split) for i in dataset.images], dtype=np.int64)
         shape = (len(splits), len(dataset.classes))
         self.counts = np.zeros(shape, dtype=np.int64)
-        np.add.at(self.counts, (self.split[self.a.image], self.a.label), 1)
+        np.add.at(self.counts, (self.split[self.a.image_index], self.a.labels), 1)
 
     # --- pictures -------------------------------------------------------------------------------------------------
     def splits(self) -> None:
@@ -71,13 +73,14 @@ class _Checks:
         elif self.of("train").sum() == 0:
             self.findings.add("no-objects", count=1)
         twice: set[int] = set()
-        for group in same_files(self.dataset):
+        paths = [os.path.join(self.dataset.root, image.file) for image in images]  # noqa: PTH118  a Path is slow
+        for group in same_files(paths, self.dataset.headers):
             twice.update(group)
             across = len({images[i].split for i in group}) > 1
             words = " = ".join(f"{images[i].split}: {images[i].file}" for i in group[:3])
             code = "split-overlap" if across else "image-duplicate"
             self.findings.add(code, Example(words, str(self.dataset.path(group[0]))), count=len(group) - 1)
-        pairs = similar_pairs(self.dataset, twice)
+        pairs = similar_pairs(paths, self.dataset.headers, [image.split for image in images], twice)
         if pairs is None:
             words = "there are too many pictures to compare them by their looks; only exact copies were looked for"
             self.findings.add("layout", count=1, message=words)
@@ -168,7 +171,7 @@ class _Checks:
         place = {key: number for number, key in enumerate(groups)}
         group = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
         size = np.bincount(group[group >= 0], minlength=len(groups))
-        shown = np.unique(np.stack([self.a.image, self.a.label]), axis=1)  # a class counts once per picture
+        shown = np.unique(np.stack([self.a.image_index, self.a.labels]), axis=1)  # a class counts once per picture
         member = group[shown[0]]
         images = np.zeros((len(groups), len(self.dataset.classes)), dtype=np.int64)
         np.add.at(images, (member[member >= 0], shown[1][member >= 0]), 1)
@@ -185,20 +188,20 @@ class _Checks:
     # --- boxes ----------------------------------------------------------------------------------------------------
     def box(self, row: int, words: str = "") -> Example:
         """Return the place of an annotation."""
-        file = self.dataset.images[self.a.image[row]].file
+        file = self.dataset.images[self.a.image_index[row]].file
         where = f"{file}: {self.a.words(row, self.dataset.classes)}{', ' if words else ''}{words}"
-        return Example(where, str(self.dataset.path(self.a.image[row])), (self.a.corners(row),))
+        return Example(where, str(self.dataset.path(self.a.image_index[row])), (self.a.corners(row),))
 
     def picture(self, index: int, words: str = "", boxes: bool = False) -> Example:
         """Return the place of an image, with its boxes to draw if asked."""
-        rows = np.flatnonzero(self.a.image == index)[:50] if boxes else []
+        rows = np.flatnonzero(self.a.image_index == index)[:50] if boxes else []
         drawn = tuple(self.a.corners(row) for row in rows)
         file = self.dataset.images[index].file
         return Example(f"{file}: {words}" if words else file, str(self.dataset.path(index)), drawn)
 
     def boxes(self) -> None:
         """Find boxes that are thin, of odd shape, or far out of line with their class."""
-        w, h = self.a.bbox[:, 2], self.a.bbox[:, 3]
+        w, h = self.a.xywh[:, 2], self.a.xywh[:, 3]
         short, long = np.minimum(w, h), np.maximum(w, h)
         self.findings.rows("box-thin", np.flatnonzero(short < 1), self.box)
         odd = np.flatnonzero((long > ASPECT * short) & (short >= 1) & ~self.a.crowd)
@@ -206,12 +209,12 @@ class _Checks:
         self.findings.rows(*self._odd_sizes())
 
     def _odd_sizes(self) -> tuple[str, list[int], Callable[[int], Example]]:
-        side = np.sqrt(self.a.bbox[:, 2] * self.a.bbox[:, 3])
+        side = np.sqrt(area(self.a.xywh))
         logs = np.log(np.maximum(side, 1e-6))
         found: list[tuple[float, int]] = []
         medians: dict[int, float] = {}
-        order = np.argsort(self.a.label, kind="stable")
-        bounds = np.searchsorted(self.a.label[order], np.arange(len(self.dataset.classes) + 1))
+        order = np.argsort(self.a.labels, kind="stable")
+        bounds = np.searchsorted(self.a.labels[order], np.arange(len(self.dataset.classes) + 1))
         for label in range(len(self.dataset.classes)):
             rows = order[bounds[label] : bounds[label + 1]]
             rows = rows[~self.a.crowd[rows]]
@@ -224,7 +227,7 @@ class _Checks:
             found += [(-float(value), int(row)) for value, row in zip(z[z > OUTLIER], rows[z > OUTLIER], strict=True)]
 
         def place(row: int) -> Example:
-            return self.box(row, f"side {side[row]:.3g} px, median of the class {medians[self.a.label[row]]:.3g}")
+            return self.box(row, f"side {side[row]:.3g} px, median of the class {medians[self.a.labels[row]]:.3g}")
 
         return "box-odd-size", [row for _, row in sorted(found)], place
 
@@ -235,16 +238,16 @@ class _Checks:
         by less than (1 - t) / t of the first one's width. So each is compared with the next, the one after it and so
         on, as long as any pair is near enough.
         """
-        a, xyxy = self.a, self.a.xyxy
-        order = np.lexsort((xyxy[:, 0], a.label, a.image))
-        reach = (1 / COINCIDE - 1) * a.bbox[:, 2]
+        a, left = self.a, self.a.xywh[:, 0]
+        order = np.lexsort((left, a.labels, a.image_index))
+        reach = (1 / COINCIDE - 1) * a.xywh[:, 2]
         rows, step, found = np.arange(max(len(order) - 1, 0)), 1, []
         while len(rows):
             one, other = order[rows], order[rows + step]
-            near = (a.image[one] == a.image[other]) & (a.label[one] == a.label[other])
-            near &= xyxy[other, 0] - xyxy[one, 0] <= reach[one]
+            near = (a.image_index[one] == a.image_index[other]) & (a.labels[one] == a.labels[other])
+            near &= left[other] - left[one] <= reach[one]
             rows, one, other = rows[near], one[near], other[near]
-            overlap = _iou(xyxy[one], xyxy[other])
+            overlap = iou(a.xywh[one], a.xywh[other])
             hit = (overlap > COINCIDE) & ~a.crowd[one] & ~a.crowd[other]
             found += list(zip(one[hit], other[hit], overlap[hit], strict=True))
             step += 1
@@ -284,8 +287,7 @@ def seen_sides(dataset: DetectionDataset, input_size: tuple[int, int]) -> np.nda
     sides = np.array([(i.width, i.height) for i in dataset.images], dtype=np.float64).reshape(-1, 2)
     long, short = max(input_size), min(input_size)
     scale = np.minimum(long / sides.max(axis=1, initial=1), short / np.maximum(sides.min(axis=1, initial=np.inf), 1))
-    bbox = dataset.annotations.bbox
-    return np.sqrt(bbox[:, 2] * bbox[:, 3]) * scale[dataset.annotations.image]
+    return np.sqrt(area(dataset.annotations.xywh)) * scale[dataset.annotations.image_index]
 
 
 def _kind(mode: str) -> str:
@@ -320,10 +322,3 @@ def _nearly(one: str, other: str) -> bool:
 def _marks(name: str) -> list[str]:
     words = "".join(character if character.isalpha() else " " for character in name).split()
     return [c for c in name if c.isdigit()] + [word for word in words if len(word) == 1]
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    shared = np.clip(sides, 0, None).prod(axis=1)
-    total = (one[:, 2:] - one[:, :2]).prod(axis=1) + (other[:, 2:] - other[:, :2]).prod(axis=1) - shared
-    return shared / np.maximum(total, 1e-9)

@@ -6,17 +6,19 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from densekit.datasets.detection.dataset import Annotations, DetectionDataset, DetectionImage
+from densekit.datasets.detection.dataset import DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Places
 from densekit.datasets.detection.repair import repair
-from densekit.datasets.shared.finding import Example
 from densekit.datasets.shared.image_files import Header, fingerprint, read_headers
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
 from densekit.errors import ConfigError, DataError, close_names, few
+from densekit.structures.detections import Detections
+from densekit.structures.findings import Example
 
 VERSION = 1
 """Goes into every fingerprint: raised when the same files are read differently."""
@@ -111,7 +113,7 @@ def _merge_repeated_images(draft: Draft, root: Path) -> None:
             repeated.append(index)
     if repeated:
         draft.findings.rows("image-twice", repeated, Places(draft, root).image)
-        draft.annotations.image = new[draft.annotations.image]
+        draft.annotations = replace(draft.annotations, image_index=new[draft.annotations.image_index])
         keep = np.ones(len(draft.images), dtype=bool)
         keep[repeated] = False
         _keep_images(draft, keep)
@@ -120,8 +122,8 @@ def _merge_repeated_images(draft: Draft, root: Path) -> None:
 def _keep_images(draft: Draft, keep: np.ndarray) -> None:
     """Leave images out, with their annotations."""
     a = draft.annotations
-    draft.annotations = a.take(keep[a.image])
-    draft.annotations.image = (np.cumsum(keep) - 1)[draft.annotations.image]
+    a = a.take(keep[a.image_index])
+    draft.annotations = replace(a, image_index=(np.cumsum(keep) - 1)[a.image_index])
     draft.images = [image for image, kept in zip(draft.images, keep, strict=True) if kept]
 
 
@@ -158,7 +160,7 @@ def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Exa
     image = draft.images[index]
     words = f"annotated {image.width} x {image.height}, the picture is {header.width} x {header.height}"
     turned = header.orientation in (5, 6, 7, 8) and (image.height, image.width) == (header.width, header.height)
-    here = () if draft.fractions else np.flatnonzero(draft.annotations.image == index)[:20]
+    here = () if draft.fractions else np.flatnonzero(draft.annotations.image_index == index)[:20]
     boxes = tuple(draft.annotations.corners(row) for row in here)
     return places.image(index, words + (" (EXIF turns it)" if turned else ""), boxes)
 
@@ -198,8 +200,8 @@ def _assign_splits(draft: Draft, root: Path, seed: int | None) -> None:
 
 
 def _select_classes(
-    draft: Draft, a: Annotations, classes: Sequence[str] | None, source: DetectionSource
-) -> tuple[Annotations, list[str]]:
+    draft: Draft, a: Detections, classes: Sequence[str] | None, source: DetectionSource
+) -> tuple[Detections, list[str]]:
     """Keep the classes asked for, in the order asked for; without a wish all, in the reader's order."""
     if classes is None:
         return a, draft.classes
@@ -210,19 +212,18 @@ def _select_classes(
                 f"(it has {few(draft.classes, 20)})"
             )
     label = np.array([list(classes).index(name) if name in classes else -1 for name in draft.classes], dtype=np.int64)
-    kept = label[a.label] >= 0
+    kept = label[a.labels] >= 0
     dropped = [name for name in draft.classes if name not in classes]
     if dropped:
         words = f"classes not asked for are left out, with their {int((~kept).sum())} objects: {few(dropped)}"
         draft.findings.add("layout", count=1, message=words)
     a = a.take(kept)
-    a.label = label[a.label]
-    return a, list(classes)
+    return replace(a, labels=label[a.labels]), list(classes)
 
 
-def _count_notes(draft: Draft, a: Annotations, root: Path) -> None:
+def _count_notes(draft: Draft, a: Detections, root: Path) -> None:
     places = Places(draft, root)
-    empty = np.flatnonzero(np.bincount(a.image, minlength=len(draft.images)) == 0)
+    empty = np.flatnonzero(np.bincount(a.image_index, minlength=len(draft.images)) == 0)
     by_split = defaultdict(int)
     for index in empty:
         by_split[draft.images[index].split] += 1
@@ -230,9 +231,11 @@ def _count_notes(draft: Draft, a: Annotations, root: Path) -> None:
     message = f"images without an object, kept as background ({words})"
     draft.findings.rows("background", empty, places.image, message=message)
     draft.findings.add("crowd", count=int((a.crowd | a.ignore).sum()))
-    outlined = np.array([outline is not None for outline in a.segmentation], dtype=bool)
+    outlined = a.outlined
     if outlined.any():
-        draft.findings.rows("outline-missing", np.flatnonzero(~outlined), lambda row: places.image(int(a.image[row])))
+        draft.findings.rows(
+            "outline-missing", np.flatnonzero(~outlined), lambda row: places.image(int(a.image_index[row]))
+        )
 
 
 def _is_absolute(file: str) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from densekit.datasets.detection.dataset import Annotations
 from densekit.datasets.detection.draft import Draft, DraftImage, Places
-from densekit.datasets.detection.segmentation import extent, run_lengths
-from densekit.datasets.shared.finding import Example
+from densekit.ops import run_lengths
+from densekit.structures.boxes import area, clip, to_xywh
+from densekit.structures.detections import Detections
+from densekit.structures.findings import Example
+from densekit.structures.outlines import extent
 
 BORDER = 0.5
 """Pixels that a box may reach over the border before it is clipped: that much is rounding."""
@@ -21,7 +23,7 @@ FARTHEST = 1e9
 """Pixels from the origin up to which a number of an outline is taken for a coordinate."""
 
 
-def repair(draft: Draft, root: Path) -> Annotations:
+def repair(draft: Draft, root: Path) -> Detections:
     """Return the annotations in pixels with usable boxes, outlines and areas; findings go to ``draft.findings``.
 
     Boxes in exchanged corners are put in order, missing ones are taken from the outline; those without extent or
@@ -29,7 +31,7 @@ def repair(draft: Draft, root: Path) -> Annotations:
     """
     places = Places(draft, root)
     a = draft.annotations
-    size = np.array([_extent(image) for image in draft.images], dtype=np.float64).reshape(-1, 2)[a.image]
+    size = np.array([_extent(image) for image in draft.images], dtype=np.float64).reshape(-1, 2)[a.image_index]
     if draft.fractions:
         _scale(a, size)
     a, size = _check_outlines(a, size, draft, places)
@@ -48,14 +50,14 @@ def _extent(image: DraftImage) -> tuple[int, int]:
     return max(image.width, image.header.width), max(image.height, image.header.height)
 
 
-def _scale(a: Annotations, size: np.ndarray) -> None:
-    a.bbox *= np.tile(size, 2)
-    for row, polygons in enumerate(a.segmentation):
+def _scale(a: Detections, size: np.ndarray) -> None:
+    a.xywh[:] *= np.tile(size, 2)
+    for row, polygons in enumerate(a.masks):
         if polygons is not None:
-            a.segmentation[row] = [(np.reshape(p, (-1, 2)) * size[row]).ravel().tolist() for p in polygons]
+            a.masks[row] = [(np.reshape(p, (-1, 2)) * size[row]).ravel().tolist() for p in polygons]
 
 
-def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
+def _check_outlines(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> tuple[Detections, np.ndarray]:
     """Leave polygons out that are none, and annotations whose run lengths are not those of their image.
 
     An outline may be any JSON value. Polygons of points ``[[x, y], ...]`` become COCO's ``[x, y, x, y, ...]``.
@@ -63,7 +65,7 @@ def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Plac
     short: list[int] = []
     points: list[int] = []
     wrong_size = np.zeros(len(a), dtype=bool)
-    for row, outline in enumerate(a.segmentation):
+    for row, outline in enumerate(a.masks):
         if isinstance(outline, dict):
             problem = _run_length_problem(outline, size[row])
             if problem:
@@ -77,7 +79,7 @@ def _check_outlines(a: Annotations, size: np.ndarray, draft: Draft, places: Plac
                 short.append(row)
             if flat != given and good:
                 points.append(row)
-            a.segmentation[row] = good or None
+            a.masks[row] = good or None
     draft.findings.rows("outline-short", short, lambda row: places.annotation(a, row))
     words = "outlines written as points [[x, y], ...], read as COCO's [x, y, x, y, ...]"
     draft.findings.rows("layout", points, lambda row: places.annotation(a, row), words)
@@ -103,7 +105,7 @@ def _run_length_problem(outline: dict, size: np.ndarray) -> str:
         height, width = outline["size"]
         if (width, height) != tuple(size):
             return f"the mask is {width} x {height}, the image {_by(size)}"
-        run_lengths(outline)
+        run_lengths.lengths(outline)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         return f"the run lengths cannot be used ({error})"
     return ""
@@ -113,10 +115,10 @@ def _by(size: np.ndarray) -> str:
     return f"{size[0]:.0f} x {size[1]:.0f}"
 
 
-def _wrong_format(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> bool:
+def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> bool:
     """Find boxes that are consistently something else: corners where sizes should be, or fractions of the picture."""
-    boxes = a.bbox[np.isfinite(a.bbox).all(axis=1)]
-    size = size[np.isfinite(a.bbox).all(axis=1)]
+    boxes = a.xywh[np.isfinite(a.xywh).all(axis=1)]
+    size = size[np.isfinite(a.xywh).all(axis=1)]
     if len(boxes) < 3 or draft.fractions:
         return False
     if boxes.max() <= 1.01 and boxes.max() > 0 and size.min() > 2:
@@ -132,13 +134,13 @@ def _wrong_format(a: Annotations, size: np.ndarray, draft: Draft, places: Places
     return True
 
 
-def _give_extent(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
-    keep = (a.bbox[:, 2:] > 0).all(axis=1)  # NaN counts as without extent
+def _give_extent(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> tuple[Detections, np.ndarray]:
+    keep = (a.xywh[:, 2:] > 0).all(axis=1)  # NaN counts as without extent
     given = []
     for row in np.flatnonzero(~keep):
-        around = extent(a.segmentation[row]) if a.segmentation[row] is not None else None
+        around = extent(a.masks[row]) if a.masks[row] is not None else None
         if around is not None and (around[0][2:] > 0).all():
-            a.bbox[row] = around[0]
+            a.xywh[row] = around[0]
             keep[row] = True
             given.append(row)
     draft.findings.rows("box-from-outline", given, lambda row: places.annotation(a, row))
@@ -146,9 +148,9 @@ def _give_extent(a: Annotations, size: np.ndarray, draft: Draft, places: Places)
     return a.take(keep), size[keep]
 
 
-def _keep_inside(a: Annotations, size: np.ndarray, draft: Draft, places: Places) -> tuple[Annotations, np.ndarray]:
+def _keep_inside(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> tuple[Detections, np.ndarray]:
     corners = a.xyxy
-    clipped = np.clip(corners, 0, np.tile(size, 2))
+    clipped = clip(corners, size)
     excess = np.abs(corners - clipped).max(axis=1, initial=0)
     outside = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
     over = (excess > BORDER) & ~outside
@@ -159,33 +161,30 @@ def _keep_inside(a: Annotations, size: np.ndarray, draft: Draft, places: Places)
     draft.findings.rows("box-outside", np.flatnonzero(outside), picture)
     worst_first = np.flatnonzero(over)[np.argsort(-excess[over], kind="stable")]
     draft.findings.rows("box-over-border", worst_first, lambda row: picture(row, f"{excess[row]:.3g} px over; "))
-    a.bbox[over] = np.concatenate([clipped[over, :2], clipped[over, 2:] - clipped[over, :2]], axis=1)
-    a.area[over & ~_outlined(a)] = np.nan  # the area was that of the box before
+    a.xywh[over] = to_xywh(clipped[over])
+    a.areas[over & ~a.outlined] = np.nan  # the area was that of the box before
     return a.take(~outside), size[~outside]
 
 
-def _outlined(a: Annotations) -> np.ndarray:
-    return np.array([outline is not None for outline in a.segmentation], dtype=bool)
-
-
-def _drop_duplicates(a: Annotations, draft: Draft, places: Places) -> Annotations:
-    order = np.lexsort((*a.bbox.T, a.crowd, a.label, a.image))  # equal rows become neighbours, the first stays first
+def _drop_duplicates(a: Detections, draft: Draft, places: Places) -> Detections:
+    # Equal rows become neighbours, the first stays first.
+    order = np.lexsort((*a.xywh.T, a.crowd, a.labels, a.image_index))
     before, after = order[:-1], order[1:]
-    same = (a.image[before] == a.image[after]) & (a.label[before] == a.label[after])
-    same &= (a.crowd[before] == a.crowd[after]) & (a.bbox[before] == a.bbox[after]).all(axis=1)
+    same = (a.image_index[before] == a.image_index[after]) & (a.labels[before] == a.labels[after])
+    same &= (a.crowd[before] == a.crowd[after]) & (a.xywh[before] == a.xywh[after]).all(axis=1)
     pairs = zip(before[same], after[same], strict=True)
-    again = sorted(other for one, other in pairs if a.segmentation[one] == a.segmentation[other])
+    again = sorted(other for one, other in pairs if a.masks[one] == a.masks[other])
     draft.findings.rows("box-duplicate", again, lambda row: places.annotation(a, row))
     keep = np.ones(len(a), dtype=bool)
     keep[again] = False
     return a.take(keep)
 
 
-def _fill_area(a: Annotations) -> Annotations:
-    lacking = ~(a.area > 0)
-    boxes = lacking & ~_outlined(a)
-    a.area[boxes] = a.bbox[boxes, 2] * a.bbox[boxes, 3]
+def _fill_area(a: Detections) -> Detections:
+    lacking = ~(a.areas > 0)
+    boxes = lacking & ~a.outlined
+    a.areas[boxes] = area(a.xywh[boxes])
     for row in np.flatnonzero(lacking & ~boxes):
-        around = extent(a.segmentation[row])
-        a.area[row] = around[1] if around is not None and around[1] > 0 else a.bbox[row, 2] * a.bbox[row, 3]
+        around = extent(a.masks[row])
+        a.areas[row] = around[1] if around is not None and around[1] > 0 else area(a.xywh[row])
     return a

@@ -1,11 +1,11 @@
-"""Images and boxes as a training reads them: MMDetection's CocoDataset, its randomness a function of seed and index."""
+"""Images and boxes as a training reads them: MMDetection's samples, their randomness a function of seed and index."""
 
 from __future__ import annotations
 
-import io
+import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import DefaultScope
 from torch.utils.data import Dataset
 
+from densekit.datasets.detection.columns import open_coco
+from densekit.structures.boxes import clip, to_xyxy
+
 
 def coco_dataset(
     annotations: Path, root: Path, classes: Sequence[str], pipeline: list[dict[str, Any]], *, test: bool = False
-) -> CocoDataset:
-    """MMDetection's dataset of one split as :func:`~densekit.datasets.detection.prepare_detection` wrote it.
+) -> ColumnDataset:
+    """The images of one split as :func:`~densekit.datasets.detection.prepare_detection` wrote it.
 
     Images without objects are kept. Items are ``{"inputs": uint8 (3, H, W) in BGR, "data_samples": DetDataSample}``.
 
@@ -31,16 +34,131 @@ def coco_dataset(
         pipeline: Transforms, with loading and packing.
         test: Only images in their order, no second try with another image where a transform gives none.
     """
-    # pycocotools prints how it gets on
-    with DefaultScope.overwrite_default_scope("mmdet"), redirect_stdout(io.StringIO()):
-        return CocoDataset(
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        return ColumnDataset(
             ann_file=str(annotations),
             data_prefix={"img": str(root)},
             metainfo={"classes": tuple(classes)},
             filter_cfg={"filter_empty_gt": False},
+            serialize_data=False,
             pipeline=pipeline,
             test_mode=test,
         )
+
+
+class Samples(Sequence):
+    """What MMDetection's CocoDataset knows of each image, made of columns where it is asked for.
+
+    Handed to another process it opens the file again there.
+
+    Args:
+        annotations: COCO JSON.
+        root: Folder of the images.
+        classes: Names of the classes to keep; labels are by the order of the category ids.
+        order: Places of the images in the file; None: all.
+    """
+
+    def __init__(self, annotations: Path, root: str, classes: Sequence[str], order: np.ndarray | None = None) -> None:
+        self.annotations, self.root, self.classes = annotations, root, tuple(classes)
+        self.objects = open_coco(annotations)
+        self.bounds = self.objects.bounds()
+        self.order = np.arange(len(self.objects.images)) if order is None else order
+
+    def __reduce__(self) -> tuple:
+        return Samples, (self.annotations, self.root, self.classes, self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Label of each object among the classes to keep, -1 for others."""
+        kept = [name for name in self.objects.names if name in self.classes]
+        table = [kept.index(name) if name in kept else -1 for name in self.objects.names]
+        return np.array(table, dtype=np.int64)[self.objects.labels]
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """Which objects are in the samples: those of a kept class with some extent, a pixel or more wide and high."""
+        a = self.objects
+        inside = clip(to_xyxy(a.xywh), a.images.sizes[a.image_index])
+        extended = (inside[:, 2:] > inside[:, :2]).all(axis=1) & (a.xywh[:, 2:] >= 1).all(axis=1)
+        return extended & (a.areas > 0) & (self.labels >= 0) & ~a.ignore
+
+    def image(self, index: int) -> dict[str, Any]:
+        """Return file and size of an image, without its objects."""
+        images, place = self.objects.images, self.order[index]
+        width, height = images.sizes[place].tolist()
+        return {
+            "img_path": os.path.join(self.root, images.files[place]),  # noqa: PTH118  as MMDetection writes it
+            "img_id": images.ids[place],
+            "seg_map_path": None,
+            "height": height,
+            "width": width,
+        }
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the sample of an image, or the samples of a slice."""
+        if isinstance(index, slice):
+            return Samples(self.annotations, self.root, self.classes, self.order[index])
+        place = int(self.order[index])
+        first, last = self.bounds[place : place + 2].tolist()
+        part, a = slice(first, last), self.objects
+        columns = (self.usable[part], a.crowd[part], a.xywh[part], self.labels[part])
+        instances = []
+        for row, (usable, crowd, (x, y, w, h), label) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True), start=first
+        ):
+            if usable:
+                instances.append({"ignore_flag": int(crowd), "bbox": [x, y, x + w, y + h], "bbox_label": label})
+                if (mask := a.masks[row]) is not None:
+                    instances[-1]["mask"] = mask
+        return {**self.image(index), "instances": instances}
+
+    def chosen(self, *, with_objects: bool, min_size: int) -> Samples:
+        """Return the samples of some images.
+
+        Args:
+            with_objects: Only those that show an object of the classes to keep, however small.
+            min_size: Least width and height.
+        """
+        keep = self.objects.images.sizes[self.order].min(axis=1, initial=np.iinfo(np.int64).max) >= min_size
+        if with_objects:
+            shown = np.zeros(len(self.objects.images), dtype=bool)
+            shown[self.objects.image_index[self.labels >= 0]] = True
+            keep &= shown[self.order]
+        return Samples(self.annotations, self.root, self.classes, self.order[keep])
+
+    def counts_and_shapes(self) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return how many objects that are asked for each image has, and its height and width."""
+        asked = self.usable & ~self.objects.crowd
+        counts = np.bincount(self.objects.image_index[asked], minlength=len(self.objects.images))
+        shapes = self.objects.images.sizes[self.order, ::-1]
+        return counts[self.order].tolist(), [tuple(shape) for shape in shapes.tolist()]
+
+
+class ColumnDataset(CocoDataset):
+    """MMDetection's CocoDataset with the same samples in the same order, without reading the JSON.
+
+    Takes what CocoDataset takes; ``serialize_data`` is to be False: there is nothing to serialise.
+    """
+
+    def load_data_list(self) -> Samples:
+        """Open the columns."""
+        return Samples(Path(self.ann_file), self.data_prefix["img"], self.metainfo["classes"])
+
+    def filter_data(self) -> Samples:
+        """Leave images out as ``filter_cfg`` says, in training."""
+        if self.test_mode or self.filter_cfg is None:
+            return self.data_list
+        given = self.filter_cfg
+        return self.data_list.chosen(
+            with_objects=given.get("filter_empty_gt", False), min_size=given.get("min_size", 0)
+        )
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return the sample of an image, a new one each time."""
+        return {**self.data_list[index], "sample_idx": index % len(self)}
 
 
 class SeededDataset(Dataset):
@@ -50,12 +168,12 @@ class SeededDataset(Dataset):
     uninterrupted one sees, whatever the number of workers.
 
     Args:
-        dataset: MMDetection dataset.
+        dataset: The images.
         seed: Seed of the run.
         repeat: Times the images are gone through in one epoch.
     """
 
-    def __init__(self, dataset: CocoDataset, seed: int, repeat: int = 1) -> None:
+    def __init__(self, dataset: ColumnDataset, seed: int, repeat: int = 1) -> None:
         self.dataset, self.seed, self.repeat = dataset, seed, repeat
 
     @property
@@ -67,8 +185,8 @@ class SeededDataset(Dataset):
         return len(self.dataset) * self.repeat
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Size, file and objects of an item, without its picture."""
-        return self.dataset.get_data_info(index % len(self.dataset))
+        """Size and file of an item, for samplers that look at each: without its objects and its picture."""
+        return self.dataset.data_list.image(index % len(self.dataset))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         state = np.random.SeedSequence([self.seed, index]).generate_state(3)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from densekit.datasets.detection.dataset import Annotations
-from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
+from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.shared.image_files import ImageIndex, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
+from densekit.structures.detections import Detections
 
 _DATABASE = re.compile(r"VOC\s*20\d\d", re.IGNORECASE)
 _LISTS = ("train", "val", "valid", "validation", "test", "trainval")
@@ -81,17 +81,17 @@ def read(source: DetectionSource) -> Draft:
     names = sorted({name for _, name, _, _, _, _ in reader.rows})
     label = {name: number for number, name in enumerate(names)}
     rows = [(image, label[name], box, None, number) for image, name, box, _, number, _ in reader.rows]
-    annotations = Annotations.of(rows, [difficult for _, _, _, difficult, _, _ in reader.rows])
+    annotations = objects_of(rows, [difficult for _, _, _, difficult, _, _ in reader.rows])
     _shift_official(annotations, [official for *_, official in reader.rows], findings)
     return Draft(reader.images, names, annotations, findings, "object")
 
 
-def _shift_official(a: Annotations, official: Sequence[bool], findings: Findings) -> None:
+def _shift_official(a: Detections, official: Sequence[bool], findings: Findings) -> None:
     rows = [row for row, is_official in enumerate(official) if is_official]
     # A zero shows that somebody wrote corners under VOC's name.
-    if rows and a.bbox[rows, :2].min() >= 1:
-        a.bbox[rows, :2] -= 1
-        a.bbox[rows, 2:] += 1
+    if rows and a.xywh[rows, :2].min() >= 1:
+        a.xywh[rows, :2] -= 1
+        a.xywh[rows, 2:] += 1
         message = "coordinates are Pascal VOC's own: pixels numbered from 1, the last one included"
     else:
         message = (

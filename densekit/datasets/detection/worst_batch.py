@@ -119,6 +119,9 @@ def _draw(items: Iterator[dict[str, Any]], draws: int, largest: tuple[int, int] 
 
 def _annotated(dataset: Any) -> tuple[list[int], list[tuple[int, int]]]:
     """Objects and (height, width) of each image by its annotation; (0, 0) if that does not say."""
+    samples = getattr(dataset, "data_list", None)
+    if hasattr(samples, "counts_and_shapes"):
+        return samples.counts_and_shapes()
     counts, shapes = [], []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from densekit.datasets.detection.dataset import Annotations
-from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
+from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
 from densekit.datasets.shared.image_splits import split_of
@@ -218,7 +217,7 @@ def read(source: DetectionSource) -> Draft:
         )
     if any(row[3] is not None for row in rows):  # boxes of a set with outlines are outlines that were not drawn
         findings.add("layout", count=1, message="rows with points are outlines; their boxes are taken around them")
-    return Draft(images, list(source.class_names.values()), Annotations.of(rows), findings, "line", fractions=True)
+    return Draft(images, list(source.class_names.values()), objects_of(rows), findings, "line", fractions=True)
 
 
 def _images(part: Part, source: DetectionSource) -> Iterator[tuple[Path, Path]]:

@@ -7,11 +7,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import numpy as np
 from PIL import Image
 
-from densekit.datasets.detection.dataset import DetectionDataset
+from densekit.datasets.shared.image_files import Header
+from densekit.datasets.shared.image_splits import SPLITS
 
 SIDE = 32
 ALIKE = 0.98
@@ -19,13 +21,17 @@ PIXELS = 2_000_000_000
 """Pixels of all pictures together up to which they are compared by their looks (about 6,500 of 640 x 480)."""
 
 
-def same_files(dataset: DetectionDataset) -> Iterator[list[int]]:
+def same_files(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[list[int]]:
     """Return groups of images whose files have the same content, as indices.
 
     Files of the same size with the same last 4096 bytes are read in full and compared by their hash.
+
+    Args:
+        paths: The image files; one may be there twice.
+        headers: What they say; None for one that is missing.
     """
     candidates: dict[tuple, list[int]] = defaultdict(list)
-    for index, header in enumerate(dataset.headers):
+    for index, header in enumerate(headers):
         if header is not None and not header.problem:
             candidates[header.size, header.tail].append(index)
     for group in candidates.values():
@@ -34,7 +40,7 @@ def same_files(dataset: DetectionDataset) -> Iterator[list[int]]:
         same: dict[bytes, list[int]] = defaultdict(list)
         digests: dict[str, bytes] = {}  # one file may be in two splits
         for index in group:
-            path = str(dataset.path(index))
+            path = paths[index]
             if path not in digests:
                 digests[path] = _hash(path)
             same[digests[path]].append(index)
@@ -49,38 +55,42 @@ def _hash(path: str) -> bytes:
         return b""  # gone or locked since its header was read
 
 
-def similar_pairs(dataset: DetectionDataset, skip: set[int]) -> Iterator[tuple[int, int, float]] | None:
+def similar_pairs(
+    paths: Sequence[str], headers: Sequence[Header | None], splits: Sequence[str], skip: set[int]
+) -> Iterator[tuple[int, int, float]] | None:
     """Return pairs of images in two splits that look the same, with the correlation of their thumbnails.
 
     Thumbnails are 32 x 32 grey values; their correlation does not change with size, brightness, contrast or
     compression.
 
     Args:
-        dataset: The data set.
+        paths: The image files.
+        headers: What they say; None for one that is missing.
+        splits: The split that each is in.
         skip: Images that are known to be there twice already.
 
     Returns:
         Pairs of indices; None if there are more pixels than :data:`PIXELS` and nothing was compared.
     """
-    usable = [i for i, h in enumerate(dataset.headers) if h is not None and not h.problem and i not in skip]
-    if sum(dataset.headers[i].width * dataset.headers[i].height for i in usable) > PIXELS:
+    usable = [i for i, h in enumerate(headers) if h is not None and not h.problem and i not in skip]
+    if sum(headers[i].width * headers[i].height for i in usable) > PIXELS:
         return None
-    splits = {split: [i for i in usable if dataset.images[i].split == split] for split in dataset.splits}
-    if sum(bool(members) for members in splits.values()) < 2:
+    members: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for i in usable:
+        members[splits[i]].append(i)
+    if sum(map(bool, members.values())) < 2:
         return iter(())
     with ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        thumbnails = dict(zip(usable, pool.map(_thumbnail, (str(dataset.path(i)) for i in usable)), strict=True))
-    return _pairs(splits, thumbnails)
+        thumbnails = dict(zip(usable, pool.map(_thumbnail, (paths[i] for i in usable)), strict=True))
+    return _pairs(list(members.values()), thumbnails)
 
 
-def _pairs(splits: dict[str, list[int]], thumbnails: dict[int, np.ndarray | None]) -> Iterator[tuple[int, int, float]]:
-    names = list(splits)
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            rows = [i for i in splits[one] if thumbnails[i] is not None]
-            columns = [i for i in splits[other] if thumbnails[i] is not None]
-            yield from _correlated(rows, columns, thumbnails)
+def _pairs(groups: Sequence[list[int]], thumbnails: dict[int, np.ndarray | None]) -> Iterator[tuple[int, int, float]]:
+    for one, other in combinations(groups, 2):
+        rows = [i for i in one if thumbnails[i] is not None]
+        columns = [i for i in other if thumbnails[i] is not None]
+        yield from _correlated(rows, columns, thumbnails)
 
 
 def _correlated(

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from densekit.datasets.shared.finding import Finding
 from densekit.datasets.shared.outliers import find_outliers
 from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
 from densekit.datasets.shared.splits import SPLITS
@@ -22,6 +21,7 @@ from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import Store, read_store
 from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
+from densekit.structures.findings import Finding
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.evaluation.detection.detections import Detections
-from densekit.evaluation.detection.truth import Truth
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource, read_detections, read_truth
+from densekit.ops import run_lengths
+from densekit.structures.detections import Detections
 
 IOU_TYPES = ("bbox", "segm")
 MAX_DETS = 100
@@ -42,8 +41,8 @@ class DetectionScores:
 
 
 def evaluate(
-    truth: Truth | Mapping | str | os.PathLike,
-    detections: Detections | Sequence[Mapping] | str | os.PathLike,
+    truth: TruthSource,
+    detections: DetectionSource,
     *,
     iou_type: str = "bbox",
     max_dets: int = MAX_DETS,
@@ -54,8 +53,9 @@ def evaluate(
     the size of a mask is its own even where the detection has a box (as MMDetection and Detectron2 have it).
 
     Args:
-        truth: COCO JSON file or its content.
-        detections: COCO result JSON, or its rows: ``image_id, category_id, bbox, score[, segmentation run lengths]``.
+        truth: COCO JSON file, its content, or objects.
+        detections: COCO result JSON, its rows (``image_id, category_id, bbox, score[, segmentation run lengths]``), or
+            objects.
         iou_type: What overlaps: ``"bbox"`` or ``"segm"`` (masks).
         max_dets: So many detections of each class and image count, the best ones.
 
@@ -65,8 +65,8 @@ def evaluate(
     """
     check_options(iou_type, max_dets)
     masks = iou_type == "segm"
-    truth = Truth.read(truth, outlines=masks)
-    detections = Detections.of(detections, truth, masks=masks)
+    truth = read_truth(truth, masks=masks)
+    detections = read_detections(detections, truth, masks=masks)
     if masks:
         check_mask_sizes(truth, detections)
     precision, recall = _library(truth, detections, iou_type, sorted({min(100, max_dets), max_dets}))
@@ -83,7 +83,7 @@ def evaluate(
             **{f"AP_{size}": _mean(precision[:, :, chosen, 1 + n]) for n, size in enumerate(SIZES)},
         }
 
-    counts = truth.counts()
+    counts = truth.to_find()
     per_class = {name: {"objects": int(counts[n]), **row(n)} for n, name in enumerate(truth.names)}
     return DetectionScores(**row(slice(None)), AR100=_mean(recall[:, :, 0]), per_class=per_class)
 
@@ -102,47 +102,48 @@ def check_options(iou_type: str, max_dets: int) -> None:
         raise ConfigError(f"max_dets={max_dets!r}: expected a whole number from 1")
 
 
-def check_mask_sizes(truth: Truth, detections: Detections) -> None:
+def check_mask_sizes(truth: Detections, detections: Detections) -> None:
     """Refuse masks that are not of the size of their picture: they would overlap with nothing.
 
     Raises:
         DataError: naming an image.
     """
-    for place, mask in zip(detections.image.tolist(), detections.masks, strict=True):
-        width, height = truth.sizes[place]
+    for place, mask in zip(detections.image_index.tolist(), detections.masks, strict=True):
+        width, height = truth.images.sizes[place]
         if width and tuple(mask["size"]) != (height, width):
             raise DataError(
-                f"{truth.where}: image {truth.image_ids[place]} is {width} x {height} pixels, a mask found in it "
+                f"{truth.where}: image {truth.images.ids[place]} is {width} x {height} pixels, a mask found in it "
                 f"{mask['size'][1]} x {mask['size'][0]}; bring masks back to the size of the picture"
             )
 
 
-def _library(truth: Truth, detections: Detections, iou_type: str, caps: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _library(
+    truth: Detections, detections: Detections, iou_type: str, caps: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Let hotcoco match and accumulate. Columns go in, no dictionary per object; ids are places, counted from 1."""
     from hotcoco import COCO, COCOeval
 
     masks = iou_type == "segm"
     images = [
-        {"id": n, "width": int(width), "height": int(height)} for n, (width, height) in enumerate(truth.sizes, start=1)
+        {"id": n, "width": int(width), "height": int(height)}
+        for n, (width, height) in enumerate(truth.images.sizes, start=1)
     ]
     categories = [{"id": n, "name": name} for n, name in enumerate(truth.names, start=1)]
     reference = COCO.from_arrays(
         images,
         categories,
-        truth.image + 1,
-        truth.label + 1,
-        truth.box,
-        area=truth.area,
+        truth.image_index + 1,
+        truth.labels + 1,
+        truth.xywh,
+        area=truth.areas,
         iscrowd=truth.crowd,
-        segmentation=truth.outlines if masks else None,
+        segmentation=list(truth.masks) if masks else None,
     )
     d = detections
-    table = np.column_stack([d.image + 1, d.box, d.score, d.label + 1]).astype(np.float64)
+    table = np.column_stack([d.image_index + 1, d.xywh, d.scores, d.labels + 1]).astype(np.float64)
     found = reference.load_res(table, segmentation=d.masks if masks else None)
     if masks and len(d):
-        from hotcoco import mask as library
-
-        found.update_anns(ids=np.arange(1, len(d) + 1), area=np.asarray(library.area(d.masks), dtype=np.float64))
+        found.update_anns(ids=np.arange(1, len(d) + 1), area=run_lengths.areas(d.masks))
     run = COCOeval(reference, found, iou_type)
     run.params.max_dets = caps
     run.evaluate()
@@ -153,3 +154,13 @@ def _library(truth: Truth, detections: Detections, iou_type: str, caps: list[int
 def _mean(values: np.ndarray) -> float:
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
+
+
+def score_all(truth: Detections, detections: Detections, *, max_dets: int = MAX_DETS) -> dict[str, DetectionScores]:
+    """Score the boxes, and the masks if every object and every detection has one.
+
+    Returns:
+        IoU type -> scores.
+    """
+    kinds = IOU_TYPES if truth.has_masks and detections.has_masks else IOU_TYPES[:1]
+    return {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from densekit.evaluation.detection.average_precision import MAX_DETS, check_mask_sizes, check_options
-from densekit.evaluation.detection.detections import Detections
-from densekit.evaluation.detection.truth import Truth
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource, read_detections, read_truth
+from densekit.structures.boxes import iou as box_iou
+from densekit.structures.detections import Detections
 
 MATCHED = 0.5
 """IoU from which a detection counts as one of the object (TIDE's t_f, COCO's AP50)."""
@@ -19,9 +19,6 @@ TOUCHING = 0.1
 """IoU from which a detection is about the object at all (TIDE's t_b)."""
 _HIGHEST = 1 - 1e-10  # COCO takes an IoU of 1 up to rounding for 1
 RECALLS = np.linspace(0, 1, 101)
-
-TruthSource = Truth | Mapping | str | os.PathLike
-DetectionSource = Detections | Sequence[Mapping] | str | os.PathLike
 
 
 @dataclass(frozen=True)
@@ -67,9 +64,9 @@ class Comparison:
     ) -> None:
         check_options(iou_type, max_dets)
         masks = iou_type == "segm"
-        self.truth = Truth.read(truth, outlines=masks)
+        self.truth = read_truth(truth, masks=masks)
         self.iou_type = iou_type
-        found = Detections.of(detections, self.truth, masks=masks)
+        found = read_detections(detections, self.truth, masks=masks)
         if masks:
             check_mask_sizes(self.truth, found)
         self.detections = _best(found, max_dets)
@@ -84,15 +81,13 @@ class Comparison:
         return Overlaps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _overlaps_by_image(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        images = np.arange(len(self.truth.image_ids) + 1)
-        found = np.searchsorted(self.detections.image, images)
-        objects = np.searchsorted(self.truth.image, images)
+        found, objects = self.detections.bounds(), self.truth.bounds()
         for place in np.flatnonzero((np.diff(found) > 0) & (np.diff(objects) > 0)):
             d = slice(found[place], found[place + 1])
             g = slice(objects[place], objects[place + 1])
             crowd = self.truth.crowd[g]
             if self.iou_type == "bbox":
-                iou = _box_iou(self.detections.box[d], self.truth.box[g], crowd)
+                iou = box_iou(self.detections.xywh[d, None], self.truth.xywh[g], crowd)
             else:
                 iou = self._mask_iou(place, d, g, crowd)
             detection, object_ = np.nonzero(iou >= TOUCHING)
@@ -101,16 +96,16 @@ class Comparison:
     def _mask_iou(self, place: int, d: slice, g: slice, crowd: np.ndarray) -> np.ndarray:
         from hotcoco import mask as library
 
-        width, height = (int(side) for side in self.truth.sizes[place])
+        width, height = (int(side) for side in self.truth.images.sizes[place])
         outlines = [
             library.merge(library.frPyObjects(o, height, width)) if isinstance(o, list) else o
-            for o in self.truth.outlines[g]
+            for o in self.truth.masks[g]
         ]
         return np.asarray(library.iou(self.detections.masks[d], outlines, crowd.astype(np.uint8)))
 
     def same_class(self) -> np.ndarray:
         """Return which of the overlaps are between a detection and an object of the same class ``(pairs,)``."""
-        return self.detections.label[self.overlaps.detection] == self.truth.label[self.overlaps.object]
+        return self.detections.labels[self.overlaps.detection] == self.truth.labels[self.overlaps.object]
 
     def match(self, threshold: float = MATCHED) -> np.ndarray:
         """Give each object to the best detection of its class that overlaps with it, as COCO does.
@@ -194,27 +189,12 @@ def interpolated(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 def _best(found: Detections, max_dets: int) -> Detections:
     """Return the best detections of each class in each image, image by image, the best first."""
-    order = np.lexsort((-found.score, found.label, found.image))
-    image, label = found.image[order], found.label[order]
+    order = np.lexsort((-found.scores, found.labels, found.image_index))
+    image, label = found.image_index[order], found.labels[order]
     new = np.ones(len(order), dtype=bool)
     new[1:] = (image[1:] != image[:-1]) | (label[1:] != label[:-1])
     starts = np.flatnonzero(new)
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     kept = np.sort(order[rank < max_dets])
     chosen = found.take(kept)
-    return chosen.take(np.lexsort((-chosen.score, chosen.image)))
-
-
-def _box_iou(found: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """Return the overlap of boxes ``x, y, width, height``: ``(N, 4)`` with ``(M, 4)`` -> ``(N, M)``.
-
-    Intersection over union, over the first box alone where ``crowd``. In the order of pycocotools' operations, so that
-    the same pairs reach a threshold.
-    """
-    low = np.maximum(found[:, None, :2], objects[None, :, :2])
-    high = np.minimum(found[:, None, :2] + found[:, None, 2:], objects[None, :, :2] + objects[None, :, 2:])
-    sides = high - low
-    inside = np.where((sides > 0).all(axis=2), sides[..., 0] * sides[..., 1], 0.0)
-    own = (found[:, 2] * found[:, 3])[:, None]
-    union = np.where(crowd[None], own, own + (objects[:, 2] * objects[:, 3])[None] - inside)
-    return np.divide(inside, union, out=np.zeros_like(inside), where=inside > 0)
+    return chosen.take(np.lexsort((-chosen.scores, chosen.image_index)))

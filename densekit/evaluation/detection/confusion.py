@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.evaluation.detection.average_precision import MAX_DETS
-from densekit.evaluation.detection.comparison import MATCHED, Comparison, DetectionSource, TruthSource, assign
+from densekit.evaluation.detection.comparison import MATCHED, Comparison, assign
 from densekit.evaluation.detection.curves import overall_threshold
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 BACKGROUND = "background"
 
@@ -76,7 +77,7 @@ def confuse(comparison: Comparison, threshold: float | None = None) -> Confusion
     """The same, of a comparison that is there already."""
     threshold = chosen_threshold(comparison, threshold)
     truth, found, overlaps = comparison.truth, comparison.detections, comparison.overlaps
-    counted = found.score >= threshold
+    counted = found.scores >= threshold
     hit = np.where(counted, comparison.match(), -2)  # the best choose first: leaving others out changes no match
     taken = np.zeros(len(truth), dtype=bool)
     taken[hit[hit >= 0]] = True
@@ -87,9 +88,9 @@ def confuse(comparison: Comparison, threshold: float | None = None) -> Confusion
     background = len(truth.names)
     counts = np.zeros((background + 1, background + 1), dtype=np.int64)
     matched = hit >= 0
-    np.add.at(counts, (truth.label[hit[matched]], found.label[matched]), 1)
-    np.add.at(counts, (background, found.label[hit == -1]), 1)
-    np.add.at(counts, (truth.label[~taken & ~truth.crowd], background), 1)
+    np.add.at(counts, (truth.labels[hit[matched]], found.labels[matched]), 1)
+    np.add.at(counts, (background, found.labels[hit == -1]), 1)
+    np.add.at(counts, (truth.labels[~taken & ~truth.crowd], background), 1)
     return Confusion((*truth.names, BACKGROUND), counts, threshold)
 
 

@@ -11,12 +11,11 @@ from densekit.errors import ConfigError
 from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import (
     Comparison,
-    DetectionSource,
-    TruthSource,
     average_precision,
     interpolated,
     precision_recall,
 )
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,15 @@ def curves(comparison: Comparison, ious: Sequence[float] = (0.5, 0.75)) -> dict[
     for iou in ious:
         if not 0.1 <= iou <= 1:
             raise ConfigError(f"ious={tuple(ious)}: {iou} is not an overlap that can be asked for, expected 0.1 to 1")
-    objects = comparison.truth.counts()
+    objects = comparison.truth.to_find()
     found = comparison.detections
     drawn: dict[float, dict[str, PRCurve]] = {}
     for iou in ious:
         hit = comparison.match(iou)
         drawn[iou] = {}
         for label, name in enumerate(comparison.truth.names):
-            rows = (found.label == label) & (hit != -2)
-            drawn[iou][name] = PRCurve.of(found.score[rows], hit[rows] >= 0, int(objects[label]))
+            rows = (found.labels == label) & (hit != -2)
+            drawn[iou][name] = PRCurve.of(found.scores[rows], hit[rows] >= 0, int(objects[label]))
     return drawn
 
 
@@ -129,5 +128,5 @@ def overall_threshold(comparison: Comparison) -> float:
     """Return the one score threshold with the best F1 over all classes taken together, at IoU 0.5; NaN if none."""
     hit = comparison.match()
     counting = hit != -2
-    objects = int(comparison.truth.counts().sum())
-    return best_threshold(comparison.detections.score[counting], hit[counting] >= 0, objects)[0]
+    objects = int(comparison.truth.to_find().sum())
+    return best_threshold(comparison.detections.scores[counting], hit[counting] >= 0, objects)[0]

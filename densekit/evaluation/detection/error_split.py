@@ -28,11 +28,10 @@ from densekit.evaluation.detection.average_precision import MAX_DETS
 from densekit.evaluation.detection.comparison import (
     MATCHED,
     Comparison,
-    DetectionSource,
     Overlaps,
-    TruthSource,
     average_precision,
 )
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 TITLES = {
@@ -116,31 +115,31 @@ def error_split(
     return split(Comparison(truth, detections, iou_type=iou_type, max_dets=max_dets))
 
 
-def split(comparison: Comparison) -> ErrorSplit:
-    """The same, of a comparison that is there already."""
-    errors = classify(comparison)
+def split(comparison: Comparison, errors: Errors | None = None) -> ErrorSplit:
+    """The same, of a comparison, and its errors, that are there already."""
+    errors = classify(comparison) if errors is None else errors
     truth, found = comparison.truth, comparison.detections
-    objects = truth.counts()
+    objects = truth.to_find()
     scored = objects > 0
     counting = errors.hit != -2
     hit = errors.hit >= 0
 
     def ap(counted: np.ndarray, hits: np.ndarray, label: np.ndarray, wanted: np.ndarray) -> float:
-        return _mean_ap(found.score[counted], hits[counted], label[counted], wanted, scored)
+        return _mean_ap(found.scores[counted], hits[counted], label[counted], wanted, scored)
 
-    AP50 = ap(counting, hit, found.label, objects)
+    AP50 = ap(counting, hit, found.labels, objects)
     gains = {}
     for number, kind in enumerate(KINDS):
         wrong = errors.kind == number
         if kind == "missed":
-            wanted = objects - np.bincount(truth.label[errors.missed], minlength=len(objects))
-            value = ap(counting, hit, found.label, wanted)
+            wanted = objects - np.bincount(truth.labels[errors.missed], minlength=len(objects))
+            value = ap(counting, hit, found.labels, wanted)
         elif kind in ("classification", "localisation"):
             saved = _savable(wrong, errors)
-            label = np.where(saved, truth.label[errors.about], found.label) if len(truth) else found.label
+            label = np.where(saved, truth.labels[errors.about], found.labels) if len(truth) else found.labels
             value = ap(counting & (~wrong | saved), hit | saved, label, objects)
         else:
-            value = ap(counting & ~wrong, hit, found.label, objects)
+            value = ap(counting & ~wrong, hit, found.labels, objects)
         gains[kind] = value - AP50
     return ErrorSplit(AP50, errors.counts(), gains)
 

@@ -13,10 +13,11 @@ from mmengine.evaluator import BaseMetric
 
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.evaluation.detection.average_precision import IOU_TYPES, MAX_DETS, SIZES, DetectionScores, evaluate
-from densekit.evaluation.detection.detections import Detections
-from densekit.evaluation.detection.run_lengths import encode_masks
-from densekit.evaluation.detection.truth import Truth
+from densekit.evaluation.detection.sources import read_truth, write_detections
+from densekit.ops import run_lengths
 from densekit.registry import METRICS
+from densekit.structures.boxes import to_xywh
+from densekit.structures.detections import Detections
 
 logger = logging.getLogger("densekit")
 
@@ -31,7 +32,9 @@ class DetectionMetric(BaseMetric):
     predicted count as images in which nothing was found.
 
     Attributes:
+        truth: The annotated objects.
         last_scores: Scores of the last evaluation by IoU type, on the main process (elsewhere empty).
+        last_detections: What was scored then, on the main process (elsewhere, and before, None).
 
     Args:
         ann_file: COCO JSON of the images that are predicted.
@@ -69,9 +72,10 @@ class DetectionMetric(BaseMetric):
             raise ConfigError("iou_types is empty: expected 'bbox', 'segm' or both")
         self.iou_types = given
         self.out, self.max_dets = out, max_dets
-        self.truth = Truth.read(ann_file, outlines="segm" in given)
-        self._places = {image_id: place for place, image_id in enumerate(self.truth.image_ids)}
+        self.truth = read_truth(ann_file, masks="segm" in given)
+        self._places = {image_id: place for place, image_id in enumerate(self.truth.images.ids)}
         self.last_scores: dict[str, DetectionScores] = {}
+        self.last_detections: Detections | None = None
 
     @property
     def dataset_meta(self) -> dict | None:
@@ -126,7 +130,7 @@ class DetectionMetric(BaseMetric):
                         f"image {image_id}: the model predicts no masks, iou_types={self.iou_types} asks for them; "
                         f"score ('bbox',) or train a model with a mask head"
                     )
-                masks = encode_masks(found["masks"])
+                masks = run_lengths.encode(found["masks"])
             self.results.append((place, boxes, scores, labels, masks))
 
     def _check(self, image_id: Any, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
@@ -153,17 +157,19 @@ class DetectionMetric(BaseMetric):
             OutputError: if ``out`` cannot be written.
         """
         by_image = {result[0]: result for result in results}  # one that was repeated counts once
-        detections = Detections.join(self._columns(*by_image[place]) for place in sorted(by_image))
-        lacking = len(self.truth.image_ids) - len(by_image)
+        about = {"images": self.truth.images, "names": self.truth.names, "category_ids": self.truth.category_ids}
+        parts = (self._columns(*by_image[place]) for place in sorted(by_image))
+        self.last_detections = detections = Detections.join(parts, **about, where="detections")
+        lacking = len(self.truth.images) - len(by_image)
         if lacking:
             logger.warning(
                 "%s: %d of its %d images were not predicted; their objects count as not found",
                 self.truth.where,
                 lacking,
-                len(self.truth.image_ids),
+                len(self.truth.images),
             )
         if self.out is not None:
-            detections.write(self.out, self.truth)
+            write_detections(self.out, detections)
         metrics: dict[str, float] = {}
         self.last_scores = {}
         for kind in self.iou_types:
@@ -176,10 +182,7 @@ class DetectionMetric(BaseMetric):
     def _columns(
         self, place: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, masks: list | None
     ) -> Detections:
-        box = boxes.astype(np.float64)
-        box[:, 2:] -= box[:, :2]
-        image = np.full(len(labels), place)
-        return Detections(image, labels.astype(np.int64), box, scores.astype(np.float64), masks)
+        return Detections(np.full(len(labels), place), labels, to_xywh(boxes), scores.astype(np.float64), masks=masks)
 
 
 def _array(values: Any) -> np.ndarray:

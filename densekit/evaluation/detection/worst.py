@@ -10,9 +10,10 @@ import numpy as np
 
 from densekit.errors import ConfigError
 from densekit.evaluation.detection.average_precision import MAX_DETS
-from densekit.evaluation.detection.comparison import Comparison, DetectionSource, TruthSource
+from densekit.evaluation.detection.comparison import Comparison
 from densekit.evaluation.detection.confusion import chosen_threshold
 from densekit.evaluation.detection.error_split import KINDS, TITLES, Errors, classify
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 _NAMED = 3  # errors of one kind that are named one by one
 
@@ -64,26 +65,28 @@ def worst_images(
     return rank(Comparison(truth, detections, iou_type=iou_type, max_dets=max_dets), number, threshold)
 
 
-def rank(comparison: Comparison, number: int = 24, threshold: float | None = None) -> list[WorstImage]:
-    """The same, of a comparison that is there already. The places of a result are those in ``comparison``."""
+def rank(
+    comparison: Comparison, number: int = 24, threshold: float | None = None, errors: Errors | None = None
+) -> list[WorstImage]:
+    """The same, of a comparison, and its errors, that are there already; places in a result are those in it."""
     if number < 1:
         raise ConfigError(f"number={number}: expected how many images to return, 1 or more")
     threshold = chosen_threshold(comparison, threshold)
     truth, found = comparison.truth, comparison.detections
-    counted = found.score >= threshold
-    errors = classify(comparison).above(counted, truth.crowd)
+    counted = found.scores >= threshold
+    errors = (classify(comparison) if errors is None else errors).above(counted, truth.crowd)
     false = errors.kind >= 0
-    cost = np.bincount(truth.image[errors.unfound], minlength=len(truth.image_ids)).astype(np.float64)
-    cost += np.bincount(found.image[false], weights=found.score[false], minlength=len(cost))
+    cost = np.bincount(truth.image_index[errors.unfound], minlength=len(truth.images)).astype(np.float64)
+    cost += np.bincount(found.image_index[false], weights=found.scores[false], minlength=len(cost))
     worst = [int(place) for place in np.argsort(-cost, kind="stable")[:number] if cost[place] > 0]
     images = []
     for place in worst:
-        objects = np.flatnonzero(truth.image == place)
-        shown = np.flatnonzero((found.image == place) & counted)
+        objects = np.flatnonzero(truth.image_index == place)
+        shown = np.flatnonzero((found.image_index == place) & counted)
         images.append(
             WorstImage(
-                image_id=truth.image_ids[place],
-                file=truth.files[place],
+                image_id=truth.images.ids[place],
+                file=truth.images.files[place],
                 cost=float(cost[place]),
                 wrong=tuple(_words(comparison, errors, objects, shown)),
                 objects=objects,
@@ -99,14 +102,14 @@ def _words(comparison: Comparison, errors: Errors, objects: np.ndarray, shown: n
     """Say what is wrong in one image, the kinds with most errors first."""
     truth, found = comparison.truth, comparison.detections
     lines: list[tuple[int, str]] = []
-    missed = Counter(truth.names[truth.label[place]] for place in objects[errors.missed[objects]])
+    missed = Counter(truth.names[truth.labels[place]] for place in objects[errors.missed[objects]])
     if missed:
         lines.append((missed.total(), f"{TITLES['missed']}: {_counted(missed)}"))
     for number, kind in enumerate(KINDS):
         rows = shown[errors.kind[shown] == number]
         if not len(rows):
             continue
-        rows = rows[np.argsort(-found.score[rows], kind="stable")]
+        rows = rows[np.argsort(-found.scores[rows], kind="stable")]
         if len(rows) <= _NAMED:
             text = ", ".join(_one(comparison, kind, row, int(errors.about[row])) for row in rows)
         else:
@@ -116,14 +119,14 @@ def _words(comparison: Comparison, errors: Errors, objects: np.ndarray, shown: n
 
 
 def _plain(comparison: Comparison, kind: str, row: int, about: int) -> str:
-    name = comparison.truth.names[comparison.detections.label[row]]
+    name = comparison.truth.names[comparison.detections.labels[row]]
     if kind == "classification":
-        return f"{comparison.truth.names[comparison.truth.label[about]]} taken for {name}"
+        return f"{comparison.truth.names[comparison.truth.labels[about]]} taken for {name}"
     return name
 
 
 def _one(comparison: Comparison, kind: str, row: int, about: int) -> str:
-    text = f"{_plain(comparison, kind, row, about)} {comparison.detections.score[row]:.2f}"
+    text = f"{_plain(comparison, kind, row, about)} {comparison.detections.scores[row]:.2f}"
     if kind == "localisation":
         overlaps = comparison.overlaps
         pair = (overlaps.detection == row) & (overlaps.object == about)

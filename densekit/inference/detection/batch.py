@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from densekit import __version__
 from densekit.errors import DataError
 from densekit.inference.detection import tables
-from densekit.inference.detection.detections import Detections, is_found
 from densekit.inference.detection.predictor import DetectionPredictor
+from densekit.inference.detection.result import DetectionResult
 from densekit.inference.image_run import ImageRun, Tally, predict_images
 from densekit.inference.images import ImageCase
 from densekit.inference.run import CaseResult, RunResult
@@ -24,6 +24,7 @@ from densekit.inference.tables import relative_names
 from densekit.inference.video import Frame
 from densekit.io.images import load_image
 from densekit.package import Checkpoint
+from densekit.structures.detections import is_found
 from densekit.visualization.detection.drawing import draw_detections
 from densekit.visualization.detection.gallery import TILE, ImageRow, write_prediction_gallery
 from densekit.visualization.shared.thumbnails import open_upright
@@ -86,10 +87,10 @@ class DetectionRun(ImageRun):
     tables = _TABLES
     predictor: DetectionPredictor
 
-    def shown(self, found: Detections) -> Detections:
+    def shown(self, found: DetectionResult) -> DetectionResult:
         return found.above(self.predictor.threshold)
 
-    def facts(self, found: Detections) -> dict[str, Any]:
+    def facts(self, found: DetectionResult) -> dict[str, Any]:
         return {"counts": self.shown(found).counts(), "scores": _histogram(found.scores).tolist()}
 
     def tally(self, case: ImageCase) -> _Tally:
@@ -178,7 +179,7 @@ class _Tally(Tally):
         self.scores = np.zeros(SCORE_BINS, dtype=np.int64)
         self.poster: Image.Image | None = None
 
-    def add(self, frame: Frame, found: Detections, drawn: Image.Image) -> None:
+    def add(self, frame: Frame, found: DetectionResult, drawn: Image.Image) -> None:
         """Count a frame."""
         shown = found.above(self.predictor.threshold)
         self.frames += 1
@@ -192,7 +193,7 @@ class _Tally(Tally):
         """Columns of the table of all frames."""
         return tables.columns(masks=self.predictor.masks, video=True)
 
-    def rows(self, frame: Frame, found: Detections) -> Iterator[list[Any]]:
+    def rows(self, frame: Frame, found: DetectionResult) -> Iterator[list[Any]]:
         """A line for each detection of a frame."""
         for row in found.above(self.predictor.threshold).to_list():
             cells = tables.table_row(self.case.path.name, row, masks=self.predictor.masks)

@@ -14,11 +14,14 @@ from torch import nn
 
 from densekit.config_tree import dotted, rebuilt, types, walk
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names
-from densekit.inference.detection.detections import Detections
+from densekit.inference.detection.result import DetectionResult
 from densekit.inference.device import choose_device
 from densekit.inference.images import ImagePredictor
 from densekit.io.images import LoadedImage
+from densekit.ops import run_lengths
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
+from densekit.structures.boxes import to_xywh
+from densekit.structures.detections import Images
 
 DEFAULT_THRESHOLD = 0.3
 
@@ -133,8 +136,8 @@ class DetectionPredictor(ImagePredictor):
                 raise DataError(f"image of {image.size[0]} x {image.size[1]}: a transform of the checkpoint drops it")
         return {"inputs": [results["inputs"]], "data_samples": [results["data_samples"]]}
 
-    def predict_prepared(self, data: dict[str, Any], image: LoadedImage) -> Detections:
-        """Find the objects of an image, down to the network's own lowest score; see :meth:`Detections.above`.
+    def predict_prepared(self, data: dict[str, Any], image: LoadedImage) -> DetectionResult:
+        """Find the objects of an image, down to the network's own lowest score; see :meth:`DetectionResult.above`.
 
         Raises:
             DataError: if the network's results are NaN.
@@ -150,22 +153,23 @@ class DetectionPredictor(ImagePredictor):
         order = np.argsort(-scores, kind="stable")
         masks = None
         if self.masks:
-            masks = found.masks if isinstance(found.masks, np.ndarray) else found.masks.cpu().numpy()
-            masks = masks.astype(bool, copy=False)[order]
-        detections = Detections(
-            boxes=_array(boxes, np.float32).reshape(-1, 4)[order],
+            encoded = run_lengths.encode(found.masks)
+            masks = [encoded[place] for place in order]
+        detections = DetectionResult(
+            image_index=np.zeros(len(order), dtype=np.int64),
+            xywh=to_xywh(_array(boxes, np.float32).reshape(-1, 4)[order]),
             labels=_array(found.labels, np.int64)[order],
             scores=scores[order],
             masks=masks,
+            images=Images((0,), ("",), np.array([image.size], dtype=np.int64)),
             names=self.labels,
-            size=image.size,
             notes=image.notes,
             image=image,
         )
         self._check(detections)
         return detections
 
-    def _check(self, found: Detections) -> None:
+    def _check(self, found: DetectionResult) -> None:
         if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
             raise DataError("the network's boxes or scores are NaN or infinite for this image; was its training sound?")
         if len(found) and found.labels.max() >= len(self.labels):

@@ -10,10 +10,10 @@ from typing import Any
 
 from densekit import __version__
 from densekit.errors import DataError, close_names
-from densekit.inference.detection.detections import is_found
 from densekit.inference.run import CaseResult
 from densekit.inference.tables import relative_names
 from densekit.io import atomic_path
+from densekit.structures.detections import is_found
 
 COCO = "predictions_coco.json"
 RESULTS = "coco_results.json"
@@ -35,7 +35,7 @@ def columns(*, masks: bool, video: bool) -> list[str]:
 
 
 def table_row(image: str, found: Mapping[str, Any], *, masks: bool) -> list[Any]:
-    """A row of a table of detections, of what :meth:`Detections.to_list` gives; without the columns of a video."""
+    """A row of a table of detections, of what :meth:`DetectionResult.to_list` gives; without the columns of a video."""
     x1, y1, x2, y2 = found["box"]
     sides = [f"{value:.2f}" for value in (x1, y1, x2, y2, x2 - x1, y2 - y1)]
     return [image, found["class"], f"{found['score']:.4f}", *sides, *([found["mask_area"]] if masks else [])]

@@ -98,4 +98,9 @@ class DetectionTask(Task):
     ) -> int:
         from densekit.datasets.detection import check_detection
 
-        return check_detection(path, html=html, json_path=json_path, format=format)[1]
+        inspection = check_detection(path, json_path=json_path, format=format)
+        if html:
+            from densekit.visualization.detection.dataset_report import write_dataset_report
+
+            write_dataset_report(html, inspection)
+        return inspection.status

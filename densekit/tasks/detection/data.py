@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densekit.datasets.detection import PreparedDetection, prepare_detection
+from densekit.structures.detections import Detections
+
+if TYPE_CHECKING:
+    from densekit.evaluation.detection import DetectionScores
 
 DETECTIONS = "detections.json"
 _KEPT = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
@@ -70,22 +74,25 @@ def metric(data: PreparedDetection, split: str, work_dir: Path, *, masks: bool, 
 def write_report(
     data: PreparedDetection,
     split: str,
-    detections: Path,
     folder: Path,
     *,
+    truth: Detections,
+    detections: Detections,
+    scores: Mapping[str, DetectionScores],
     title: str,
     facts: Sequence[tuple[str, str]],
     max_dets: int,
 ) -> None:
-    """Write ``report.html`` about the detections in the images of a split."""
+    """Write ``report.html`` about the detections in the images of a split and their scores by IoU type."""
     from densekit.visualization.detection.report import write_detection_report
 
     counts, curves = data.counts[split], folder / "curves.png"
     write_detection_report(
         folder / "report.html",
-        truth=data.annotations[split],
-        root=data.root,
+        truth=truth,
         detections=detections,
+        scores=scores,
+        root=data.root,
         title=title,
         curves=curves if curves.is_file() else None,
         max_dets=max_dets,

@@ -53,12 +53,18 @@ class DetectionReport(ImageReport):
         finished = runner.resuming and runner.epoch == runner.started_at
         if finished and (folder / "report.html").is_file():
             return []
+        from densekit.evaluation.detection import read_detections, read_truth, score_all
+
+        truth = read_truth(plan.data.annotations[plan.config.val_split])
+        found = read_detections(detections, truth, masks=None if truth.has_masks else False)
         took = "" if runner.resuming else f", {minutes:.1f} minutes"
         write_report(
             plan.data,
             plan.config.val_split,
-            detections,
             folder,
+            truth=truth,
+            detections=found,
+            scores=score_all(truth, found, max_dets=plan.config.max_dets),
             title=f"{Path(plan.config.filename).stem} on {plan.data.name}",
             facts=[
                 ("training", f"{runner.epoch} epochs, seed {plan.config.seed}{took}"),

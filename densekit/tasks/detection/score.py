@@ -123,8 +123,10 @@ def score_detector(
     write_report(
         data,
         split,
-        folder / DETECTIONS,
         folder,
+        truth=measure.truth,
+        detections=measure.last_detections,
+        scores=measure.last_scores,
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
         facts=[("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}")],
         max_dets=settings["max_dets"],

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from densekit.datasets.detection.inspection import SIDES, Inspection
-from densekit.datasets.shared.finding import Example, Finding
+from densekit.structures.findings import Example, Finding
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import css_color
 from densekit.visualization.shared.thumbnails import crop_around, data_uri, draw_objects, open_upright

@@ -161,15 +161,15 @@ def draw_pair(picture: Image.Image, comparison: Comparison, image: WorstImage, t
     masks = comparison.iou_type == "segm"
     sides = []
     for side, rows, outlines, wrong in (
-        (truth, image.objects, truth.outlines, image.unfound),
+        (truth, image.objects, truth.masks, image.unfound),
         (found, image.detections, found.masks, image.false),
     ):
-        boxes = np.concatenate([side.box[rows, :2], side.box[rows, :2] + side.box[rows, 2:]], axis=1)
+        boxes = side.xyxy[rows]
         drawn = draw_detections(
             picture,
             boxes,
-            side.label[rows],
-            found.score[rows] if side is found else None,
+            side.labels[rows],
+            found.scores[rows] if side is found else None,
             [outlines[row] for row in rows] if masks else None,
             truth.names,
             size=_TILE,

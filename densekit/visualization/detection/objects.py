@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from densekit.datasets.detection.segmentation import decode_mask
+from densekit.ops import run_lengths
 from densekit.visualization.shared.palette import Color, label_color
 from densekit.visualization.shared.sheet import fitting, font, one_line
 
@@ -161,7 +161,7 @@ def _region(mask: Any, factors: np.ndarray, size: tuple[int, int]) -> tuple[Box,
         return None
     if isinstance(mask, (list, tuple)):
         return _polygon_region([np.asarray(p, dtype=np.float64).reshape(-1, 2) * factors for p in mask], size)
-    mask = decode_mask(mask) if isinstance(mask, dict) else np.asarray(mask, dtype=bool)
+    mask = run_lengths.decode(mask) if isinstance(mask, dict) else np.asarray(mask, dtype=bool)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

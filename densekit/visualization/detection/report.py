@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from densekit.evaluation.detection import Comparison, Detections, DetectionScores, Truth, WorstImage, evaluate
+from densekit.evaluation.detection import Comparison, DetectionScores, WorstImage
 from densekit.evaluation.detection.average_precision import MAX_DETS, SIZES
 from densekit.evaluation.detection.confusion import Confusion, chosen_threshold, confuse
 from densekit.evaluation.detection.curves import PRCurve
 from densekit.evaluation.detection.curves import curves as pr_curves_of
-from densekit.evaluation.detection.error_split import KINDS, TITLES, ErrorSplit, classify, split
+from densekit.evaluation.detection.error_split import KINDS, TITLES, Errors, ErrorSplit, classify, split
 from densekit.evaluation.detection.worst import rank
+from densekit.structures.detections import Detections
 from densekit.visualization.detection.figures import draw_confusion, draw_curves, draw_pair
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import css_color
@@ -26,7 +27,7 @@ from densekit.visualization.shared.thumbnails import data_uri, open_upright
 logger = logging.getLogger("densekit")
 
 _SMALL, _LARGE = 32**2, 96**2  # pixels, COCO's limits
-_NAMES = {"bbox": "Boxes", "segm": "Masks"}
+_NAMES = {"segm": "Masks", "bbox": "Boxes"}
 _MEANING = {
     "classification": "an object of another class is there (IoU from 0.5)",
     "localisation": "the right object, but the overlap is only 0.1 to 0.5",
@@ -60,9 +61,10 @@ _CLASS_COLUMNS = (
 def write_detection_report(
     path: str | os.PathLike,
     *,
-    truth: str | os.PathLike,
+    truth: Detections,
+    detections: Detections,
+    scores: Mapping[str, DetectionScores],
     root: str | os.PathLike,
-    detections: str | os.PathLike | Sequence[Mapping],
     title: str,
     curves: str | os.PathLike | None = None,
     facts: Sequence[tuple[str, str]] = (),
@@ -72,13 +74,15 @@ def write_detection_report(
 ) -> None:
     """Write how well a detector does, and where it fails, as one self-contained HTML page.
 
-    If every detection has a mask and every object an outline, all but the scores of the boxes is about the masks.
+    If masks were scored, all but the scores of the boxes is about them.
 
     Args:
         path: The HTML file to write.
-        truth: COCO JSON with the objects.
-        root: Folder that its ``file_name`` is relative to.
-        detections: COCO result JSON or its rows.
+        truth: The objects, as :func:`~densekit.evaluation.detection.read_truth` returns them.
+        detections: What was found in the same images.
+        scores: What they score, by IoU type, ``"bbox"`` and, shown first, ``"segm"``; as
+            :func:`~densekit.evaluation.detection.score_all` returns it.
+        root: Folder that the images' files are relative to.
         title: Heading.
         curves: Picture of the training's curves, embedded at the end; None for none.
         facts: Further rows for the table of what was scored, name and value.
@@ -88,32 +92,32 @@ def write_detection_report(
         max_dets: So many detections of each class and image count, the best ones.
 
     Raises:
-        DataError: if truth or detections cannot be used.
+        DataError: if truth and detections are not of the same images.
         OutputError: if the file cannot be written.
     """
-    comparison, scores = _compare(truth, detections, max_dets)
-    reference = comparison.truth
+    kind = next(kind for kind in _NAMES if kind in scores)
+    comparison = Comparison(truth, detections, iou_type=kind, max_dets=max_dets)
     threshold = chosen_threshold(comparison, threshold)
-    losses = split(comparison)
+    errors = classify(comparison)
+    losses = split(comparison, errors)
     drawn = pr_curves_of(comparison)
     confusion = confuse(comparison, threshold)
-    worst_images = rank(comparison, worst, threshold)
+    worst_images = rank(comparison, worst, threshold, errors)
     confusion_picture, confusion_drawn = draw_confusion(confusion)
-    sizes = _sizes(reference)
     write_page(
         path,
         "detection_scores",
         title=title,
-        lead=_lead(scores[comparison.iou_type], losses, comparison),
+        lead=_lead(scores[kind], losses, comparison),
         facts=_facts(comparison, threshold, max_dets, facts),
-        scores=[_score_row(_NAMES[kind], value) for kind, value in scores.items()],
-        sizes=sizes,
-        objects=f"{int(reference.counts().sum()):,}",
+        scores=[_score_row(name, scores[kind]) for kind, name in _NAMES.items() if kind in scores],
+        sizes=_sizes(truth),
+        objects=f"{int(truth.to_find().sum()):,}",
         scores_note="Small: less than 32 × 32 pixels of area, large: more than 96 × 96. –: no object of that size.",
         threshold=f"{threshold:.2f}",
-        errors=_error_rows(comparison, losses, threshold),
+        errors=_error_rows(comparison, errors, losses, threshold),
         class_columns=_CLASS_COLUMNS,
-        classes=_class_rows(reference, scores[comparison.iou_type], drawn[0.5]),
+        classes=_class_rows(scores[kind], drawn[0.5]),
         curves=data_uri(draw_curves(drawn)),
         confusion=data_uri(confusion_picture),
         confusion_lead=_confusion_lead(confusion),
@@ -129,24 +133,13 @@ def write_detection_report(
     )
 
 
-def _compare(
-    truth: str | os.PathLike, detections: str | os.PathLike | Sequence[Mapping], max_dets: int
-) -> tuple[Comparison, dict[str, DetectionScores]]:
-    """Read both sides; return them compared, by masks where there are any, and the scores by IoU type."""
-    reference = Truth.read(truth, outlines=None)
-    found = Detections.of(detections, reference, masks=None if reference.outlines else False)
-    kinds = ("segm", "bbox") if found.masks else ("bbox",)
-    scores = {kind: evaluate(reference, found, iou_type=kind, max_dets=max_dets) for kind in kinds}
-    return Comparison(reference, found, iou_type=kinds[0], max_dets=max_dets), scores
-
-
 def _lead(scores: DetectionScores, losses: ErrorSplit, comparison: Comparison) -> str:
     """Say in two sentences how good it is and what limits it most."""
     truth = comparison.truth
     what = "Mask AP" if comparison.iou_type == "segm" else "AP"
-    objects, classes = int(truth.counts().sum()), int((truth.counts() > 0).sum())
+    objects, classes = int(truth.to_find().sum()), int((truth.to_find() > 0).sum())
     text = (
-        f"{what} {_number(scores.AP)}, AP50 {_number(scores.AP50)} on {_times(len(truth.image_ids), 'image')} "
+        f"{what} {_number(scores.AP)}, AP50 {_number(scores.AP50)} on {_times(len(truth.images), 'image')} "
         f"with {_times(objects, 'object')} of {_times(classes, 'class')}. "
     )
     if not objects:
@@ -167,14 +160,14 @@ def _facts(
 ) -> list[tuple[str, str]]:
     truth, found = comparison.truth, comparison.detections
     crowds = int(truth.crowd.sum())
-    empty = len(truth.image_ids) - len(np.unique(truth.image))
-    words = f"{int(truth.counts().sum()):,}" + (f", and {crowds:,} crowds, which do not count" if crowds else "")
-    counted = int((found.score >= threshold).sum())
+    empty = len(truth.images) - len(np.unique(truth.image_index))
+    words = f"{int(truth.to_find().sum()):,}" + (f", and {crowds:,} crowds, which do not count" if crowds else "")
+    counted = int((found.scores >= threshold).sum())
     detections = f"{len(found):,}, {counted:,} of them from score {threshold:.2f} on" if len(found) else "none"
     return [
         *((str(name), str(value)) for name, value in further),
         ("annotations", truth.where),
-        ("images", f"{len(truth.image_ids):,}, {empty:,} of them without objects"),
+        ("images", f"{len(truth.images):,}, {empty:,} of them without objects"),
         ("objects", words),
         ("detections", detections),
         ("counted", f"the {max_dets} best of each class and image" + (", COCO's rule" if max_dets == MAX_DETS else "")),
@@ -187,16 +180,16 @@ def _score_row(name: str, scores: DetectionScores) -> dict[str, Any]:
     return {"name": name, "cells": [_number(getattr(scores, key)) for key in keys]}
 
 
-def _sizes(truth: Truth) -> list[dict[str, str]]:
+def _sizes(truth: Detections) -> list[dict[str, str]]:
     """Return the ranges of size with their objects. One on a limit is in both ranges, as for COCO's AP."""
-    area = truth.area[~truth.crowd]
+    area = truth.areas[~truth.crowd]
     inside = (area <= _SMALL, (area >= _SMALL) & (area <= _LARGE), area >= _LARGE)
     return [{"name": name, "objects": f"{int(rows.sum()):,}"} for name, rows in zip(SIZES, inside, strict=True)]
 
 
-def _error_rows(comparison: Comparison, losses: ErrorSplit, threshold: float) -> list[dict[str, str]]:
-    above = comparison.detections.score >= threshold
-    shown = classify(comparison).above(above, comparison.truth.crowd).counts()
+def _error_rows(comparison: Comparison, errors: Errors, losses: ErrorSplit, threshold: float) -> list[dict[str, str]]:
+    above = comparison.detections.scores >= threshold
+    shown = errors.above(above, comparison.truth.crowd).counts()
     gains = {kind: float(np.nan_to_num(losses.dAP[kind])) for kind in KINDS}
     largest = max(max(gains.values()), 1e-9)
     return [
@@ -212,7 +205,7 @@ def _error_rows(comparison: Comparison, losses: ErrorSplit, threshold: float) ->
     ]
 
 
-def _class_rows(truth: Truth, scores: DetectionScores, drawn: Mapping[str, PRCurve]) -> list[dict[str, Any]]:
+def _class_rows(scores: DetectionScores, drawn: Mapping[str, PRCurve]) -> list[dict[str, Any]]:
     rows = []
     for label, (name, row) in enumerate(scores.per_class.items()):
         curve = drawn[name]

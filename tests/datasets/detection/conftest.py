@@ -99,7 +99,7 @@ def boxes_of(dataset, split=None):
     a = dataset.annotations
     return [
         (dataset.images[image].file, dataset.classes[label], [round(float(v), 3) for v in box])
-        for image, label, box in zip(a.image, a.label, a.bbox, strict=True)
+        for image, label, box in zip(a.image_index, a.labels, a.xywh, strict=True)
         if split in (None, dataset.images[image].split)
     ]
 
@@ -107,3 +107,21 @@ def boxes_of(dataset, split=None):
 @pytest.fixture(name="boxes_of")
 def _boxes_of():
     return boxes_of
+
+
+BOX = [4, 4, 10, 12]
+
+
+@pytest.fixture
+def flawed(make):
+    """One error (an unknown category), two kinds of repair, a class without training images."""
+    return make.two_splits(
+        [(0, 0, BOX), (1, 0, [60, 40, 10, 10]), (1, 0, [5, 5, 0, 0]), (2, 5, BOX)],
+        [(0, 1, BOX)],
+        ("cat", "dog"),
+    )
+
+
+@pytest.fixture
+def sound(make):
+    return make.two_splits([(0, 0, BOX), (1, 1, BOX)], [(0, 0, BOX), (1, 1, BOX)])

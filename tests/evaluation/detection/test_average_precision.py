@@ -8,9 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from densekit.datasets.detection.segmentation import decode_mask, encode_mask
 from densekit.errors import ConfigError, DataError
-from densekit.evaluation.detection import Detections, Truth, evaluate
+from densekit.evaluation.detection import evaluate, read_detections, read_truth, score_all, write_detections
+from densekit.ops import run_lengths
 
 
 def numbers(scores):
@@ -103,9 +103,8 @@ def test_files_give_the_same_scores(random_set, tmp_path):
 @pytest.mark.parametrize("masks", [False, True], ids=["boxes", "masks"])
 def test_written_detections_give_the_same_scores(random_set, tmp_path, masks):
     data, rows = random_set(5, masks)
-    truth = Truth.read(data, outlines=masks)
-    found = Detections.of(rows, truth, masks=masks)
-    found.write(tmp_path / "rows.json", truth)
+    found = read_detections(rows, read_truth(data, masks=masks), masks=masks)
+    write_detections(tmp_path / "rows.json", found)
     iou_type = "segm" if masks else "bbox"
     again = evaluate(data, tmp_path / "rows.json", iou_type=iou_type)
     assert numbers(again) == numbers(evaluate(data, rows, iou_type=iou_type))
@@ -116,7 +115,8 @@ def test_run_lengths_may_be_lists_of_numbers(random_set):
     truth, rows = random_set(4, masks=True)
     plain = copy.deepcopy(rows)
     for row in plain:
-        row["segmentation"] = encode_mask(decode_mask(row["segmentation"]))
+        rle = row["segmentation"]
+        row["segmentation"] = {"size": rle["size"], "counts": run_lengths.lengths(rle).tolist()}
     assert isinstance(plain[0]["segmentation"]["counts"], list)
     as_lists, as_text = (evaluate(truth, given, iou_type="segm") for given in (plain, rows))
     assert numbers(as_lists) == numbers(as_text)
@@ -202,3 +202,20 @@ def test_unknown_options_are_refused(coco):
         evaluate(coco([1], []), [], iou_type="seg")
     with pytest.raises(ConfigError, match="max_dets=0: expected a whole number from 1"):
         evaluate(coco([1], []), [], max_dets=0)
+
+
+def test_masks_are_scored_where_every_object_and_every_detection_has_one(random_set):
+    truth = read_truth(random_set(5, masks=True)[0])
+    found = read_detections(random_set(5, masks=True)[1], truth)
+    scores = score_all(truth, found)
+    assert list(scores) == ["bbox", "segm"]
+    assert numbers(scores["segm"]) == numbers(evaluate(truth, found, iou_type="segm"))
+    assert list(score_all(read_truth(random_set(5)[0]), read_detections([], truth))) == ["bbox"]
+
+
+def test_detections_of_other_images_are_refused(random_set):
+    truth, rows = random_set(5)
+    found = read_detections(rows, read_truth(truth))
+    other = read_truth({**truth, "images": [*truth["images"], {"id": 999, "width": 5, "height": 5}]})
+    with pytest.raises(DataError, match="the detections are in other images than annotations has"):
+        evaluate(other, found)

@@ -7,12 +7,12 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection import DetectionPredictor
 from densekit.inference.volume import VolumePredictor
 from densekit.io.images import as_image
 from densekit.models.assemble import model_config
+from densekit.ops import run_lengths
 from densekit.package import load_checkpoint
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS
@@ -35,9 +35,10 @@ def test_boxes_are_in_pixels_of_the_picture_whatever_the_transforms(checkpoint, 
     assert [found.names[label] for label in found.labels] == ["red", "green", "blue"]
     assert np.allclose(found.boxes, [[8, 8, 40, 24], [56, 24, 88, 56], [0, 48, 16, 64]], atol=1)
     assert np.allclose(found.scores, [1, 0.8, 0.2], atol=0.02)
-    assert found.boxes.dtype == found.scores.dtype == np.float32
-    assert found.masks.shape == (3, 64, 96) and found.masks.dtype == bool
-    assert abs(int(found.masks[0].sum()) - 32 * 16) <= 80
+    assert found.scores.dtype == np.float32
+    masks = found.bitmaps()
+    assert masks.shape == (3, 64, 96) and masks.dtype == bool
+    assert abs(int(masks[0].sum()) - 32 * 16) <= 80
     assert found.size == (96, 64)
 
 
@@ -82,7 +83,7 @@ def test_a_picture_without_objects(checkpoint, picture):
     found = DetectionPredictor.from_checkpoint(checkpoint(masks=True), device="cpu").predict(
         picture(red=None, green=None)
     )
-    assert len(found) == 0 and found.boxes.shape == (0, 4) and found.masks.shape == (0, 64, 96)
+    assert len(found) == 0 and found.boxes.shape == (0, 4) and found.bitmaps().shape == (0, 64, 96)
     assert found.to_list() == [] and sum(found.counts().values()) == 0
     assert found.draw_on(Image.new("RGB", (96, 64))).size == (96, 64)
 
@@ -91,7 +92,7 @@ def test_what_is_found_as_plain_values(checkpoint, picture):
     found = DetectionPredictor.from_checkpoint(checkpoint(masks=True), device="cpu").predict(picture(green=None))
     row = found.to_list()[0]
     assert (row["class"], row["label"], row["score"], row["box"]) == ("red", 0, 1.0, [8.0, 8.0, 40.0, 24.0])
-    assert row["mask_area"] == 512 and np.array_equal(decode_mask(row["mask"]), found.masks[0])
+    assert row["mask_area"] == 512 and np.array_equal(run_lengths.decode(row["mask"]), found.bitmaps()[0])
 
 
 def test_what_is_found_is_drawn_where_it_is(checkpoint, picture):
@@ -197,7 +198,7 @@ def test_real_detectors_from_a_checkpoint(tmp_path, kind):
     assert (np.diff(found.scores) <= 0).all() and found.scores.min() >= 0.05
     assert (found.masks is not None) == (kind == "masks")
     if found.masks is not None:
-        assert found.masks.shape == (len(found), 90, 150)
+        assert found.bitmaps().shape == (len(found), 90, 150)
     again = predictor.predict(image)
     assert np.array_equal(again.boxes, found.boxes) and np.array_equal(again.scores, found.scores)
 

@@ -45,8 +45,8 @@ def test_our_own_check_reads_what_a_labelling_tool_would(checkpoint, images, tmp
     for path in images.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "predictions_coco.json").write_bytes((tmp_path / "out" / "predictions_coco.json").read_bytes())
-    _, status = check_detection(folder, json_path=str(tmp_path / "found.json"))
-    assert status == 0, (tmp_path / "found.json").read_text()
+    found = check_detection(folder, json_path=str(tmp_path / "found.json"))
+    assert found.status == 0, (tmp_path / "found.json").read_text()
 
 
 def test_results_get_the_numbers_of_a_truth(checkpoint, images, tmp_path):

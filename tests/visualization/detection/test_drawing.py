@@ -6,8 +6,8 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 from PIL import Image
 
-from densekit.datasets.detection.segmentation import encode_mask
 from densekit.errors import DataError
+from densekit.ops import run_lengths
 from densekit.visualization.detection.drawing import draw_detections, mosaic, side_by_side, training_mosaic
 from densekit.visualization.shared.palette import label_color
 
@@ -65,7 +65,7 @@ def test_arrays_run_lengths_and_polygons_of_one_object_look_the_same():
     polygons = [[x1, y1, x2, y1, x2, y2, x1, y2]]
     pictures = [
         np.asarray(draw_detections(plain(), [BOX], [0], None, [outline], NAMES))
-        for outline in (mask, encode_mask(mask), polygons, filled([2 * v for v in BOX], 160, 200))
+        for outline in (mask, run_lengths.encode(mask[None])[0], polygons, filled([2 * v for v in BOX], 160, 200))
     ]
     assert not has(pictures[0], GREY)[35:65, 25:55].any()  # laid over
     assert has(pictures[0], GREY)[72:].all()

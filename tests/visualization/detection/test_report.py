@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from densekit.errors import DataError, OutputError
-from densekit.evaluation.detection import Comparison, Confusion, worst_images
+from densekit.evaluation.detection import Comparison, Confusion, read_detections, read_truth, score_all, worst_images
 from densekit.visualization.detection import figures
 from densekit.visualization.detection.figures import condense, draw_pair
 from densekit.visualization.detection.report import write_detection_report
@@ -42,10 +41,12 @@ def page(tmp_path):
         Image.new("RGB", SIZE, (60, 90, 120)).save(path)
 
     def write(truth, rows, **options):
-        (tmp_path / "val.json").write_text(json.dumps(truth))
-        options = {"title": "A detector", "facts": [("seed", "7")], **options}
+        options = {"title": "A detector", "facts": [("seed", "7")], "max_dets": 100, **options}
+        truth = read_truth(truth)
+        found = read_detections(rows, truth)
+        scores = score_all(truth, found, max_dets=options["max_dets"])
         out = tmp_path / "report.html"
-        write_detection_report(out, truth=tmp_path / "val.json", root=tmp_path / "data", detections=rows, **options)
+        write_detection_report(out, truth=truth, detections=found, scores=scores, root=tmp_path / "data", **options)
         return out.read_text(encoding="utf-8")
 
     return write
@@ -204,8 +205,17 @@ def test_eighty_classes_stay_readable(page):
 
 def test_bad_input_leaves_no_file(page, cats, tmp_path):
     truth, rows = cats
-    with pytest.raises(DataError, match="detections are for images that"):
-        page(truth, [{**rows[0], "image_id": 99}])
+    objects, other = read_truth(truth), read_truth(truth_of([], ["cat"], images=(1,)))
+    scores = score_all(objects, read_detections(rows, objects))
+    with pytest.raises(DataError, match="the detections are in other images"):
+        write_detection_report(
+            tmp_path / "report.html",
+            truth=objects,
+            detections=read_detections([], other),
+            scores=scores,
+            root=tmp_path,
+            title="",
+        )
     assert not (tmp_path / "report.html").exists()
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OutputError, match="there is a folder of that name"):

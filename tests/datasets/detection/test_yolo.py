@@ -35,11 +35,11 @@ def test_fractions_become_pixels_of_each_image(plain, load, boxes_of):
 def test_polygons_are_outlines_and_may_stand_between_boxes(plain, load):
     plain.text("labels/train/a.txt", "0 0.25 0.25 0.75 0.25 0.75 0.75\n1 0.5 0.5 0.5 0.5\n")
     dataset, found = load(plain.root)
-    first, second = dataset.annotations.segmentation[:2]
+    first, second = dataset.annotations.masks[:2]
     assert first == [[16, 12, 48, 12, 48, 36]]
     assert second is None
-    assert dataset.annotations.bbox[0].tolist() == [16, 12, 32, 24]
-    assert dataset.annotations.area[0] == 32 * 24 / 2
+    assert dataset.annotations.xywh[0].tolist() == [16, 12, 32, 24]
+    assert dataset.annotations.areas[0] == 32 * 24 / 2
     assert found["outline-missing"].count == 2
 
 
@@ -150,4 +150,4 @@ def test_label_studios_notes_name_the_classes(make, load):
     make.text("notes.json", '{"categories": [{"id": 1, "name": "dog"}, {"id": 0, "name": "cat"}], "info": {}}')
     dataset, _ = load(make.root)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.annotations.label.tolist() == [1]
+    assert dataset.annotations.labels.tolist() == [1]

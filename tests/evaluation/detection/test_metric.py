@@ -11,9 +11,9 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from densekit.datasets.detection.segmentation import decode_mask
 from densekit.errors import ConfigError, DataError
 from densekit.evaluation.detection import DetectionMetric, evaluate
+from densekit.ops import run_lengths
 from densekit.registry import METRICS
 
 
@@ -50,7 +50,7 @@ def sample(truth, image_id, rows, masks=False):
         "labels": torch.tensor([labels[row["category_id"]] for row in mine]).long(),
     }
     if masks:
-        shapes = [torch.from_numpy(decode_mask(row["segmentation"]).copy()) for row in mine]
+        shapes = [torch.from_numpy(run_lengths.decode(row["segmentation"]).copy()) for row in mine]
         found["masks"] = torch.stack(shapes) if shapes else torch.zeros(0, 160, 200, dtype=torch.bool)
     return {"img_id": image_id, "ori_shape": (160, 200), "pred_instances": found}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densekit.datasets.detection.segmentation import decode_mask
+from densekit.ops import run_lengths
 
 
 def mask(path, box, size=(64, 48), value=255, mode="L"):
@@ -34,8 +34,8 @@ def test_boxes_areas_and_masks(nuclei, load, boxes_of):
         ("one/images/one.png", "object", [60, 40, 4, 8]),
         ("two/images/two.png", "object", [0, 0, 64, 48]),
     ]
-    assert dataset.annotations.area.tolist() == [7 * 16, 4 * 8, 64 * 48]
-    decoded = decode_mask(dataset.annotations.segmentation[0])
+    assert dataset.annotations.areas.tolist() == [7 * 16, 4 * 8, 64 * 48]
+    decoded = run_lengths.decode(dataset.annotations.masks[0])
     assert decoded.shape == (48, 64)
     assert np.argwhere(decoded).min(axis=0).tolist() == [4, 3]
     assert dataset.has_masks

@@ -27,8 +27,8 @@ def test_boxes_over_the_border_are_clipped_worst_first(make, load):
         [(0, 0, [60, 40, 10, 10]), (0, 1, [-20, 4, 30, 10]), (1, 0, [0, 0, 64.4, 48.3]), (2, 0, [70, 1, 5, 5])], []
     )
     dataset, found = load(root)
-    assert dataset.annotations.bbox.tolist() == [[60, 40, 4, 8], [0, 4, 10, 10], [0, 0, 64.4, 48.3]]
-    assert dataset.annotations.area.tolist()[:2] == [32, 100]
+    assert dataset.annotations.xywh.tolist() == [[60, 40, 4, 8], [0, 4, 10, 10], [0, 0, 64.4, 48.3]]
+    assert dataset.annotations.areas.tolist()[:2] == [32, 100]
     assert found["box-over-border"].count == 2
     assert "20 px over; picture 64 x 48" in found["box-over-border"].examples[0].where
     assert found["box-outside"].count == 1
@@ -37,7 +37,7 @@ def test_boxes_over_the_border_are_clipped_worst_first(make, load):
 
 def test_the_area_of_an_outline_stays_when_the_box_is_clipped(make, load):
     root = make.two_splits([(0, 0, [60, 40, 10, 10], {"segmentation": OUTLINE, "area": 77.0})], [])
-    assert load(root)[0].annotations.area.tolist() == [77.0]
+    assert load(root)[0].annotations.areas.tolist() == [77.0]
 
 
 def test_identical_annotations_are_kept_once_but_not_if_their_outlines_differ(make, load):
@@ -68,7 +68,7 @@ def test_outlines_of_two_points_are_left_out(make, load):
         [],
     )
     dataset, found = load(root)
-    assert dataset.annotations.segmentation == [OUTLINE, None]
+    assert dataset.annotations.masks == [OUTLINE, None]
     assert found["outline-short"].count == 2
 
 
@@ -76,7 +76,7 @@ def test_outlines_of_points_are_flattened_and_it_is_told_once(make, load):
     points = [[[4, 4], [14, 4], [14, 16], [4, 16]]]
     root = make.two_splits([(n, 0, [4, 4, 10, 12], {"segmentation": points}) for n in range(2)], [])
     dataset, found = load(root)
-    assert dataset.annotations.segmentation == [OUTLINE, OUTLINE]
+    assert dataset.annotations.masks == [OUTLINE, OUTLINE]
     assert (found["layout"].severity, found["layout"].count) == ("note", 2)
     assert "read as COCO's [x, y, x, y, ...]" in found["layout"].message
     assert "outline-short" not in found
@@ -220,5 +220,5 @@ def test_classes_asked_for_are_kept_in_that_order(make, load, boxes_of):
         ("train2017/1.jpg", "cat"),
         ("train2017/2.jpg", "bird"),
     ]
-    assert dataset.annotations.label.tolist() == [1, 0]
+    assert dataset.annotations.labels.tolist() == [1, 0]
     assert "1 objects: dog" in found["layout"].message

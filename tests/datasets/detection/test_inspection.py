@@ -1,76 +1,20 @@
-"""The command: a table, a page, JSON, an exit status; and what is kept until a file changes."""
+"""What is kept of a data set until a file changes."""
 
 import json
 import re
 
 import pytest
-from PIL import Image
 
-from densekit.datasets.detection import check_detection, inspect_detection, prepare_detection
-from densekit.datasets.detection.check import render
-from densekit.datasets.shared.finding import Example, Finding
+from densekit.datasets.detection import inspect_detection, prepare_detection
 from densekit.errors import OutputError
 
 BOX = [4, 4, 10, 12]
-SEVERITIES = ["error", "warning", "note"]
-
-
-@pytest.fixture
-def flawed(make):
-    """One error (an unknown category), two kinds of repair, a class without training images."""
-    return make.two_splits(
-        [(0, 0, BOX), (1, 0, [60, 40, 10, 10]), (1, 0, [5, 5, 0, 0]), (2, 5, BOX)],
-        [(0, 1, BOX)],
-        ("cat", "dog"),
-    )
-
-
-@pytest.fixture
-def sound(make):
-    return make.two_splits([(0, 0, BOX), (1, 1, BOX)], [(0, 0, BOX), (1, 1, BOX)])
-
-
-def test_table_json_page_and_status(flawed, tmp_path, capsys):
-    files = {"html": tmp_path / "out" / "check.html", "json_path": tmp_path / "out" / "check.json"}
-    findings, status = check_detection(flawed, cache=None, **files)
-    shown = capsys.readouterr().out
-    assert status == 2
-    assert [finding.severity for finding in findings] == sorted((f.severity for f in findings), key=SEVERITIES.index)
-    for words in (
-        "COCO JSON: annotations/instances_train2017.json (train)",
-        "train       3           1        2",
-        "ERROR  annotations have a class that the class list does not have: 1",
-        "e.g. annotations/instances_train2017.json: category_id 6, 1 times",
-        "->   complete the class list",
-        "WARNING  boxes over the border of their image, clipped to it: 1",
-        "cannot be trained on as it is; 1 error, ",
-    ):
-        assert words in shown
-    content = json.loads(files["json_path"].read_text())
-    assert (content["status"], content["errors"], content["format"]) == (2, 1, "coco")
-    assert content["findings"][0]["code"] == "category-unknown"
-    page = files["html"].read_text()
-    assert "Errors: these stop a training (1)" in page
-    assert len(re.findall(r'src="data:image/', page)) >= 5
-
-
-def test_a_sound_data_set_passes(sound, capsys):
-    _, status = check_detection(sound, cache=None)
-    assert status == 0
-    assert "sound; 0 errors" in capsys.readouterr().out
 
 
 def test_examples_are_three_and_all_are_counted(make):
     root = make.two_splits([(n % 3, 0, [5 + n, 5, 0, 0]) for n in range(7)] + [(0, 0, BOX)], [])
     finding = next(f for f in inspect_detection(root, cache=None).findings if f.code == "box-without-extent")
     assert (finding.count, len(finding.examples)) == (7, 3)
-
-
-def test_lines_fit_the_screen(flawed):
-    inspection = inspect_detection(flawed, cache=None)
-    text = render(inspection, width=70)
-    paths = str(flawed)
-    assert max(len(line) for line in text.splitlines() if paths not in line) <= 70
 
 
 # --- cache --------------------------------------------------------------------------------------------------------
@@ -170,30 +114,3 @@ def test_changed_data_are_written_again(sound, make, tmp_path):
     make.coco("annotations/instances_val2017.json", ["4.jpg"], [(0, 1, BOX)])
     prepared = prepare_detection(sound, cache=tmp_path)
     assert len(json.loads(prepared.annotations["val"].read_text())["images"]) == 1
-
-
-# --- page ---------------------------------------------------------------------------------------------------------
-def test_names_are_escaped_in_the_page(make, tmp_path):
-    make.picture("<b>x.jpg")
-    make.coco("result.json", ["<b>x.jpg"], [(0, 0, [5, 5, 0, 0]), (0, 0, BOX)], ("<script>alert(1)</script>",))
-    check_detection(make.root, cache=None, html=tmp_path / "check.html")
-    page = (tmp_path / "check.html").read_text()
-    assert "<script>alert" not in page
-    assert "<b>x" not in page
-
-
-def test_crops_show_what_lies_beyond_the_border():
-    from densekit.visualization.shared.thumbnails import crop_around
-
-    image = Image.new("RGB", (100, 80), (0, 0, 200))
-    whole = crop_around(image, [])
-    assert whole.size[0] / whole.size[1] == pytest.approx(100 / 80, rel=0.02)
-    for box in ((90, 10, 130, 40), (-30, -20, 5, 5), (400, 400, 420, 420), (50, 50, 50, 50)):
-        crop = crop_around(image, [box])
-        colors = {color for _, color in crop.getcolors(1 << 20)}
-        assert any(red > 150 and blue < 120 for red, _, blue in colors), box
-
-
-def test_a_finding_of_volumes_needs_no_more_than_before():
-    assert Finding("error", "case1", "words") == Finding(severity="error", case="case1", message="words", count=1)
-    assert Example("here").boxes == ()

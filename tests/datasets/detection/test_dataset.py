@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from densekit.datasets.detection import prepare_detection
-from densekit.datasets.detection.segmentation import encode_mask
 from densekit.errors import DataError
+from densekit.ops import run_lengths
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def prepared(make, tmp_path):
     root = make.two_splits(
         [
             (0, 0, [4, 4, 10, 12], {"segmentation": [[4, 4, 14, 4, 14, 16, 4, 16]], "id": 700}),
-            (0, 1, [4, 4, 10, 12], {"segmentation": encode_mask(mask), "category_id": 2}),
-            (1, 1, [30.5, 20.25, 9.5, 8], {"iscrowd": 1, "segmentation": encode_mask(mask)}),
+            (0, 1, [4, 4, 10, 12], {"segmentation": run_lengths.encode(mask[None])[0], "category_id": 2}),
+            (1, 1, [30.5, 20.25, 9.5, 8], {"iscrowd": 1, "segmentation": run_lengths.encode(mask[None])[0]}),
         ],
         [(0, 1, [4, 4, 10, 12], {"segmentation": [[4, 4, 14, 4, 14, 16]]})],
         ("zebra", "ant"),

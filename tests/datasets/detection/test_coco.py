@@ -127,8 +127,8 @@ def test_missing_keys_are_filled_and_counted(make, load):
     assert found["area-missing"].count == 2
     assert found["crowd-missing"].count == 1
     assert found["box-from-outline"].count == 1
-    assert dataset.annotations.bbox.tolist() == [BOX, BOX]
-    assert dataset.annotations.area.tolist() == [120, 120]
+    assert dataset.annotations.xywh.tolist() == [BOX, BOX]
+    assert dataset.annotations.areas.tolist() == [120, 120]
 
 
 def test_crowds_and_ignored_objects_are_ignored_in_the_written_file(make, load):
@@ -188,7 +188,7 @@ def test_a_category_name_under_two_ids_is_one_class(make, load):
     dataset, found = load(root)
     assert dataset.classes[0] == "cat"
     assert {"category-merged", "name-spaces"} <= found.keys()
-    assert dataset.annotations.label.tolist() == [0, 0]
+    assert dataset.annotations.labels.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
