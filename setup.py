@@ -35,7 +35,6 @@ setup(
         "SimpleITK>=2.4,<3",
         "albumentations>=1.4.24,<2",
         "hotcoco>=1.3,<2",
-        "pycocotools>=2.0.8",
         "opencv-python>=4.9",
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",
@@ -52,7 +51,7 @@ setup(
         "tensorboard>=2.17,<3",  # what MMEngine writes a run's curves with
     ],
     extras_require={
-        "dev": ["pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
+        "dev": ["pycocotools>=2.0.8", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

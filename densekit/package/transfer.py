@@ -89,7 +89,7 @@ def _class_names(content: Mapping[str, Any]) -> list[str] | None:
     own, meta = content.get("densekit"), content.get("meta")
     found: Any = None
     if isinstance(own, Mapping):
-        found = own.get("labels") if own.get("task") == "detection" else None
+        found = own.get("labels")
     elif isinstance(meta, Mapping):
         described = meta.get("dataset_meta")
         places = [described, meta] if isinstance(described, Mapping) else [meta]

@@ -363,7 +363,7 @@ def test_class_names_of_mmdetections_files(tmp_path, meta, names):
     assert found.classes == names and torch.equal(found.state_dict["a.weight"], WEIGHTS["a.weight"])
 
 
-@pytest.mark.parametrize(("task", "names"), [("detection", ["cat", "dog"]), ("volume", None)])
+@pytest.mark.parametrize(("task", "names"), [("detection", ["cat", "dog"]), ("volume", ["cat", "dog"])])
 def test_class_names_of_our_own_checkpoints(tmp_path, task, names):
     write_checkpoint(
         tmp_path / "best.pth",

@@ -59,6 +59,7 @@ class VolumePlan(Plan):
             raise DataError(
                 f"{self.root}: split {c.train_split!r} has no cases (it has {sizes}); set train_split to one that has"
             )
+        self.cases(c.val_split)  # refuses one that is not there
         check_settings(self.store.labels, self.store.scored, self.convention, 1.0)
         if c.iterations_per_epoch % c.accumulate:
             raise ConfigError(

@@ -8,7 +8,6 @@ import torch
 
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.store import write_store
-from densekit.errors import DataError
 from densekit.io import Geometry, write_image, write_label
 from densekit.tasks.verbs import test as score
 from densekit.tasks.verbs import train
@@ -119,15 +118,6 @@ def test_validation_scores_are_those_of_the_test_to_the_last_bit(config, prepare
         last = {row["name"]: row["value"] for row in csv.DictReader(file) if row["epoch"] == "2"}
     assert last["dice"] == f"{tested.overall().dice.value:.6g}"
     assert last["dice/left kidney"] == f"{tested.structure('left kidney').dice.value:.6g}"
-
-
-def test_labels_that_are_gone_are_said_before_the_training(config, prepare, tmp_path):
-    root = prepare(None)
-    (tmp_path / "raw" / "case3_label.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"case3_label\.nii\.gz: no such file.*val_split=None"):
-        train(config, data=root, work_dir=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    train(config, data=root, work_dir=tmp_path / "run", options=["max_epochs=1", "val_split=None"])
 
 
 def test_pictures_are_drawn_of_resampled_cases(config, prepare, tmp_path):
