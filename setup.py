@@ -52,6 +52,7 @@ setup(
     ],
     extras_require={
         "dev": ["pycocotools>=2.0.8", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.12", "medpy>=0.5.2,<0.6"],
+        "supervision": ["supervision>=0.25,<1"],  # what is found in an image, for its trackers and annotators
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -19,6 +19,8 @@ from densekit.errors import ConfigError, close_names
 
 SHIPPED = Path(__file__).parents[1] / "configs"
 """The recipes of the package; a config there is found by its name alone."""
+Override = str | tuple[str, Any]
+"""``"optimizer.lr=0.02"`` or ``"patch_size=(32,64,64)"``, the value a literal or else a string; or (key, value)."""
 
 
 def find_config(name: str | Path) -> Path:
@@ -46,14 +48,13 @@ def shipped_configs() -> list[str]:
 
 
 def load_config(
-    name: str | Path, options: Sequence[str], settings_of: Callable[[str, Path], Mapping[str, Setting]]
+    name: str | Path, options: Sequence[Override], settings_of: Callable[[str, Path], Mapping[str, Setting]]
 ) -> Config:
     """Read a config, complete it with defaults and apply ``key=value`` overrides.
 
     Args:
         name: A file, or the name of a config of the package.
-        options: Overrides such as ``optimizer.lr=0.02`` or ``patch_size=(32,64,64)``; the value is a Python literal,
-            else a string.
+        options: See :data:`Override`.
         settings_of: Gives the settings of the task that a config names; raises ConfigError if there is no such task.
 
     Raises:
@@ -81,9 +82,7 @@ def load_config(
                 f"{path}: unknown key {key!r}{close_names(key, known)} (`densekit config {task}` prints all keys)"
             )
     if config.task != task:
-        raise ConfigError(
-            f"--cfg-options task={config.task}: a {task} config has other keys; take a config of that task"
-        )
+        raise ConfigError(f"task={config.task}: a {task} config has other keys; take a config of that task")
     return config
 
 
@@ -157,8 +156,15 @@ def _base_file(imported: ast.ImportFrom, path: Path) -> Path:
     return Path(package.origin).parent.joinpath(*parts[1:]).with_suffix(".py")
 
 
-def apply_option(config: Config, option: str) -> None:
-    """Apply one ``key.sub=value`` override to a key that exists, or to a part's argument."""
+def read_option(option: Override) -> tuple[str, Any, str]:
+    """Key and value of an override, and how messages and ``config.txt`` call it.
+
+    Raises:
+        ConfigError: if it is text that is no ``key=value``.
+    """
+    if not isinstance(option, str):
+        key, value = option
+        return key, value, f"{key}={value!r}"
     key, sign, text = option.partition("=")
     if not sign or not key:
         raise ConfigError(f"--cfg-options {option!r}: expected key=value, e.g. optimizer.lr=0.02")
@@ -166,6 +172,12 @@ def apply_option(config: Config, option: str) -> None:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    return key, value, f"--cfg-options {option}"
+
+
+def apply_option(config: Config, option: Override) -> None:
+    """Apply one override to a key that exists, or to a part's argument."""
+    key, value, said = read_option(option)
     *parents, last = key.split(".")
     node: Any = config._cfg_dict
     for depth, name in enumerate(parents):
@@ -176,18 +188,16 @@ def apply_option(config: Config, option: str) -> None:
             node = node[name]
         else:
             known = list(node) if isinstance(node, Mapping) else []
-            raise ConfigError(f"--cfg-options {option}: there is no {where!r} in the config{close_names(name, known)}")
+            raise ConfigError(f"{said}: there is no {where!r} in the config{close_names(name, known)}")
     value = _container(value)
     if isinstance(node, list):
         if not last.isdigit() or int(last) >= len(node):
-            raise ConfigError(
-                f"--cfg-options {option}: {'.'.join(parents)} is a list of {len(node)}, name its item by number from 0"
-            )
+            raise ConfigError(f"{said}: {'.'.join(parents)} is a list of {len(node)}, name its item by number from 0")
         node[int(last)] = value
     elif isinstance(node, Mapping):
         node[last] = value
     else:
-        raise ConfigError(f"--cfg-options {option}: {'.'.join(parents)} is {node!r}, it has no {last!r}")
+        raise ConfigError(f"{said}: {'.'.join(parents)} is {node!r}, it has no {last!r}")
 
 
 def _container(value: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densekit.engine.config import bases, find_config, read_file
+from densekit.engine.config import Override, bases, find_config, read_file, read_option
 from densekit.io import write_text_atomic
 
 PROJECT = Path(__file__).parents[1]
@@ -26,12 +26,12 @@ DEFAULT = "default"
 """Origin of what no file and no option sets."""
 
 
-def origins(path: str | Path, options: Sequence[str] = ()) -> dict[str, str]:
+def origins(path: str | Path, options: Sequence[Override] = ()) -> dict[str, str]:
     """Find what set each key of a config; a key that is not in the result has its default.
 
     Args:
         path: A config file, or the name of a config of the package.
-        options: The ``key=value`` overrides of the command line, in their order.
+        options: The overrides, in their order.
 
     Returns:
         By key, ``"configs/_base_/sepc.py:41"`` (below the current folder or the package, else the whole path) or
@@ -42,9 +42,8 @@ def origins(path: str | Path, options: Sequence[str] = ()) -> dict[str, str]:
     """
     found = _of_file(find_config(path))
     for option in options:
-        key, _, _ = option.partition("=")
+        key, _, place = read_option(option)
         root = key.partition(".")[0]
-        place = f"--cfg-options {option}"
         found = {name: where for name, where in found.items() if name != key and not name.startswith(f"{key}.")}
         found[key] = place
         if key != root:

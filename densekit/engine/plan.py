@@ -190,7 +190,7 @@ class Plan(ABC):
                 model = MODELS.build(ConfigDict(config))  # MMDetection reads train_cfg by attribute
             except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
                 raise ConfigError(f"{self.config.filename}: model cannot be built: {_why(error)}") from error
-            with _quiet():
+            with quiet_drawing():
                 model.init_weights()
         return model.to(memory_format=self.memory_format) if self.config.channels_last else model
 
@@ -296,7 +296,7 @@ def _stretched(schedule: dict[str, Any], times: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_drawing() -> Iterator[None]:
     """Keep MMEngine from listing how each parameter was drawn, four lines for every one."""
     logger = MMLogger.get_current_instance()
     level = logger.level

@@ -16,7 +16,7 @@ from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
 from densekit.errors import DataError
 from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
 from densekit.inference.predictor import Predictor, Result
-from densekit.io import atomic_path, write_json_atomic
+from densekit.io import write_json_atomic
 from densekit.io.images import LoadedImage, as_image
 
 
@@ -121,11 +121,7 @@ class ImageResult(Result):
         Raises:
             OutputError: if it cannot be written.
         """
-        picture = self.draw_on(self.image.rgb(), size=size)
-        if path is not None:
-            with atomic_path(path) as temporary:
-                picture.save(temporary, format=Image.registered_extensions().get(Path(path).suffix.lower(), "PNG"))
-        return picture
+        return self._drawn(self.draw_on(self.image.rgb(), size=size), path)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, or with the suffix of an image drawn on its image.

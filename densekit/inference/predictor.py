@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 
+from densekit.io import atomic_path
 from densekit.package import Checkpoint
 
 
@@ -35,6 +36,15 @@ class Result(ABC):
     @abstractmethod
     def draw(self, path: str | Path | None = None) -> Image.Image:
         """Draw it on its input; with a path the picture is written there too."""
+
+    @staticmethod
+    def _drawn(picture: Image.Image, path: str | Path | None) -> Image.Image:
+        """The picture, written by rename where there is a path; its suffix says the format, any other than Pillow's is
+        PNG."""
+        if path is not None:
+            with atomic_path(path) as temporary:
+                picture.save(temporary, format=Image.registered_extensions().get(Path(path).suffix.lower(), "PNG"))
+        return picture
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

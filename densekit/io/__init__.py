@@ -6,22 +6,26 @@ from densekit.io.geometry import Geometry
 from densekit.io.volume import (
     VOLUME_SUFFIXES,
     Volume,
+    as_volume,
     check_intensities,
+    is_array_with_affine,
     read_geometry,
     read_label,
     read_volume,
     volume_stem,
     volume_suffix,
 )
-from densekit.io.writing import labels_json, write_image, write_label
+from densekit.io.writing import labels_json, to_itk, to_nibabel, write_image, write_label
 
 __all__ = [
     "VOLUME_SUFFIXES",
     "Geometry",
     "Volume",
+    "as_volume",
     "atomic_path",
     "check_intensities",
     "contents",
+    "is_array_with_affine",
     "labels_json",
     "load_json",
     "output_error",
@@ -29,6 +33,8 @@ __all__ = [
     "read_label",
     "read_volume",
     "sha256",
+    "to_itk",
+    "to_nibabel",
     "volume_stem",
     "volume_suffix",
     "write_image",

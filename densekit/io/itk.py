@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files, through SimpleITK."""
+"""NRRD and MetaImage files, through SimpleITK, and its images in memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from densekit.io.nifti import skew_notes
 if TYPE_CHECKING:
     import SimpleITK
 
+    _Described = SimpleITK.Image | SimpleITK.ImageFileReader
+
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _AGAIN = "copy or export the file again"
 
@@ -28,19 +30,34 @@ def read_itk(path: Path) -> tuple[np.ndarray, Geometry, list[str]]:
     Raises:
         DataError: if the file is not a sound three-dimensional scalar volume.
     """
-    import SimpleITK as sitk
-
     geometry, notes, reader = _open(path)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _data_error(path, error) from error
+    return _voxels(image, geometry), geometry, notes
+
+
+def from_itk(image: SimpleITK.Image, name: Path) -> tuple[np.ndarray, Geometry, list[str]]:
+    """As :func:`read_itk`, of an image in memory.
+
+    Args:
+        image: The image.
+        name: What messages call it.
+    """
+    geometry = _geometry(name, image, image.GetNumberOfComponentsPerPixel(), b"")
+    return _voxels(image, geometry), geometry, skew_notes(geometry)
+
+
+def _voxels(image: SimpleITK.Image, geometry: Geometry) -> np.ndarray:
+    import SimpleITK as sitk
+
     # SimpleITK's arrays are (z, y, x); a 4D file of one volume has a leading 1.
     array = sitk.GetArrayFromImage(image).reshape(geometry.shape[::-1]).T
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # becomes infinite, which is reported with its count
             array = array.astype(np.float32, copy=False)
-    return array, geometry, notes
+    return array
 
 
 def read_itk_grid(path: Path) -> tuple[Geometry, list[str]]:
@@ -63,20 +80,25 @@ def _open(path: Path) -> tuple[Geometry, list[str], SimpleITK.ImageFileReader]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _data_error(path, error) from error
-    _check_kind(path, reader)
-    shape, affine = _shape(path, reader), _affine(path, reader, head)
-    try:
-        geometry = Geometry(shape, affine)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; correct the axes in the header or {_AGAIN}") from error
+    geometry = _geometry(path, reader, reader.GetNumberOfComponents(), head)
     notes = []
     if not re.search(rb"^(TransformMatrix|Rotation|Orientation|space|space dimension)\s*[=:]", head, re.MULTILINE):
         notes.append("the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does")
     return geometry, notes + skew_notes(geometry), reader
 
 
-def _shape(path: Path, reader: SimpleITK.ImageFileReader) -> tuple[int, int, int]:
-    size = reader.GetSize()
+def _geometry(path: Path, image: _Described, components: int, head: bytes) -> Geometry:
+    """Find the grid of what has one real number per voxel; anything else is refused."""
+    _check_kind(path, image, components)
+    shape, affine = _shape(path, image), _affine(path, image, head)
+    try:
+        return Geometry(shape, affine)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; correct the axes in the header or {_AGAIN}") from error
+
+
+def _shape(path: Path, image: _Described) -> tuple[int, int, int]:
+    size = image.GetSize()
     shown = " x ".join(map(str, size))
     if len(size) < 3:
         raise DataError(f"{path}: is a 2D file (shape {shown}), expected a 3D volume; stack the slices to one volume")
@@ -90,21 +112,21 @@ def _shape(path: Path, reader: SimpleITK.ImageFileReader) -> tuple[int, int, int
     return size[:3]
 
 
-def _affine(path: Path, reader: SimpleITK.ImageFileReader, head: bytes) -> np.ndarray:
+def _affine(path: Path, image: _Described, head: bytes) -> np.ndarray:
     """Return the map from voxel index to RAS mm (ITK's is to LPS mm)."""
     # ITK would take a negative spacing as a flipped axis; nobody means that.
     if re.search(rb"^(ElementSpacing|ElementSize|spacings)[ \t]*[=:](.*[ \t])?-[.\d]", head, re.MULTILINE):
         raise DataError(f"{path}: negative spacing in the header, expected positive mm; {_AGAIN}")
-    spacing = np.array(reader.GetSpacing()[:3])
+    spacing = np.array(image.GetSpacing()[:3])
     if not np.isfinite(spacing).all() or spacing.min() <= 0:
         shown = " x ".join(f"{length:g}" for length in spacing)
         raise DataError(
             f"{path}: voxels of {shown} mm (zero or NaN spacing), expected positive numbers; correct the header"
         )
-    ndim = reader.GetDimension()
+    ndim = image.GetDimension()
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(reader.GetDirection(), (ndim, ndim))[:3, :3] * spacing
-    affine[:3, 3] = reader.GetOrigin()[:3]
+    affine[:3, :3] = np.reshape(image.GetDirection(), (ndim, ndim))[:3, :3] * spacing
+    affine[:3, 3] = image.GetOrigin()[:3]
     return _LPS_TO_RAS @ affine
 
 
@@ -121,16 +143,15 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _check_kind(path: Path, reader: SimpleITK.ImageFileReader) -> None:
+def _check_kind(path: Path, image: _Described, components: int) -> None:
     """Refuse what does not have one real number per voxel."""
     import SimpleITK as sitk
 
-    if reader.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+    if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         raise DataError(
             f"{path}: holds complex numbers, expected one real number per voxel; save the magnitude as float32"
         )
-    components = reader.GetNumberOfComponents()
-    if components > 1 and any(key.startswith("Segment0") for key in reader.GetMetaDataKeys()):
+    if components > 1 and any(key.startswith("Segment0") for key in image.GetMetaDataKeys()):
         raise DataError(
             f"{path}: is a segmentation of {components} overlapping layers, expected one layer; in 3D Slicer, export "
             f"it as a labelmap (Segmentations > Export to labelmap) and save that"

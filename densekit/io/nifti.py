@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
-from nibabel.spatialimages import HeaderDataError
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry
@@ -53,6 +55,71 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Geometry, list[str]]:
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return _scaled(path, array, header, notes), geometry, notes
+
+
+def from_nibabel(image: SpatialImage, name: Path) -> tuple[np.ndarray, Geometry, list[str]]:
+    """As :func:`read_nifti`, of an image of nibabel; of another format than NIfTI by its affine alone.
+
+    Args:
+        image: The image; its voxels are read where they are not in memory.
+        name: What messages call it.
+    """
+    if not isinstance(image, nib.Nifti1Pair):
+        return from_array(_loaded(name, image.dataobj), image.affine, name)
+    header = image.header.copy()
+    header.set_data_shape(image.shape)
+    if image.affine is not None and not np.allclose(image.affine, header.get_best_affine()):
+        header.set_sform(image.affine, code="aligned")  # changed in memory: as nibabel would save it
+        header.set_qform(image.affine, code="unknown")
+    geometry, notes = _grid(name, header)
+    lazy = isinstance(image.dataobj, ArrayProxy)
+    array = _real_voxels(_loaded(name, image.dataobj, scaled=not lazy).reshape(geometry.shape), name)
+    scaling = _scaling(image.dataobj.slope, image.dataobj.inter) if lazy else _scaling()
+    return _scaled(name, array, scaling, notes), geometry, notes
+
+
+def from_array(array: np.ndarray, affine: np.ndarray, name: Path) -> tuple[np.ndarray, Geometry, list[str]]:
+    """As :func:`read_nifti`, of an array ``(i, j, k)`` and the map from its indices to RAS mm.
+
+    Args:
+        array: Of any real type; a fourth axis may have length 1.
+        affine: ``(4, 4)``.
+        name: What messages call it.
+    """
+    if array.ndim < 3 or math.prod(array.shape[3:]) != 1 or not array.size:
+        raise DataError(
+            f"{name}: array of shape {array.shape}, expected one 3D volume (i, j, k); of several channels give a list "
+            f"of one (array, affine) each"
+        )
+    try:
+        geometry = Geometry(array.shape[:3], np.asarray(affine, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: {error}; give the (4, 4) map from voxel index to RAS mm") from error
+    array = _real_voxels(array.reshape(geometry.shape), name)
+    return _scaled(name, array, _scaling(), []), geometry, skew_notes(geometry)
+
+
+def _real_voxels(array: np.ndarray, name: Path) -> np.ndarray:
+    """Return an array of numbers in this machine's byte order.
+
+    Raises:
+        DataError: if it holds anything but real numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: voxels of type {array.dtype}, expected one real number per voxel; convert them")
+    return array.astype(np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("="), copy=False)
+
+
+def _scaling(slope: float = 1.0, inter: float = 0.0) -> dict[str, float]:
+    return {"scl_slope": slope, "scl_inter": inter}
+
+
+def _loaded(name: Path, stored: Any, *, scaled: bool = True) -> np.ndarray:
+    """The voxels of an image of nibabel."""
+    try:
+        return np.asarray(stored if scaled else stored.get_unscaled())
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{name}: its voxels cannot be read ({error}); {_AGAIN}") from error
 
 
 def read_nifti_grid(path: Path) -> tuple[Geometry, list[str]]:
@@ -282,7 +349,7 @@ def _fill(path: Path, file: IO[bytes], target: memoryview) -> None:
         pass
 
 
-def _scaled(path: Path, array: np.ndarray, header: nib.Nifti1Header, notes: list[str]) -> np.ndarray:
+def _scaled(path: Path, array: np.ndarray, header: Mapping[str, Any], notes: list[str]) -> np.ndarray:
     """Apply ``scl_slope`` and ``scl_inter``; integers stay integers where slope and intercept are integral."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0:

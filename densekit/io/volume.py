@@ -1,4 +1,4 @@
-"""Reading volumes: NIfTI, NRRD and MetaImage files to arrays on the canonical grid.
+"""Reading volumes: NIfTI, NRRD and MetaImage files, and images in memory, to arrays on the canonical grid.
 
 Integers stay integers. What had to be assumed or repaired stands in ``Volume.notes``; what cannot be used is refused
 with one line that says what to do.
@@ -7,15 +7,19 @@ with one line that says what to do.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry
-from densekit.io.itk import read_itk, read_itk_grid
-from densekit.io.nifti import read_nifti, read_nifti_grid
+from densekit.io.itk import from_itk, read_itk, read_itk_grid
+from densekit.io.nifti import from_array, from_nibabel, read_nifti, read_nifti_grid
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Endings of the files that :func:`read_volume` reads, in lower case."""
@@ -30,7 +34,7 @@ class Volume:
     Attributes:
         array: ``(C, D, H, W)``, contiguous, of the stored integer type or float32.
         geometry: The grid of the file, and the way back to it.
-        path: Where it was read.
+        path: Where it was read; of a volume that was in memory what messages call it.
         notes: What was assumed or repaired, for the user to read once.
     """
 
@@ -66,8 +70,45 @@ def read_volume(path: str | os.PathLike) -> Volume:
         DataError: if the file cannot be read or used; also for NaN or infinite voxels.
     """
     path = Path(path)
-    array, geometry, notes = (read_nifti if _is_nifti(path) else read_itk)(path)
-    canonical = np.ascontiguousarray(geometry.to_canonical(array))[None]
+    return _volume(path, *(read_nifti if _is_nifti(path) else read_itk)(path))
+
+
+def as_volume(source: Any) -> Volume:
+    """Bring whatever an image volume is given as to the canonical grid; see :func:`read_volume`.
+
+    Args:
+        source: A file; an image of nibabel or of SimpleITK; or ``(array, affine)``, the array ``(i, j, k)`` in the
+            order in which the affine ``(4, 4)`` maps its indices to RAS mm, as nibabel has them.
+
+    Raises:
+        DataError: if it is none of these, or cannot be used.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return read_volume(source)
+    if isinstance(source, SpatialImage):
+        name = Path(source.get_filename() or "nibabel image")
+        return _volume(name, *from_nibabel(source, name))
+    if is_array_with_affine(source):
+        name = Path("(array, affine)")
+        return _volume(name, *from_array(*source, name))
+    itk = sys.modules.get("SimpleITK")
+    if itk is not None and isinstance(source, itk.Image):
+        name = Path("SimpleITK image")
+        return _volume(name, *from_itk(source, name))
+    raise DataError(
+        f"scan: {type(source).__name__} given, expected a file, a nibabel or SimpleITK image, or (array, affine): an "
+        f"array alone does not say where its voxels are"
+    )
+
+
+def is_array_with_affine(source: Any) -> bool:
+    """Whether something is a pair ``(array, affine)``, and not a list of channels."""
+    return isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray)
+
+
+def _volume(path: Path, array: np.ndarray, geometry: Geometry, notes: Sequence[str]) -> Volume:
+    # Writable, or torch would warn of it; what is in memory already may not be.
+    canonical = np.require(geometry.to_canonical(array), requirements=("C", "W"))[None]
     _check_finite(path, canonical)
     return Volume(canonical, geometry, path, tuple(notes))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +20,9 @@ from densekit.io.geometry import Geometry
 from densekit.io.itk import read_itk
 from densekit.io.nifti import read_nifti_header
 from densekit.io.volume import read_geometry, volume_stem, volume_suffix
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 _LPS = np.diag((-1.0, -1.0, 1.0))
@@ -150,9 +154,7 @@ def _new_header(geometry: Geometry) -> nib.Nifti1Header:
 
 def _write_nifti(path: Path, array: np.ndarray, header: nib.Nifti1Header) -> None:
     """Write an array ``(i, j, k)`` under a header whose qform and sform stay as they are."""
-    header.set_data_dtype(array.dtype)
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = kind(array, None, header)
+    image = _nifti_image(array, None, header)
     if path.name.lower().endswith(".gz"):
         # No name and no time in the gzip header: the same labels make the same bytes.
         with path.open("wb") as raw, igzip.IGzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
@@ -162,7 +164,30 @@ def _write_nifti(path: Path, array: np.ndarray, header: nib.Nifti1Header) -> Non
             image.to_stream(file)
 
 
-def _write_itk(path: Path, temporary: Path, array: np.ndarray, geometry: Geometry) -> None:
+def _nifti_image(array: np.ndarray, affine: np.ndarray | None, header: nib.Nifti1Header) -> nib.Nifti1Image:
+    header.set_data_dtype(array.dtype)
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    return kind(array, affine, header)
+
+
+def to_nibabel(labels: np.ndarray, geometry: Geometry) -> nib.Nifti1Image:
+    """A label map ``(D, H, W)`` as nibabel's image on the file grid, with a new header."""
+    return _nifti_image(geometry.restore(labels), geometry.affine, _new_header(geometry))
+
+
+def to_itk(labels: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
+    """A label map ``(D, H, W)`` as SimpleITK's image on the file grid.
+
+    Raises:
+        OutputError: if the axes are not at right angles, as SimpleITK's are.
+    """
+    try:
+        return _itk_image(geometry.restore(labels), geometry)
+    except RuntimeError as error:
+        raise OutputError("SimpleITK cannot hold this sheared grid; take nibabel's image instead") from error
+
+
+def _itk_image(array: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
@@ -170,6 +195,13 @@ def _write_itk(path: Path, temporary: Path, array: np.ndarray, geometry: Geometr
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(affine[:, 3].tolist())
     image.SetDirection((affine[:, :3] / geometry.spacing).ravel().tolist())
+    return image
+
+
+def _write_itk(path: Path, temporary: Path, array: np.ndarray, geometry: Geometry) -> None:
+    import SimpleITK as sitk
+
+    image = _itk_image(array, geometry)
     try:
         sitk.WriteImage(image, str(temporary), useCompression=True)
         # ITK does not notice when the last bytes of a NRRD file find no space: only reading back shows it.

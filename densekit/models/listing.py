@@ -3,12 +3,85 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from densekit.errors import ConfigError, close_names
+from densekit.models.assemble import Part, assemble
+from densekit.models.assemble.backbone import backbone_part
+from densekit.models.assemble.parts import Wired, mmdet_models
+from densekit.models.recipes import RECIPES
 from densekit.models.variants import VARIANTS
 from densekit.registry import MODELS
 
 ROOMS = ("assemblies", "backbones", "necks", "heads", "losses", "layers")
+
+
+FOLLOW = ("necks", "heads")
+"""Rooms of the parts that follow another."""
+
+
+def list_parts(
+    room: str | None = None, *, dims: int | None = None, fits: Part | Sequence[Part] | None = None
+) -> list[str]:
+    """Names of parts: our own, the named sizes of backbones, and what MMDetection has for images.
+
+    Args:
+        room: One of :data:`ROOMS`; None: all of them, or with ``dims`` or ``fits`` those of which that can be asked.
+        dims: Those for images (2) or for volumes (3).
+        fits: A backbone, or a list of it and the necks behind it: necks and heads that can follow, with the arguments
+            they have by themselves.
+
+    Raises:
+        ConfigError: for an unknown room, or a question that cannot be asked of it.
+    """
+    rooms = FOLLOW if fits is not None else ("backbones", *FOLLOW) if dims is not None else ROOMS
+    if room is not None and room not in rooms:
+        asked = "fits" if fits is not None and room in ROOMS else "dims" if room in ROOMS else "room"
+        raise ConfigError(f"{asked}: cannot be asked of {room!r}{close_names(room, rooms)}; rooms: {', '.join(rooms)}")
+    before = [] if fits is None else [fits] if isinstance(fits, (str, type, Mapping)) else list(fits)
+    if before:
+        of_backbone = backbone_part(before[0], pretrained=False).dims
+        if dims not in (None, of_backbone):
+            return []
+        dims = of_backbone
+    found = {
+        name: kind
+        for one in ([room] if room else rooms)
+        for name, kind in _parts_of(one, dims).items()
+        if fits is None or _follows(name, one, before, dims)
+    }
+    return sorted(found)
+
+
+def _parts_of(room: str, dims: int | None) -> dict[str, Any]:
+    """Parts of a room by name, with what they are for."""
+    MODELS.import_all()
+    of_room = {k: v for k, v in MODELS.module_dict.items() if v.__module__.startswith(f"densekit.models.{room}")}
+    if room not in ("backbones", *FOLLOW):
+        return of_room
+    own = {name: Wired(part, {}).dims for name, part in of_room.items()}
+    if room == "backbones":
+        own |= {name: backbone_part(name, pretrained=False).dims for name in VARIANTS}
+    if dims != 3:
+        theirs = mmdet_models().module_dict
+        own |= {name: 2 for name, part in theirs.items() if part.__module__.startswith(f"mmdet.models.{room}")}
+        if room == "heads":
+            own |= dict.fromkeys(RECIPES, 2)
+    return {name: kind for name, kind in own.items() if dims is None or kind in (None, dims)}
+
+
+def _follows(name: str, room: str, before: Sequence[Part], dims: int) -> bool:
+    """Whether a part can stand behind others."""
+    backbone, *necks = before
+    behind, heads = (necks, [name]) if room == "heads" else ([*necks, name], _parts_of("heads", dims))
+    for head in heads:
+        try:
+            assemble(backbone=backbone, neck=behind or None, head=head, num_classes=2, pretrained=False)
+        except ConfigError:
+            continue
+        return True
+    return False
 
 
 def print_models(name: str | None = None) -> int:

@@ -7,7 +7,7 @@ Any network of timm goes by timm's own name (:class:`densekit.models.backbones.T
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -30,6 +30,8 @@ class Variant:
         published: Millions of parameters in the publication, counted with what stands behind the backbone there: the
             classifier of ImageNet, or the decoder. None: none was published, or the size is ours.
         source: Where the size comes from.
+        decoder: ``neck`` and ``head`` that make it a network, as :func:`densekit.models.assemble.assemble` takes them;
+            empty for a backbone that published networks share.
     """
 
     part: str
@@ -41,6 +43,7 @@ class Variant:
     std: tuple[float, ...] | None = None
     published: float | None = None
     source: str = ""
+    decoder: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _resnet(depth: int, depths: tuple[int, ...], millions: float) -> Variant:
@@ -58,13 +61,14 @@ def _resnet(depth: int, depths: tuple[int, ...], millions: float) -> Variant:
     )
 
 
-def _dformer(source: str, published: float | None = None, **arguments: Any) -> Variant:
+def _dformer(source: str, decoder: Mapping[str, Any], published: float | None = None, **arguments: Any) -> Variant:
     sizes = {"widths": arguments["widths"], "depths": arguments["depths"]}
-    return Variant("DFormer", arguments, **sizes, published=published, source=source)
+    return Variant("DFormer", arguments, **sizes, published=published, source=source, decoder=decoder)
 
 
 def _monai(name: str, source: str, published: float | None = None, **args: Any) -> Variant:
-    return Variant("MonaiNetwork", {"name": name, "args": args}, published=published, source=source)
+    arguments, decoder = {"name": name, "args": args}, {"head": "LogitsHead"}
+    return Variant("MonaiNetwork", arguments, published=published, source=source, decoder=decoder)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -75,6 +79,7 @@ VARIANTS: dict[str, Variant] = {
     "resnet152": _resnet(152, (3, 8, 36, 3), 60.19),
     "dformer": _dformer(
         "Wu et al., arXiv 2201.00462",
+        {"neck": "DFormerDecoder", "head": "PatchExpandingHead"},
         published=44.26,
         widths=(96, 192, 384, 768),
         depths=(2, 2, 6, 2),
@@ -84,6 +89,10 @@ VARIANTS: dict[str, Variant] = {
     ),
     "dformer_tiny": _dformer(
         "ours, for small crops and phantoms",
+        {
+            "neck": {"type": "DFormerDecoder", "depths": (2, 2), "heads": (1, 2), "unit": (4, 4, 4)},
+            "head": {"type": "PatchExpandingHead", "deep_supervision": 2},
+        },
         widths=(32, 64, 128),
         depths=(2, 2, 2),
         heads=(1, 2, 4),

@@ -12,20 +12,22 @@ from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, tas
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from densekit.engine.config import Override
     from densekit.engine.plan import Plan
     from densekit.engine.preflight import DryRun
     from densekit.engine.runner import Runner
+    from densekit.inference.predictor import Predictor
     from densekit.inference.run import RunResult
     from densekit.package import Checkpoint
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
-def load_config(name: str | Path, options: Sequence[str] = ()) -> Config:
+def load_config(name: str | Path, options: Sequence[Override] = ()) -> Config:
     """Read a config, by its file or by the name of one of the package, with every key of its task.
 
     Args:
         name: File or name.
-        options: ``key=value`` overrides.
+        options: Overrides, see :data:`densekit.engine.config.Override`.
 
     Raises:
         ConfigError: if it cannot be read, has no known task, or an unknown key.
@@ -53,13 +55,15 @@ def make_plan(config: Config, data: str | Path | None = None) -> Plan:
     return task.plan(config, data)
 
 
-def train(config: str | Path, *, data: str | Path | None = None, options: Sequence[str] = (), **run: Any) -> Runner:
+def train(
+    config: str | Path, *, data: str | Path | None = None, options: Sequence[Override] = (), **run: Any
+) -> Runner:
     """Train a network.
 
     Args:
         config: Config file, or the name of a config of the package.
         data: Data set that replaces the config's ``data_root``.
-        options: ``key=value`` overrides of the config.
+        options: Overrides of the config.
         **run: See :func:`densekit.engine.train.train`: ``work_dir``, ``resume``, ``load_from``, ``seed``,
             ``deterministic``, ``amp``, ``fold``, ``launcher``.
 
@@ -75,7 +79,9 @@ def train(config: str | Path, *, data: str | Path | None = None, options: Sequen
     return engine.train(_setup(config, data, options), **run)
 
 
-def dry_run(config: str | Path, *, data: str | Path | None = None, options: Sequence[str] = (), **run: Any) -> DryRun:
+def dry_run(
+    config: str | Path, *, data: str | Path | None = None, options: Sequence[Override] = (), **run: Any
+) -> DryRun:
     """Two training steps on the largest batch that the training can meet; nothing is written.
 
     Arguments as :func:`train`, without those of a run that is written or continued.
@@ -102,14 +108,14 @@ def _setup(name: str | Path, data: str | Path | None, options: Sequence[str]) ->
 
 # --- test, predict ----------------------------------------------------------------------------------------------------
 def test(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Checkpoint,
     *,
     config: str | Path | None = None,
     data: str | Path | None = None,
     split: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
-    options: Sequence[str] = (),
+    options: Sequence[Override] = (),
     progress: Callable[[str, int, int], None] | None = None,
     **more: Any,
 ) -> Table:
@@ -122,7 +128,7 @@ def test(
         split: Split to score; default the task's own.
         out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
-        options: ``key=value`` overrides of the keys that a test reads.
+        options: Overrides of the keys that a test reads.
         progress: Called with (case, cases done, total).
         **more: Options of the task.
 
@@ -140,16 +146,18 @@ def test(
     if data is not None:
         settings["data_root"] = str(data)
     if settings.get("data_root") is None:
-        raise ConfigError(f"{checkpoint}: names no data set to score on; give it with --data PATH")
+        raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
     more = _own_options(task, loaded, "test", more)
     out = None if out is None else Path(out)
     return task.score(loaded, settings, split=split, out=out, device=device, progress=progress, **more)
 
 
 def _settings_of_test(
-    task: Task, checkpoint: Checkpoint, config: str | Path | None, options: Sequence[str]
+    task: Task, checkpoint: Checkpoint, config: str | Path | None, options: Sequence[Override]
 ) -> dict[str, Any]:
     """What a test reads, of a config or of the checkpoint, with overrides."""
+    from densekit.engine.config import apply_option, read_option
+
     carried = dict(checkpoint.meta.get("settings") or {})
     if config is not None:
         given = load_config(config, options)
@@ -160,22 +168,38 @@ def _settings_of_test(
             )
         carried = {key: given[key] for key in carried or given}
     for option in options:
-        key, _, _ = option.partition("=")
+        key, _, said = read_option(option)
         if key.partition(".")[0] not in carried:
             raise ConfigError(
-                f"--cfg-options {option}: does nothing here, network and transforms are the checkpoint's; what can be "
+                f"{said}: does nothing here, network and transforms are the checkpoint's; what can be "
                 f"set is {', '.join(carried)}"
             )
     if config is None and options:
         from mmengine.config import Config
-
-        from densekit.engine.config import apply_option
 
         whole = Config(carried)
         for option in options:
             apply_option(whole, option)
         carried = dict(whole.items())
     return carried
+
+
+def predictor(checkpoint: str | Path | Checkpoint, *, device: str = "auto", **more: Any) -> Predictor:
+    """The network of a checkpoint, ready to predict one input after the other.
+
+    Args:
+        checkpoint: ``best.pth``, or one that is read.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        **more: Options of the task (``overlap``, ``batch``; ``threshold``).
+
+    Raises:
+        CheckpointError, ConfigError: if it cannot be used, for an option that cannot be.
+    """
+    from densekit.package import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    task = task_of(loaded)
+    return task.predictor(loaded, device=device, **_own_options(task, loaded, "predict", more))
 
 
 def predict(
@@ -202,9 +226,9 @@ def predict(
     Raises:
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
-    from densekit.package import Checkpoint, load_checkpoint
+    from densekit.package import load_checkpoint
 
-    loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
     more = _own_options(task, loaded, "predict", more)
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
@@ -289,7 +313,7 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
 
 
 # --- config -----------------------------------------------------------------------------------------------------------
-def print_config(name: str | None, options: Sequence[str] = ()) -> int:
+def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
     """Print a config with every key of its task, or the defaults of a task; without a name what there is.
 
     Raises:

@@ -165,6 +165,7 @@ class DetectionPredictor(ImagePredictor):
             names=self.labels,
             notes=image.notes,
             image=image,
+            threshold=self.threshold,
         )
         self._check(detections)
         return detections

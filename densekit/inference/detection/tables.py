@@ -10,6 +10,7 @@ from typing import Any
 
 from densekit import __version__
 from densekit.errors import DataError, close_names
+from densekit.inference.detection.exchange import coco_results
 from densekit.inference.run import CaseResult
 from densekit.inference.tables import relative_names
 from densekit.io import atomic_path
@@ -86,20 +87,7 @@ _Done = tuple[int, str, CaseResult]
 
 
 def _annotations(found: Mapping[str, Any], image_id: int, threshold: float = 0.0) -> Iterator[dict[str, Any]]:
-    for row in found["detections"]:
-        if not is_found(row["score"], threshold):
-            continue
-        x1, y1, x2, y2 = row["box"]
-        annotation = {
-            "image_id": image_id,
-            "category_id": row["label"] + 1,
-            "bbox": [x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)],
-            "score": row["score"],
-        }
-        if "mask" in row:
-            yield {**annotation, "segmentation": row["mask"], "area": row["mask_area"]}
-        else:
-            yield annotation
+    return coco_results((row for row in found["detections"] if is_found(row["score"], threshold)), image_id)
 
 
 def _write_lines(path: Path, before: str, rows: Iterable[Any], after: str) -> None:

@@ -115,12 +115,9 @@ class _VolumeRun(BatchRun):
                 "output": case.output_name,
                 "output_sha256": sha256(draft),
                 "label_names": labels_json(draft).name,
-                "shape": list(prediction.geometry.shape),
-                "spacing": list(prediction.geometry.spacing),
-                "structures": [vars(structure) for structure in prediction.structures],
+                **prediction.to_dict(),
                 "notes": notes,
                 "seconds": seconds | since(start),
-                "peak_mb": prediction.peak_mb,
             }
             # Ledger before files: killed in between, the file is missing and the case runs again; the other way round
             # there would be a file that nothing vouches for.

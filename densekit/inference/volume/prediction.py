@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import nibabel as nib
 import numpy as np
+from PIL import Image
 
 from densekit.errors import OutputError
+from densekit.inference.predictor import Result
 from densekit.inference.volume.export import Structure, write_checked
-from densekit.io import Geometry
+from densekit.io import Geometry, to_itk, to_nibabel, volume_stem
 from densekit.io.staging import publish, staging_folder
+from densekit.visualization.shared.sheet import framed
+from densekit.visualization.volume.montage import montage
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False)
+class Prediction(Result):
     """What was found in one scan.
 
     Attributes:
         paths: The scan's files, one per channel; none for a scan that was given in memory.
         image: Canonical scan as read, (C, D, H, W).
-        labels: Canonical label map (D, H, W) on the scan's own grid.
+        labels: Canonical label map (D, H, W) on the scan's own grid; :attr:`label_map` has the scan's own axes.
         geometry: The scan's grid.
         names: Class names by label value, the background first.
         structures: Volume and completeness of every structure, at the scan's resolution.
@@ -30,8 +39,8 @@ class Prediction:
     """
 
     paths: tuple[Path, ...]
-    image: np.ndarray
-    labels: np.ndarray
+    image: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
     geometry: Geometry
     names: tuple[str, ...]
     structures: tuple[Structure, ...]
@@ -43,6 +52,52 @@ class Prediction:
     def volumes_ml(self) -> dict[str, float]:
         """Volume in ml by structure name."""
         return {s.name: s.volume_ml for s in self.structures}
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """Label map (i, j, k), a view of :attr:`labels` with the axes of the scan as it was given."""
+        return self.geometry.restore(self.labels)
+
+    def to_nibabel(self) -> nib.Nifti1Image:
+        """The label map as nibabel's image, on the scan's grid."""
+        return to_nibabel(self.labels, self.geometry)
+
+    def to_sitk(self) -> SimpleITK.Image:
+        """The label map as SimpleITK's image, on the scan's grid.
+
+        Raises:
+            OutputError: if the grid is sheared, which SimpleITK does not hold.
+        """
+        return to_itk(self.labels, self.geometry)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Grid, structures with their volumes in ml, notes and seconds in plain values."""
+        return {
+            "shape": list(self.geometry.shape),
+            "spacing": list(self.geometry.spacing),
+            "structures": [{**vars(s), "touches_border": list(s.touches_border)} for s in self.structures],
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+            "peak_mb": self.peak_mb,
+        }
+
+    def draw(self, path: str | Path | None = None) -> Image.Image:
+        """Draw a montage: axial slices that hold structures, a coronal and a sagittal one, names and colours.
+
+        Args:
+            path: Write the picture there too, by rename.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        picture = montage(
+            self.image[0],
+            self.labels,
+            names=self.names,
+            spacing=self.geometry.canonical_spacing,
+            title=volume_stem(self.paths[0]) if self.paths else "",
+        )
+        return self._drawn(framed(picture), path)
 
     def save(self, path: str | Path) -> None:
         """Write the label map on the scan's grid with the scan's header, and the label names beside it.

@@ -100,21 +100,22 @@ class VolumePredictor(Predictor):
             ) from error
         return cls(checkpoint.build_model(), preprocessing, checkpoint.labels, settings, device)
 
-    def predict(self, source: str | Path | Sequence[str | Path], *, progress: Progress | None = None) -> Prediction:
+    def predict(self, source: Any, *, progress: Progress | None = None) -> Prediction:
         """Read and predict one scan.
 
         Args:
-            source: The scan's file, or one file per channel in the order of ``preprocessing.channels``.
+            source: The scan's file, an image of nibabel or SimpleITK, or ``(array, affine)``, see
+                :func:`densekit.io.as_volume`; or a list of one of these per channel, in the order of
+                ``preprocessing.channels``.
             progress: Called with (windows done, windows in all).
 
         Raises:
             DataError: if the scan cannot be read or cannot be what the network expects: NaN, constant, wrong channels.
             CheckpointError: if the network's classes are not those of the label list.
         """
-        paths = (Path(source),) if isinstance(source, (str, Path)) else tuple(Path(p) for p in source)
         seconds: dict[str, float] = {}
         with _timed(seconds, "read"):
-            array, geometry, notes = read_scan(paths, self.preprocessing.channels)
+            array, geometry, notes, paths = read_scan(source, self.preprocessing.channels)
         prediction = self.predict_array(array, geometry, notes=notes, paths=paths, progress=progress)
         return replace(prediction, seconds=seconds | prediction.seconds)
 

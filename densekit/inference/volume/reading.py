@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from densekit.errors import DataError
-from densekit.io import Geometry, Volume, check_intensities, read_volume
+from densekit.io import Geometry, Volume, as_volume, check_intensities, is_array_with_affine
 
 
-def read_scan(paths: Sequence[Path], channels: Sequence[str]) -> tuple[np.ndarray, Geometry, list[str]]:
-    """Read the files of one scan and check that they can be predicted, see :func:`join_channels`."""
-    return join_channels([read_volume(path) for path in paths], channels)
+def read_scan(source: Any, channels: Sequence[str]) -> tuple[np.ndarray, Geometry, list[str], tuple[Path, ...]]:
+    """Read one scan and check that it can be predicted, see :func:`join_channels`.
+
+    Args:
+        source: The scan as :func:`densekit.io.as_volume` takes it, or a list of one such source per channel.
+        channels: Names of the channels that the network expects.
+
+    Returns:
+        What :func:`join_channels` returns, and the files; none if any channel was in memory.
+    """
+    several = isinstance(source, (list, tuple)) and len(source) > 0 and not is_array_with_affine(source)
+    sources = list(source) if several else [source]
+    files = tuple(Path(one) for one in sources if isinstance(one, (str, os.PathLike)))
+    joined = join_channels([as_volume(one) for one in sources], channels)
+    return *joined, files if len(files) == len(sources) else ()
 
 
 def join_channels(volumes: Sequence[Volume], channels: Sequence[str]) -> tuple[np.ndarray, Geometry, list[str]]:

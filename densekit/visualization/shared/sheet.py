@@ -107,12 +107,16 @@ def fitting(picture: Image.Image, size: tuple[int, int], *, largest: float = 3.0
     return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))), resampling)
 
 
+def framed(sheet: Image.Image) -> Image.Image:
+    """A sheet with a margin around it."""
+    return ImageOps.expand(sheet, border=MARGIN, fill=BACKGROUND)
+
+
 def save_sheet(path: str | os.PathLike, sheet: Image.Image) -> None:
     """Write a sheet as PNG, with a margin, by rename.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    framed = ImageOps.expand(sheet, border=MARGIN, fill=BACKGROUND)
     with atomic_path(path) as temporary:
-        framed.save(temporary, format="PNG")
+        framed(sheet).save(temporary, format="PNG")

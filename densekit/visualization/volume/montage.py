@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -105,8 +106,7 @@ class _Tile:
         return width, self.picture.height + self.offset
 
 
-def write_montage(
-    path: str | os.PathLike,
+def montage(
     image: np.ndarray,
     labels: np.ndarray | None,
     *,
@@ -115,15 +115,14 @@ def write_montage(
     reference: np.ndarray | None = None,
     title: str = "",
     window: tuple[float, float] | None = None,
-) -> None:
-    """Write a PNG of a volume with its labels: four axial slices, one coronal and one sagittal, all at one scale.
+) -> Image.Image:
+    """Draw a volume with its labels: four axial slices, one coronal and one sagittal, all at one scale.
 
     The axial slices are spread over the slices that hold labels and chosen to show as many structures as can be;
     the other two go through the centre of all labelled voxels. Display is radiological (patient's right on the
     viewer's left).
 
     Args:
-        path: The PNG file to write.
         image: Canonical volume, ``(D, H, W)``, native intensities.
         labels: Label map, ``(D, H, W)`` integer; None for a picture of the image alone.
         names: Structure names; the index is the label value, ``names[0]`` is the background.
@@ -136,7 +135,6 @@ def write_montage(
 
     Raises:
         ValueError: if the arrays do not have one shape or the label maps are not integer.
-        OutputError: if the file cannot be written.
     """
     _check(image, labels, reference)
     maps = [m for m in (labels, reference) if m is not None]
@@ -161,7 +159,17 @@ def write_montage(
             rows.append(_legend(_labels_of(*maps), names, width))
     lines = [(one_line(title), LARGE, TEXT)] if title else []
     lines.append((_describe(image.shape, spacing, window), SMALL, FAINT))
-    save_sheet(path, below([text_block(lines, width), *rows]))
+    return below([text_block(lines, width), *rows])
+
+
+def write_montage(path: str | os.PathLike, image: np.ndarray, labels: np.ndarray | None, **settings: Any) -> None:
+    """Write a :func:`montage` as PNG.
+
+    Raises:
+        ValueError: if the arrays do not have one shape or the label maps are not integer.
+        OutputError: if the file cannot be written.
+    """
+    save_sheet(path, montage(image, labels, **settings))
 
 
 def validation_picture(
