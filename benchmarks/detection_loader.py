@@ -1,8 +1,8 @@
-"""Pictures per second that the training loader gives, for boxes and for masks, against MMDetection's stock one.
+"""Images per second that the training loader gives, for boxes and for masks, against MMDetection's stock one.
 
 Both read the same synthetic COCO data (JPEG of 640x480, 8 outlined objects each) with the published transforms (long
 side 1333, short side 800, horizontal flip). What is ours besides: reading that turns every format upright and refuses a
-cut file, random numbers by item, and batches that are always full. Printed: pictures per second and the ratio, the two
+cut file, random numbers by item, and batches that are always full. Printed: images per second and the ratio, the two
 loaders taking turns, the best of the rounds; per second of CPU time without worker processes, of the clock with two.
 
     python benchmarks/detection_loader.py [--images 48] [--rounds 3]
@@ -101,11 +101,11 @@ def our_loader(root: Path, kind: str, workers: int, cache: Path):
 
 
 def rate(loader) -> float:
-    """Pictures per second of one epoch."""
+    """Images per second of one epoch."""
     now = time.perf_counter if loader.num_workers else time.process_time
     start = now()
-    pictures = sum(len(batch["inputs"]) for batch in loader)
-    return pictures / (now() - start)
+    images = sum(len(batch["inputs"]) for batch in loader)
+    return images / (now() - start)
 
 
 def main() -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "data"
         make_data(root, arguments.images)
-        print(f"{'':6} {'workers':>7} {'MMDetection':>12} {'densekit':>9} {'ratio':>6}   pictures per second")
+        print(f"{'':6} {'workers':>7} {'MMDetection':>12} {'densekit':>9} {'ratio':>6}   images per second")
         for kind in CONFIGS:
             for workers in (0, 2):
                 loaders = {

@@ -115,7 +115,7 @@ def launcher(tmp_path_factory) -> Launcher:
 
 
 def draw_scene(size=(96, 64), *, red=(8, 8, 40, 24), green=(56, 24, 88, 56), blue=None, dim=51) -> Image.Image:
-    """A grey picture with rectangles (x1, y1, x2, y2); the blue one, if any, is dim: a score of 0.2."""
+    """A grey image with rectangles (x1, y1, x2, y2); the blue one, if any, is dim: a score of 0.2."""
     image = Image.new("RGB", size, (20, 20, 20))
     drawing = ImageDraw.Draw(image)
     for box, color in ((red, (255, 0, 0)), (green, (0, 204, 0)), (blue, (0, 0, dim))):
@@ -130,7 +130,7 @@ def scene():
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image_file(tmp_path):
     """Write a scene and return its path."""
 
     def write(name="a.png", image=None, **options) -> Path:

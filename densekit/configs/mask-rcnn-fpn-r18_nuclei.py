@@ -1,4 +1,4 @@
-"""Mask R-CNN with FPN on a ResNet-18, from scratch, for small objects in few pictures: trains on 2 CPU cores.
+"""Mask R-CNN with FPN on a ResNet-18, from scratch, for small objects in few images: trains on 2 CPU cores.
 
 Written for the nuclei of the 2018 Data Science Bowl (one mask PNG per nucleus): densekit train this --data PATH
 """
@@ -32,4 +32,4 @@ model = dict(
 )
 batch_size = 2
 max_epochs = 20
-max_dets = 300  # a picture may have more than 100 nuclei
+max_dets = 300  # an image may have more than 100 nuclei

@@ -1,4 +1,4 @@
-"""RetinaNet with FPN on a ResNet-18, from scratch, for a few hundred small pictures: trains on 2 CPU cores.
+"""RetinaNet with FPN on a ResNet-18, from scratch, for a few hundred small images: trains on 2 CPU cores.
 
 Written for the blood cells of BCCD (205 training images of 640x480): densekit train this --data PATH/BCCD
 """

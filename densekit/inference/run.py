@@ -47,7 +47,7 @@ class CaseResult:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume in ml by structure name; empty unless there is a result, and for a picture."""
+        """Volume in ml by structure name; empty unless there is a result, and for an image."""
         return {s["name"]: s["volume_ml"] for s in self.facts.get("structures", [])}
 
 

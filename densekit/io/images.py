@@ -1,4 +1,4 @@
-"""Reading one picture, to train on or to predict: upright, three channels of 8 bit."""
+"""Reading one image, to train on or to predict: upright, three channels of 8 bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from densekit.errors import DataError
 
 TAIL = 4096
-"""Bytes at the end of a file in which its picture's end mark is looked for."""
+"""Bytes at the end of a file in which its image's end mark is looked for."""
 
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
@@ -34,12 +34,12 @@ _DEEP = "16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """A picture as the network's transforms take it.
+    """An image as the network's transforms take it.
 
     Attributes:
         pixels: ``(H, W, 3)`` uint8, blue, green, red, as MMDetection's loader gives them.
-        notes: What the file was and how it was brought to this form; empty for an ordinary upright picture.
-        sha256: Of the file; empty for a picture that was given as an array.
+        notes: What the file was and how it was brought to this form; empty for an ordinary upright image.
+        sha256: Of the file; empty for an image that was given as an array.
     """
 
     pixels: np.ndarray
@@ -52,7 +52,7 @@ class LoadedImage:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     def rgb(self) -> Image.Image:
-        """The picture for drawing."""
+        """The image for drawing."""
         return Image.fromarray(np.ascontiguousarray(self.pixels[..., ::-1]))
 
 
@@ -63,7 +63,7 @@ def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path) -> Load
         image: A file; an array ``(H, W, 3)`` in RGB or ``(H, W)`` in grey, uint8; or Pillow's image.
 
     Raises:
-        DataError: if it is no picture, or one that cannot be read.
+        DataError: if it is no image, or one that cannot be read.
     """
     if isinstance(image, LoadedImage):
         return image
@@ -103,13 +103,13 @@ def _of_pillow(image: Image.Image) -> LoadedImage:
 
 
 def load_image(path: Path) -> LoadedImage:
-    """Read a picture file.
+    """Read an image file.
 
     OpenCV decodes, as MMDetection's loader has it: the same file gives the same pixels. EXIF's orientation is applied
     for all formats alike.
 
     Raises:
-        DataError: if the file is missing, empty, cut short, no picture, or one whose values cannot be brought to 8 bit.
+        DataError: if the file is missing, empty, cut short, no image, or one whose values cannot be brought to 8 bit.
     """
     try:
         data = path.read_bytes()
@@ -128,19 +128,19 @@ def load_image(path: Path) -> LoadedImage:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 (upright) for a picture that has none, or an impossible one."""
+    """Return EXIF's orientation, 1 to 8; 1 (upright) for an image that has none, or an impossible one."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
 def why_cut_short(image: Image.Image, tail: bytes) -> str:
-    """Return why a file cannot hold its whole picture, "" for one that does.
+    """Return why a file cannot hold its whole image, "" for one that does.
 
-    Only a picture whose end mark is not in the tail is decoded: cameras append previews, films and depth maps, and some
+    Only an image whose end mark is not in the tail is decoded: cameras append previews, films and depth maps, and some
     versions of OpenCV fill up with grey what is missing.
 
     Args:
-        image: The picture as Pillow opened it.
+        image: The image as Pillow opened it.
         tail: The file's last :data:`TAIL` bytes.
     """
     if _ENDS.get(image.format or "", b"") in tail:
@@ -174,7 +174,7 @@ def _look(path: Path, data: bytes) -> _Facts:
                 notes.append(_turned(orientation))
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # a camera's JPEG with a preview or a depth map behind it
-                notes.append("several pictures in one file (pages or an animation): only the first is read")
+                notes.append("several images in one file (pages or an animation): only the first is read")
             if image.format == "TIFF":  # OpenCV turns it upright in any case
                 orientation = 1
             return _Facts(image.mode, orientation, tuple(notes))
@@ -203,7 +203,7 @@ def _kind_notes(mode: str) -> list[str]:
 
 def _turned(orientation: int) -> str:
     words = "turned" if orientation in (3, 6, 8) else "mirrored" if orientation in (2, 4) else "turned and mirrored"
-    return f"{words} as its EXIF says: boxes are in pixels of the upright picture"
+    return f"{words} as its EXIF says: boxes are in pixels of the upright image"
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -216,14 +216,14 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _why_not(data: bytes, mode: str) -> str:
-    """Why OpenCV gave no picture."""
+    """Why OpenCV gave no image."""
     if mode in ("I", "F"):
         return _no_range(mode)
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except Image.UnidentifiedImageError:
-        return "not a picture that can be read (jpg, png, bmp, tif, webp); check what the file is"
+        return "not an image that can be read (jpg, png, bmp, tif, webp); check what the file is"
     except (OSError, ValueError, SyntaxError) as error:
         return _damaged(error)
     return f"OpenCV cannot decode this kind of file (mode {mode}); save it as PNG or JPEG"

@@ -11,7 +11,7 @@ class Example:
 
     Attributes:
         where: File, line or id, in words.
-        image: Path of the image that shows it, or "" if no picture helps.
+        image: Path of the image that shows it, or "" if no image helps.
         boxes: Boxes to draw, each ``(x1, y1, x2, y2)`` in pixels of the image.
         outlines: Polygons to draw, each ``(x1, y1, x2, y2, x3, ...)``.
     """

@@ -1,4 +1,4 @@
-"""Which files are predicted and what they are called; volumes and pictures are not mixed up."""
+"""Which files are predicted and what they are called; volumes and images are not mixed up."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from densekit.tasks.verbs import check_inputs_fit
 
 @pytest.fixture
 def tree(tmp_path):
-    """Folders a and b with files of the same names, one folder below a, and things that are no pictures."""
+    """Folders a and b with files of the same names, one folder below a, and things that are no images."""
     for name in ("a/1.jpg", "a/2.PNG", "a/notes.txt", "a/.hidden.jpg", "a/below/3.webp", "b/1.jpg", "b/film.MP4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -61,7 +61,7 @@ def test_the_same_file_twice_is_one(tree):
         ("a/*.gif", "matches this pattern"),
     ],
 )
-def test_inputs_without_a_picture(tree, given, words):
+def test_inputs_without_an_image(tree, given, words):
     (tree / "empty").mkdir()
     (tree / "parent" / "child").mkdir(parents=True)
     (tree / "parent" / "child" / "x.jpg").write_bytes(b"x")

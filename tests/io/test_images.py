@@ -1,4 +1,4 @@
-"""Every kind of picture file comes out upright in 8-bit RGB as a training reads it, or is refused in one line."""
+"""Every kind of image file comes out upright in 8-bit RGB as a training reads it, or is refused in one line."""
 
 import io
 
@@ -13,8 +13,8 @@ from densekit.io.images import as_image, load_image
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
-def test_pixels_are_those_that_a_training_reads(picture, suffix):
-    path = picture(f"a.{suffix}")
+def test_pixels_are_those_that_a_training_reads(image_file, suffix):
+    path = image_file(f"a.{suffix}")
     read = load_image(path)
     assert np.array_equal(read.pixels, mmcv.imread(str(path)))  # what MMDetection's LoadImageFromFile does
     assert read.notes == () and read.size == (96, 64)
@@ -22,7 +22,7 @@ def test_pixels_are_those_that_a_training_reads(picture, suffix):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_the_picture_in_all_formats(tmp_path, scene, suffix, orientation):
+def test_exif_turns_the_image_in_all_formats(tmp_path, scene, suffix, orientation):
     path, exif = tmp_path / f"a.{suffix}", Image.Exif()
     exif[0x0112] = orientation
     scene().save(path, exif=exif)
@@ -53,8 +53,8 @@ def test_an_impossible_orientation_is_no_orientation(tmp_path, scene):
         ("LA", "transparency is ignored"),
     ],
 )
-def test_other_kinds_are_read_as_rgb_and_said(picture, scene, mode, note):
-    path = picture("a.png", scene().convert(mode))
+def test_other_kinds_are_read_as_rgb_and_said(image_file, scene, mode, note):
+    path = image_file("a.png", scene().convert(mode))
     read = load_image(path)
     assert any(note in words for words in read.notes)
     with Image.open(path) as image:
@@ -62,8 +62,8 @@ def test_other_kinds_are_read_as_rgb_and_said(picture, scene, mode, note):
         assert np.array_equal(as_image(image).pixels, read.pixels)
 
 
-def test_cmyk_is_converted_and_said(picture, scene):
-    read = load_image(picture("a.jpg", scene().convert("CMYK")))
+def test_cmyk_is_converted_and_said(image_file, scene):
+    read = load_image(image_file("a.jpg", scene().convert("CMYK")))
     assert read.notes == ("CMYK: converted to RGB",)
     assert read.pixels[15, 20].argmax() == 2  # red, in blue-green-red
 
@@ -93,7 +93,7 @@ def test_pixels_without_a_range_are_refused(tmp_path, dtype, words):
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
-def test_of_several_pictures_in_a_file_the_first_is_read_and_said(tmp_path, scene, suffix):
+def test_of_several_images_in_a_file_the_first_is_read_and_said(tmp_path, scene, suffix):
     more = [scene(red=None), scene(green=None)]
     scene().save(tmp_path / f"a.{suffix}", save_all=True, append_images=more, lossless=True)
     read = load_image(tmp_path / f"a.{suffix}")
@@ -103,9 +103,9 @@ def test_of_several_pictures_in_a_file_the_first_is_read_and_said(tmp_path, scen
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("kept", [0.5, 0.97])
-def test_a_file_that_is_cut_short_is_refused(picture, suffix, kept):
+def test_a_file_that_is_cut_short_is_refused(image_file, suffix, kept):
     noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    path = picture(f"a.{suffix}", Image.fromarray(noise))
+    path = image_file(f"a.{suffix}", Image.fromarray(noise))
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(DataError, match=r"fetch it again|check what the file is") as error:
@@ -113,9 +113,9 @@ def test_a_file_that_is_cut_short_is_refused(picture, suffix, kept):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_opencv_would_fill_up_with_grey_is_refused(picture, monkeypatch):
-    """Some versions of OpenCV give a picture for half a JPEG."""
-    path = picture("a.jpg", Image.effect_noise((96, 64), 80))
+def test_what_opencv_would_fill_up_with_grey_is_refused(image_file, monkeypatch):
+    """Some versions of OpenCV give an image for half a JPEG."""
+    path = image_file("a.jpg", Image.effect_noise((96, 64), 80))
     path.write_bytes(path.read_bytes()[:900])
     grey = np.full((64, 96, 3), 128, np.uint8)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: grey)
@@ -123,18 +123,18 @@ def test_what_opencv_would_fill_up_with_grey_is_refused(picture, monkeypatch):
         load_image(path)
 
 
-def test_a_jpeg_with_something_behind_it_is_whole(picture):
+def test_a_jpeg_with_something_behind_it_is_whole(image_file):
     """Cameras append previews and depth maps."""
-    path = picture("a.jpg")
+    path = image_file("a.jpg")
     whole = load_image(path).pixels
     path.write_bytes(path.read_bytes() + bytes(10_000))
     assert np.array_equal(load_image(path).pixels, whole)
 
 
 @pytest.mark.parametrize(
-    ("data", "words"), [(b"", r"the file is empty \(0 bytes\)"), (b"nothing at all", "not a picture that can be read")]
+    ("data", "words"), [(b"", r"the file is empty \(0 bytes\)"), (b"nothing at all", "not an image that can be read")]
 )
-def test_no_picture(tmp_path, data, words):
+def test_no_image(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(DataError, match=words):
         load_image(tmp_path / "a.jpg")
@@ -145,7 +145,7 @@ def test_a_missing_file(tmp_path):
         load_image(tmp_path / "none.jpg")
 
 
-def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+def test_an_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DataError, match="cut it into tiles"):
@@ -170,12 +170,12 @@ def test_arrays_are_rgb_or_grey(scene):
         (io.BytesIO(), "BytesIO given"),
     ],
 )
-def test_what_is_no_picture_in_python_is_refused(image, words):
+def test_what_is_no_image_in_python_is_refused(image, words):
     with pytest.raises(DataError, match=words):
         as_image(image)
 
 
-def test_opencv_is_as_talkative_afterwards_as_before(picture):
+def test_opencv_is_as_talkative_afterwards_as_before(image_file):
     before = cv2.getLogLevel()
-    load_image(picture())
+    load_image(image_file())
     assert cv2.getLogLevel() == before

@@ -1,4 +1,4 @@
-"""Recipe for a few hundred pictures of one's own, without pretrained weights: small pictures, AdamW, 30 epochs."""
+"""Recipe for a few hundred images of one's own, without pretrained weights: small images, AdamW, 30 epochs."""
 
 from mmengine.config import read_base
 

@@ -16,10 +16,10 @@ _GREY = [124, 116, 104]  # mean colour of photographs (ImageNet), red, green, bl
 def augmentation(name: str, *, masks: bool = False) -> list[Transform]:
     """Return the transforms of a preset, to be put into ``train_pipeline`` right behind ``Resize``.
 
-    There strengths are in pixels of the network's input, the same for pictures of all sizes, and large photographs cost
+    There strengths are in pixels of the network's input, the same for images of all sizes, and large photographs cost
     no more than small ones. Flips are not among them: they stay with the pipeline's ``RandomFlip``.
 
-    ``"light"`` changes how a picture was taken, never where things are. Per picture:
+    ``"light"`` changes how an image was taken, never where things are. Per image:
 
     ==========================  ==========  ==================================================================
     brightness, contrast,       50 %        each up to a fifth up or down, hue by up to 5 degrees (ColorJitter)
@@ -30,7 +30,7 @@ def augmentation(name: str, *, masks: bool = False) -> list[Transform]:
     JPEG                        20 %        compressed to quality 55 to 95 (ImageCompression)
     ==========================  ==========  ==================================================================
 
-    ``"strong"`` is for long trainings and small data sets. Per picture:
+    ``"strong"`` is for long trainings and small data sets. Per image:
 
     ==========================  ==========  ==================================================================
     scale, shift, rotation,     50 %        0.7 to 1.3 times the size, moved by up to 8 % of it, turned by up to 7 and
@@ -42,7 +42,7 @@ def augmentation(name: str, *, masks: bool = False) -> list[Transform]:
     blur or sharpening          20 %        blur up to 7 pixels, or sharpened
     noise                       20 %        2 to 6 %
     JPEG                        30 %        quality 35 to 90
-    covered rectangles          30 %        1 to 3 grey ones, each up to 1.5 % of the picture's area (Erasing)
+    covered rectangles          30 %        1 to 3 grey ones, each up to 1.5 % of the image's area (Erasing)
     ==========================  ==========  ==================================================================
 
     An object of which an affine transform or a rectangle leaves less than a fifth is no longer asked for.

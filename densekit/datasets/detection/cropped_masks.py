@@ -1,6 +1,6 @@
 """Instance masks of which only the part around each object is kept: MMDetection's BitmapMasks, in less memory and time.
 
-A bitmap of the whole picture for each object is mostly zeros: 100 objects at 1333x800 are 107 MB, which every transform
+A bitmap of the whole image for each object is mostly zeros: 100 objects at 1333x800 are 107 MB, which every transform
 copies and a worker process hands over. Every pixel is the one that BitmapMasks has.
 """
 
@@ -18,7 +18,7 @@ class Crop(NamedTuple):
     """A rectangle of one mask, outside of which it is zero.
 
     Attributes:
-        top: Its first row in the picture.
+        top: Its first row in the image.
         left: Its first column.
         pixels: ``(h, w)``; of no size if there is nothing.
     """

@@ -25,13 +25,13 @@ DESCRIPTION = "dataset.json"
 
 @dataclass(slots=True)
 class DetectionImage:
-    """One picture in one split.
+    """One image in one split.
 
     Attributes:
         id: Number in its split's COCO JSON: the source's own where all of a split are different integers, else from 1.
         file: POSIX path relative to :attr:`DetectionDataset.root`.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        width: Pixels of the picture as it is shown (after EXIF rotation).
+        width: Pixels of the image as it is shown (after EXIF rotation).
         height: As ``width``.
     """
 
@@ -53,7 +53,7 @@ class DetectionDataset:
         root: Folder that the images' ``file`` is relative to.
         classes: Class names; the place in this tuple is the label. Order: as asked for; else COCO by category id of
             the training file, YOLO by number, VOC by alphabet.
-        images: All pictures of all splits.
+        images: All images of all splits.
         annotations: All objects.
         headers: What the image files say, one per image.
         findings: Errors, repairs and notes of reading; :mod:`densekit.datasets.detection.check` adds more.

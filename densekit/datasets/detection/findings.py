@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
     ),
     "image-size": Kind(
         "error",
-        "width and height in the annotations are not those of the picture (as it is shown, after EXIF rotation)",
+        "width and height in the annotations are not those of the image (as it is shown, after EXIF rotation)",
         "the boxes would lie in the wrong places: export the annotations again for these very files "
         "(rotated photographs: save them upright first)",
     ),
@@ -165,33 +165,33 @@ KINDS: dict[str, Kind] = {
     # --- warnings: worth a look -----------------------------------------------------------------------------------
     "split-overlap": Kind(
         "warning",
-        "images that are in two splits, byte for byte: the score would be of pictures the network was trained on",
+        "images that are in two splits, byte for byte: the score would be of images the network was trained on",
         "keep each image in one split",
     ),
     "split-similar": Kind(
         "warning",
         "images that look the same in two splits: the score may be too good",
-        "keep frames of one scene, and copies of one picture, in one split",
+        "keep frames of one scene, and copies of one image, in one split",
     ),
     "image-duplicate": Kind("warning", "image files with the same content in one split", "keep one"),
     "image-truncated": Kind(
         "error",
-        "image files that end before their picture does: they cannot be read",
+        "image files that end too early: they cannot be read",
         "fetch the files again, or take them out of the annotations",
     ),
     "image-exif": Kind(
         "warning",
-        "pictures that EXIF turns or mirrors; boxes are taken to be drawn on the upright picture",
-        "look at the thumbnails: if boxes are off, save the pictures upright and annotate them again",
+        "images that EXIF turns or mirrors; boxes are taken to be drawn on the upright image",
+        "look at the thumbnails: if boxes are off, save the images upright and annotate them again",
     ),
     "image-modes": Kind(
         "warning",
-        "pictures of different kinds (grey, colour, palette, alpha); all are read as RGB",
+        "images of different kinds (grey, colour, palette, alpha); all are read as RGB",
         "nothing to do if that is meant",
     ),
     "image-16bit": Kind(
         "warning",
-        "pictures of 16 bit or floating point; a detector's loader reads 8 bit and loses contrast",
+        "images of 16 bit or floating point; a detector's loader reads 8 bit and loses contrast",
         "map the intensities you need to 8 bit first",
     ),
     "class-alike": Kind(
@@ -214,7 +214,7 @@ KINDS: dict[str, Kind] = {
     "class-unlabelled": Kind(
         "warning",
         "classes that are frequent elsewhere but absent from a whole folder or split: labelled there?",
-        "look at the pictures: objects that are not labelled are trained as background",
+        "look at the images: objects that are not labelled are trained as background",
     ),
     "coco-names": Kind(
         "warning",
@@ -229,8 +229,8 @@ KINDS: dict[str, Kind] = {
     "box-near-duplicate": Kind(
         "warning", "boxes of one class that nearly coincide (IoU above 0.9)", "delete one of each pair"
     ),
-    "box-odd-shape": Kind("warning", "boxes more than 20 times as long as wide", "look at the pictures"),
-    "box-odd-size": Kind("warning", "boxes far out of line with their class in size", "look at the pictures"),
+    "box-odd-shape": Kind("warning", "boxes more than 20 times as long as wide", "look at the images"),
+    "box-odd-size": Kind("warning", "boxes far out of line with their class in size", "look at the images"),
     "box-outline-differ": Kind(
         "warning", "boxes that do not fit their outline", "compute the box from the outline, or draw it again"
     ),
@@ -241,7 +241,7 @@ KINDS: dict[str, Kind] = {
     ),
     "objects-small": Kind(
         "warning",
-        "boxes smaller than 8 pixels after the picture is resized",
+        "boxes smaller than 8 pixels after the image is resized",
         "train and predict on tiles, or with a larger input size",
     ),
     "objects-many": Kind(
@@ -290,7 +290,7 @@ class Findings:
 
         Args:
             code: Key of :data:`KINDS`.
-            examples: Places; text alone is a place without a picture.
+            examples: Places; text alone is a place without an image.
             count: How many there are, if not all are given as examples. 0 adds nothing.
             message: Replaces the kind's message, with figures of this data set in it.
         """

@@ -1,4 +1,4 @@
-"""A data set looked at as a whole: what it holds, what was found, some pictures to show; kept until a file changes."""
+"""A data set looked at as a whole: what it holds, what was found, some images to show; kept until a file changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Inspection:
 
     Attributes:
         path: What was checked.
-        summary: Plain JSON types: name, format, layout, root, splits, classes, sizes, pictures to show.
+        summary: Plain JSON types: name, format, layout, root, splits, classes, sizes, images to show.
         findings: Errors first, then warnings, then notes.
     """
 
@@ -124,7 +124,7 @@ def inspect_detection(
         format: ``"coco"``, ``"yolo"``, ``"voc"`` or ``"masks"``; None finds out.
         classes: Names to keep, in the order of their labels; None: all.
         seed: Seed of the draw if the data have no validation split; None: none is drawn.
-        input_size: Longer and shorter side that pictures are resized to in training: sizes are judged as seen then.
+        input_size: Longer and shorter side that images are resized to in training: sizes are judged as seen then.
         cache: Folder to keep the result in until a file changes; ``"auto"``: ``$XDG_CACHE_HOME/densekit`` or
             ``~/.cache/densekit``; None: nothing is kept. Where it cannot be written, a warning is logged.
 
@@ -301,7 +301,7 @@ def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 80
 
     Args:
         dataset: The data set.
-        input_size: Longer and shorter side that pictures are resized to in training.
+        input_size: Longer and shorter side that images are resized to in training.
     """
     a = dataset.annotations
     place = {name: number for number, name in enumerate(dataset.splits)}
@@ -333,12 +333,12 @@ def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 80
         "objects_per_image": [float(np.median(per_image)), int(per_image.max())] if len(per_image) else [0.0, 0],
         "input_size": list(input_size),
         "seen_sides": np.histogram(seen_sides(dataset, input_size), bins=(0, *SIDES, np.inf))[0].tolist(),
-        "gallery": [_picture(dataset, index) for index in _choose(dataset)],
+        "gallery": [_in_gallery(dataset, index) for index in _choose(dataset)],
     }
 
 
 def _choose(dataset: DetectionDataset) -> list[int]:
-    """Choose pictures to show: for each class from the rarest on one that has it, then any; always the same ones."""
+    """Choose images to show: for each class from the rarest on one that has it, then any; always the same ones."""
     there = np.array([header is not None and not header.problem for header in dataset.headers], dtype=bool)
     mixed = np.random.default_rng(0).permutation(np.flatnonzero(there))
     place = np.full(len(dataset.images), -1, dtype=np.int64)
@@ -356,7 +356,7 @@ def _choose(dataset: DetectionDataset) -> list[int]:
     return chosen + [image for image, _ in zip(rest, range(GALLERY - len(chosen)), strict=False)]
 
 
-def _picture(dataset: DetectionDataset, index: int) -> dict[str, Any]:
+def _in_gallery(dataset: DetectionDataset, index: int) -> dict[str, Any]:
     a, image = dataset.annotations, dataset.images[index]
     rows = np.flatnonzero(a.image_index == index)
     shown = rows[:_SHOWN_OBJECTS]

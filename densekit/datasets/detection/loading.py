@@ -28,15 +28,15 @@ def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, **pack
         **packing: Arguments of MMDetection's PackDetInputs.
     """
     return [
-        {"type": LoadPicture},
+        {"type": LoadUprightImage},
         {"type": LoadObjects, "with_bbox": True, "with_mask": masks},
         *map(dict, transforms),
-        {"type": PackPicture, **packing},
+        {"type": PackImage, **packing},
     ]
 
 
-class LoadPicture(BaseTransform):
-    """Reads a picture as prediction does (:func:`densekit.io.images.load_image`).
+class LoadUprightImage(BaseTransform):
+    """Reads an image as prediction does (:func:`densekit.io.images.load_image`).
 
     MMDetection's loader leaves WebP as it lies, whatever its EXIF says, and fills up what a cut file lacks.
     """
@@ -61,8 +61,8 @@ class LoadObjects(LoadAnnotations):
         results["gt_masks"] = CroppedMasks.of_crops(crops, height, width)
 
 
-class PackPicture(PackDetInputs):
-    """MMDetection's packing; the picture's channels are taken apart by OpenCV, several times as fast."""
+class PackImage(PackDetInputs):
+    """MMDetection's packing; the image's channels are taken apart by OpenCV, several times as fast."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack ``img`` as ``inputs`` (uint8 ``(3, H, W)``) and the objects as ``data_samples``."""

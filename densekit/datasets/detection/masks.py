@@ -37,12 +37,12 @@ def _cases(base: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Return image and masks of each case. Several images in one folder are another layout (semantic masks)."""
     for folder in subfolders(base):
         if (folder / "images").is_dir() and (folder / "masks").is_dir():
-            images = _pictures(folder / "images")
+            images = _image_files(folder / "images")
             if len(images) == 1:
-                yield images[0], _pictures(folder / "masks")
+                yield images[0], _image_files(folder / "masks")
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[Path]:
     return [f for f in sorted(folder.iterdir()) if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
 
 
@@ -69,11 +69,11 @@ def read(source: DetectionSource) -> Draft:
 def _read_mask(path: Path) -> dict[str, Any] | str:
     """Return the run lengths of a mask, or the code of what is wrong with it."""
     try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture)
+        with Image.open(path) as image:
+            values = np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return "row-malformed"
-    if values.ndim == 3:  # a grey picture saved as colour; an opaque alpha channel says nothing
+    if values.ndim == 3:  # a grey image saved as colour; an opaque alpha channel says nothing
         values = values[..., :3].max(axis=2)
     mask = values != 0
     if not mask.any():

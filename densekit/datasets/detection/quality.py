@@ -1,4 +1,4 @@
-"""What is worth a look in a data set that can be read: leaks between splits, classes, sizes, pictures, outlines."""
+"""What is worth a look in a data set that can be read: leaks between splits, classes, sizes, images, outlines."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def check_quality(
     Args:
         dataset: The data set.
         findings: Collects.
-        input_size: Longer and shorter side in pixels that pictures are resized to in training.
+        input_size: Longer and shorter side in pixels that images are resized to in training.
         named: The classes were asked for by name: those that differ by a letter are meant to be two.
     """
     checks = _Checks(dataset, findings)
     checks.splits()
-    checks.pictures()
+    checks.images()
     checks.classes(named)
     checks.unlabelled()
     checks.boxes()
@@ -64,9 +64,9 @@ class _Checks:
         self.counts = np.zeros(shape, dtype=np.int64)
         np.add.at(self.counts, (self.split[self.a.image_index], self.a.labels), 1)
 
-    # --- pictures -------------------------------------------------------------------------------------------------
+    # --- images ---------------------------------------------------------------------------------------------------
     def splits(self) -> None:
-        """Find pictures that are in two splits, or twice in one."""
+        """Find images that are in two splits, or twice in one."""
         images = self.dataset.images
         if "train" not in self.dataset.splits:
             self.findings.add("no-training-images", count=1)
@@ -82,30 +82,30 @@ class _Checks:
             self.findings.add(code, Example(words, str(self.dataset.path(group[0]))), count=len(group) - 1)
         pairs = similar_pairs(paths, self.dataset.headers, [image.split for image in images], twice)
         if pairs is None:
-            words = "there are too many pictures to compare them by their looks; only exact copies were looked for"
+            words = "there are too many images to compare them by their looks; only exact copies were looked for"
             self.findings.add("layout", count=1, message=words)
             return
         for one, other, r in pairs:
             words = f"{images[one].split}: {images[one].file} ~ {images[other].split}: {images[other].file} (r {r:.3f})"
             self.findings.add("split-similar", Example(words, str(self.dataset.path(one))))
 
-    def pictures(self) -> None:
-        """Look at what the headers say: kinds of pictures, rotation, files that were cut short."""
+    def images(self) -> None:
+        """Look at what the headers say: kinds of images, rotation, files that were cut short."""
         headers = [(i, h) for i, h in enumerate(self.dataset.headers) if h is not None and not h.problem]
         kinds: dict[str, list[int]] = {}
         for index, header in headers:
             kinds.setdefault(_kind(header.mode), []).append(index)
         deep = kinds.pop("16 bit or more", [])
-        self.findings.rows("image-16bit", deep, lambda i: self.picture(i, self.dataset.headers[i].mode))
+        self.findings.rows("image-16bit", deep, lambda i: self.image(i, self.dataset.headers[i].mode))
         if len(kinds) > 1:
             by_size = sorted(kinds.items(), key=lambda item: -len(item[1]))
             words = ", ".join(f"{len(indices)} {kind}" for kind, indices in by_size)
             rest = [index for _, indices in by_size[1:] for index in indices]
-            message = f"pictures of different kinds, all read as RGB: {words}"
-            self.findings.rows("image-modes", rest, lambda i: self.picture(i, self.dataset.headers[i].mode), message)
+            message = f"images of different kinds, all read as RGB: {words}"
+            self.findings.rows("image-modes", rest, lambda i: self.image(i, self.dataset.headers[i].mode), message)
         turned = [i for i, h in headers if h.orientation != 1]
-        self.findings.rows("image-exif", turned, lambda i: self.picture(i, boxes=True))
-        self.findings.rows("image-truncated", [i for i, h in headers if not h.whole], self.picture)
+        self.findings.rows("image-exif", turned, lambda i: self.image(i, boxes=True))
+        self.findings.rows("image-truncated", [i for i, h in headers if not h.whole], self.image)
 
     # --- classes --------------------------------------------------------------------------------------------------
     def of(self, split: str) -> np.ndarray:
@@ -163,7 +163,7 @@ class _Checks:
         return f"{self.dataset.classes[label]!r} ({', '.join(counts) or 'unused'})"
 
     def unlabelled(self) -> None:
-        """Find classes that a whole folder of pictures lacks although a tenth of the others or more show them."""
+        """Find classes that a whole folder of images lacks although a tenth of the others or more show them."""
         keys = [(image.split, image.file.rpartition("/")[0]) for image in self.dataset.images]
         groups = sorted(key for key, n in Counter(keys).items() if n >= _COHORT)
         if not 2 <= len(groups) <= 1000:
@@ -171,7 +171,7 @@ class _Checks:
         place = {key: number for number, key in enumerate(groups)}
         group = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
         size = np.bincount(group[group >= 0], minlength=len(groups))
-        shown = np.unique(np.stack([self.a.image_index, self.a.labels]), axis=1)  # a class counts once per picture
+        shown = np.unique(np.stack([self.a.image_index, self.a.labels]), axis=1)  # a class counts once per image
         member = group[shown[0]]
         images = np.zeros((len(groups), len(self.dataset.classes)), dtype=np.int64)
         np.add.at(images, (member[member >= 0], shown[1][member >= 0]), 1)
@@ -180,7 +180,7 @@ class _Checks:
             split, folder = groups[g]
             if self.of(split)[label] == 0 and split in ("train", "val"):
                 continue  # said already: the class is not in this split at all
-            share = f"{elsewhere[g, label]:.0%} of the other pictures have one"
+            share = f"{elsewhere[g, label]:.0%} of the other images have one"
             self.findings.add(
                 "class-unlabelled", f"{self.dataset.classes[label]}: none in {split} {folder or '.'}; {share}"
             )
@@ -192,7 +192,7 @@ class _Checks:
         where = f"{file}: {self.a.words(row, self.dataset.classes)}{', ' if words else ''}{words}"
         return Example(where, str(self.dataset.path(self.a.image_index[row])), (self.a.corners(row),))
 
-    def picture(self, index: int, words: str = "", boxes: bool = False) -> Example:
+    def image(self, index: int, words: str = "", boxes: bool = False) -> Example:
         """Return the place of an image, with its boxes to draw if asked."""
         rows = np.flatnonzero(self.a.image_index == index)[:50] if boxes else []
         drawn = tuple(self.a.corners(row) for row in rows)
@@ -267,22 +267,22 @@ class _Checks:
         small = np.flatnonzero((seen < SMALL) & ~self.a.crowd)
         if len(small) > SMALL_SHARE * len(self.a):
             share = f"{len(small) / len(self.a):.0%} of the boxes"
-            words = f"{share} are smaller than {SMALL} pixels after the picture is resized to {long} x {short}"
+            words = f"{share} are smaller than {SMALL} pixels after the image is resized to {long} x {short}"
             smallest = small[np.argsort(seen[small], kind="stable")]
             self.findings.rows("objects-small", smallest, lambda r: self.box(r, f"{seen[r]:.2g} px as seen"), words)
         per_image = self.dataset.objects_per_image()
         fullest = np.argsort(-per_image, kind="stable")
         for code, limit in (("objects-many", MANY), ("objects-memory", VERY_MANY)):
             full = fullest[: int((per_image > limit).sum())]
-            self.findings.rows(code, full, lambda i: self.picture(int(i), f"{per_image[i]} objects"))
+            self.findings.rows(code, full, lambda i: self.image(int(i), f"{per_image[i]} objects"))
 
 
 def seen_sides(dataset: DetectionDataset, input_size: tuple[int, int]) -> np.ndarray:
-    """Return the side (root of the area) of each box after its picture is resized for training, float64 ``(N,)``.
+    """Return the side (root of the area) of each box after its image is resized for training, float64 ``(N,)``.
 
     Args:
         dataset: The data set.
-        input_size: Longer and shorter side in pixels into which pictures are fitted, their shape kept.
+        input_size: Longer and shorter side in pixels into which images are fitted, their shape kept.
     """
     sides = np.array([(i.width, i.height) for i in dataset.images], dtype=np.float64).reshape(-1, 2)
     long, short = max(input_size), min(input_size)

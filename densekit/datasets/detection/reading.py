@@ -158,7 +158,7 @@ def _look_at_files(draft: Draft, root: Path) -> None:
 
 def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Example:
     image = draft.images[index]
-    words = f"annotated {image.width} x {image.height}, the picture is {header.width} x {header.height}"
+    words = f"annotated {image.width} x {image.height}, the image is {header.width} x {header.height}"
     turned = header.orientation in (5, 6, 7, 8) and (image.height, image.width) == (header.width, header.height)
     here = () if draft.fractions else np.flatnonzero(draft.annotations.image_index == index)[:20]
     boxes = tuple(draft.annotations.corners(row) for row in here)

@@ -100,7 +100,7 @@ def _hint(path: Path) -> str:
     several = [f for f in path.iterdir() if (f / "images").is_dir() and (f / "masks").is_dir()]
     if several:
         return (
-            f"; {several[0].name} has several images and masks: these are semantic masks (one per picture, not one per "
+            f"; {several[0].name} has several images and masks: these are semantic masks (one per image, not one per "
             f"object), which a detector cannot be trained on"
         )
     if (path / "dataset.json").is_file() and (path / "cases").is_dir():

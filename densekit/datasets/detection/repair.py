@@ -116,13 +116,13 @@ def _by(size: np.ndarray) -> str:
 
 
 def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> bool:
-    """Find boxes that are consistently something else: corners where sizes should be, or fractions of the picture."""
+    """Find boxes that are consistently something else: corners where sizes should be, or fractions of the image."""
     boxes = a.xywh[np.isfinite(a.xywh).all(axis=1)]
     size = size[np.isfinite(a.xywh).all(axis=1)]
     if len(boxes) < 3 or draft.fractions:
         return False
     if boxes.max() <= 1.01 and boxes.max() > 0 and size.min() > 2:
-        words = "every coordinate is at most 1: they are fractions of the picture, not pixels"
+        words = "every coordinate is at most 1: they are fractions of the image, not pixels"
     else:
         over = (boxes[:, :2] + boxes[:, 2:] > size + 1).any(axis=1)
         corners = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= size + 1).all(axis=1)
@@ -155,12 +155,12 @@ def _keep_inside(a: Detections, size: np.ndarray, draft: Draft, places: Places) 
     outside = (clipped[:, 2:] <= clipped[:, :2]).any(axis=1)
     over = (excess > BORDER) & ~outside
 
-    def picture(row: int, words: str = "") -> Example:
-        return places.annotation(a, row, f"{words}picture {_by(size[row])}")
+    def of_image(row: int, words: str = "") -> Example:
+        return places.annotation(a, row, f"{words}image {_by(size[row])}")
 
-    draft.findings.rows("box-outside", np.flatnonzero(outside), picture)
+    draft.findings.rows("box-outside", np.flatnonzero(outside), of_image)
     worst_first = np.flatnonzero(over)[np.argsort(-excess[over], kind="stable")]
-    draft.findings.rows("box-over-border", worst_first, lambda row: picture(row, f"{excess[row]:.3g} px over; "))
+    draft.findings.rows("box-over-border", worst_first, lambda row: of_image(row, f"{excess[row]:.3g} px over; "))
     a.xywh[over] = to_xywh(clipped[over])
     a.areas[over & ~a.outlined] = np.nan  # the area was that of the box before
     return a.take(~outside), size[~outside]

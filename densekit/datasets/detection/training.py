@@ -185,7 +185,7 @@ class SeededDataset(Dataset):
         return len(self.dataset) * self.repeat
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Size and file of an item, for samplers that look at each: without its objects and its picture."""
+        """Size and file of an item, for samplers that look at each: without its objects and its image."""
         return self.dataset.data_list.image(index % len(self.dataset))
 
     def __getitem__(self, index: int) -> dict[str, Any]:

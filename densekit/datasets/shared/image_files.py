@@ -21,7 +21,7 @@ _DESCRIBING = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".csv", ".nam
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name has the suffix of a picture."""
+    """Whether a file name has the suffix of an image."""
     return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
 
 
@@ -158,7 +158,7 @@ class Header(NamedTuple):
     """What is known of an image file from its header and its end.
 
     Attributes:
-        width: Pixels, as the picture is shown (after EXIF rotation); 0 if the file cannot be opened.
+        width: Pixels, as the image is shown (after EXIF rotation); 0 if the file cannot be opened.
         height: As ``width``.
         mode: Pillow's mode (``"RGB"``, ``"L"``, ``"I;16"`` ...).
         orientation: EXIF orientation, 1 for upright.
@@ -208,7 +208,7 @@ def _read_header(path: str) -> Header | None:
     except Image.DecompressionBombError:
         return Header(0, 0, "", 1, 0, b"", True, "more than 179 million pixels: cut it into tiles")
     except (OSError, ValueError, SyntaxError) as error:
-        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         return Header(0, 0, "", 1, 0, b"", True, reason)
 
 

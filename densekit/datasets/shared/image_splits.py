@@ -78,14 +78,14 @@ def draw(files: Sequence[str], *, seed: int) -> set[str]:
     """Choose a fifth of the images for validation.
 
     Each image has its own number, made from its name and the seed, so that adding images moves hardly any of the
-    others. Augmented copies of one picture, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay together.
+    others. Augmented copies of one image, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay together.
 
     Args:
         files: POSIX paths.
         seed: Another seed gives another draw.
 
     Returns:
-        Those chosen: at least one of two or more pictures, none of a single one.
+        Those chosen: at least one of two or more images, none of a single one.
     """
     groups: dict[str, list[str]] = {}
     for file in files:

@@ -1,4 +1,4 @@
-"""The same picture twice: byte for byte over any number of files, and by its looks where there are not too many."""
+"""The same image twice: byte for byte over any number of files, and by its looks where there are not too many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from densekit.datasets.shared.image_splits import SPLITS
 SIDE = 32
 ALIKE = 0.98
 PIXELS = 2_000_000_000
-"""Pixels of all pictures together up to which they are compared by their looks (about 6,500 of 640 x 480)."""
+"""Pixels of all images together up to which they are compared by their looks (about 6,500 of 640 x 480)."""
 
 
 def same_files(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[list[int]]:
@@ -107,7 +107,7 @@ def _correlated(
 
 
 def _thumbnail(path: str) -> np.ndarray | None:
-    """Return the normalised thumbnail, None for a picture of one grey value or one that cannot be decoded."""
+    """Return the normalised thumbnail, None for an image of one grey value or one that cannot be decoded."""
     try:
         with Image.open(path) as image:
             image.draft("L", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at an eighth of its size

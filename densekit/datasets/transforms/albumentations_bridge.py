@@ -1,4 +1,4 @@
-"""Albumentations' transforms in detection pipelines: boxes, masks, labels and ignore flags follow the picture."""
+"""Albumentations' transforms in detection pipelines: boxes, masks, labels and ignore flags follow the image."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _MIRRORING = (cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP)
 class Albumentations:
     """Applies transforms of Albumentations to what an MMDetection pipeline carries.
 
-    Pictures are handed over in RGB, as Albumentations takes them, and come back in the order they had. An object that
-    leaves the picture, or of which too little stays, goes with its box, label, ignore flag and mask. Boxes never reach
+    Images are handed over in RGB, as Albumentations takes them, and come back in the order they had. An object that
+    leaves the image, or of which too little stays, goes with its box, label, ignore flag and mask. Boxes never reach
     over the border. Where no transform moves anything (colour, blur, noise) boxes and masks stay exactly as they were.
     Where one can, polygons become bitmaps.
 
-    Transforms that show what lies beyond the border fill it. Albumentations itself mirrors the picture in some of them
+    Transforms that show what lies beyond the border fill it. Albumentations itself mirrors the image in some of them
     (``Rotate``, ``PadIfNeeded``), which shows objects a second time, and not always with a box; that comes back with
     ``border_mode=4``.
 
-    All randomness comes from numpy's global generator, one draw a call: the same seed gives the same picture, whatever
+    All randomness comes from numpy's global generator, one draw a call: the same seed gives the same image, whatever
     was drawn before.
 
     Args:
@@ -51,8 +51,8 @@ class Albumentations:
             dropped. What a transform such as ``CoarseDropout`` covers counts as lost.
         min_size: Width and height in pixels that a box has at least, else the object is dropped.
         boxes_from_masks: Give each object that was moved the box around its mask. A box that is rotated with the
-            picture is wider than its object. Needs masks.
-        bgr: The picture's channels are blue, green, red, as MMDetection loads them.
+            image is wider than its object. Needs masks.
+        bgr: The image's channels are blue, green, red, as MMDetection loads them.
 
     Raises:
         ConfigError: for a transform or argument that Albumentations does not know, or that does not move boxes.
@@ -96,9 +96,9 @@ class Albumentations:
                 ``x1, y1, x2, y2`` as tensor or array), ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_masks``.
 
         Raises:
-            ConfigError: if the picture is not uint8 with three channels, before or after, or if there is a semantic map
+            ConfigError: if the image is not uint8 with three channels, before or after, or if there is a semantic map
                 that would have to move.
-            DataError: if a transform cannot be applied to this picture.
+            DataError: if a transform cannot be applied to this image.
         """
         image = _checked(results["img"], "takes", "leave to_float32 off in LoadImageFromFile")
         given: Results = {"image": self._swap(image)}
@@ -131,7 +131,7 @@ class Albumentations:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if self.bgr else np.ascontiguousarray(image)
 
     def _boxes(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of the boxes that lie in the picture, and those boxes cut off at its border."""
+        """Return the rows of the boxes that lie in the image, and those boxes cut off at its border."""
         height, width = results["img"].shape[:2]
         boxes = _corners(results.get("gt_bboxes"))
         clipped = np.clip(boxes, 0, [width, height, width, height])
@@ -142,8 +142,8 @@ class Albumentations:
     def _single(self, masks: np.ndarray) -> Results:
         """Return each mask under a name of its own.
 
-        All under the name ``masks`` would be faster to write, but Albumentations 1.4 changes those like pictures, with
-        the interpolation and the fill of the picture.
+        All under the name ``masks`` would be faster to write, but Albumentations 1.4 changes those like images, with
+        the interpolation and the fill of the image.
         """
         new = [_MASK.format(i) for i in range(self._known_masks, len(masks))]
         with warnings.catch_warnings():
@@ -162,7 +162,7 @@ class Albumentations:
         except Exception as error:  # its own errors (CropSizeError) have no common base but this
             height, width = results["img"].shape[:2]
             raise DataError(
-                f"{results.get('img_path', 'image')}: Albumentations cannot change this picture of {width} x {height} "
+                f"{results.get('img_path', 'image')}: Albumentations cannot change this image of {width} x {height} "
                 f"pixels: {_one_line(error)}; change the transforms, or put them behind a Resize"
             ) from error
 
@@ -177,7 +177,7 @@ class Albumentations:
             moved_masks = np.zeros((len(kept), *results["img_shape"]), dtype=np.uint8)
             for i, place in enumerate(places):
                 moved_masks[i] = out[_MASK.format(place)]
-            # An object whose box reaches into the picture with a corner that the object itself does not fill is gone.
+            # An object whose box reaches into the image with a corner that the object itself does not fill is gone.
             gone = ~moved_masks.any(axis=(1, 2)) & masks[places].any(axis=(1, 2))
             kept, places, boxes, moved_masks = kept[~gone], places[~gone], boxes[~gone], moved_masks[~gone]
             if self._mirrors:
@@ -241,9 +241,7 @@ def _build(config: Any, place: str) -> Any:
     names = {t.name for t in (targets if isinstance(targets, tuple) else (targets,)) if t is not None}
     missing = {"IMAGE"} if not isinstance(part, albumentations().DualTransform) else {"IMAGE", "MASK", "BBOXES"}
     if names and missing - names:
-        raise ConfigError(
-            f"Albumentations: {place}: {kind.__name__} does not change pictures together with their boxes"
-        )
+        raise ConfigError(f"Albumentations: {place}: {kind.__name__} does not change images together with their boxes")
     return part
 
 
@@ -279,7 +277,7 @@ def _one_line(error: Exception) -> str:
 def _checked(image: Any, verb: str, remedy: str) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         kind = f"{image.dtype} {tuple(image.shape)}" if hasattr(image, "dtype") else type(image).__name__
-        raise ConfigError(f"Albumentations {verb} a picture that is uint8 (height, width, 3), not {kind}; {remedy}")
+        raise ConfigError(f"Albumentations {verb} an image that is uint8 (height, width, 3), not {kind}; {remedy}")
     return image
 
 

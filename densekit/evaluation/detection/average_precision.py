@@ -103,7 +103,7 @@ def check_options(iou_type: str, max_dets: int) -> None:
 
 
 def check_mask_sizes(truth: Detections, detections: Detections) -> None:
-    """Refuse masks that are not of the size of their picture: they would overlap with nothing.
+    """Refuse masks that are not of the size of their image: they would overlap with nothing.
 
     Raises:
         DataError: naming an image.
@@ -113,7 +113,7 @@ def check_mask_sizes(truth: Detections, detections: Detections) -> None:
         if width and tuple(mask["size"]) != (height, width):
             raise DataError(
                 f"{truth.where}: image {truth.images.ids[place]} is {width} x {height} pixels, a mask found in it "
-                f"{mask['size'][1]} x {mask['size'][0]}; bring masks back to the size of the picture"
+                f"{mask['size'][1]} x {mask['size'][0]}; bring masks back to the size of the image"
             )
 
 

@@ -106,7 +106,7 @@ class DetectionMetric(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: Per image ``img_id`` and ``pred_instances`` with ``bboxes`` ``(N, 4)`` as x1, y1, x2, y2 in
-                pixels of the original picture, ``scores`` ``(N,)``, ``labels`` ``(N,)`` and for masks ``masks``
+                pixels of the original image, ``scores`` ``(N,)``, ``labels`` ``(N,)`` and for masks ``masks``
                 ``(N, H, W)`` of bool or run lengths.
 
         Raises:

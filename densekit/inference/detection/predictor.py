@@ -192,7 +192,7 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
     from mmengine.registry import DefaultScope
 
     import densekit.registry as ours
-    from densekit.datasets.detection.loading import PackPicture
+    from densekit.datasets.detection.loading import PackImage
 
     TRANSFORMS.import_from_location()
     built = []
@@ -207,7 +207,7 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
             except (TypeError, ValueError, AssertionError, KeyError) as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(f"pipeline.{number}: {given['type']} cannot be built here: {reason}") from error
-    return [*built, PackPicture()]
+    return [*built, PackImage()]
 
 
 def _with_tuples(config: Any) -> Any:

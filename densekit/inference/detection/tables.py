@@ -1,4 +1,4 @@
-"""What a run found over all its pictures: COCO files for scoring and for labelling tools, and tables."""
+"""What a run found over all its images: COCO files for scoring and for labelling tools, and tables."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def table_row(image: str, found: Mapping[str, Any], *, masks: bool) -> list[Any]
 
 
 def found_in(out: Path, row: CaseResult) -> dict[str, Any]:
-    """What was found in a picture, as its file in the output folder has it."""
+    """What was found in an image, as its file in the output folder has it."""
     return json.loads((out / row.case.output_name).read_text(encoding="utf-8"))
 
 
 def write_tables(out: Path, rows: Sequence[CaseResult], names: Sequence[str], *, threshold: float, masks: bool) -> None:
-    """Write the files over all pictures of a run.
+    """Write the files over all images of a run.
 
     ``predictions_coco.json`` is a COCO dictionary (``images``, ``annotations`` with their scores, ``categories``) of
     what has a score of ``threshold`` or more: a labelling tool imports it, ``densekit check`` reads it.
@@ -74,9 +74,9 @@ def write_tables(out: Path, rows: Sequence[CaseResult], names: Sequence[str], *,
         for number, (file, row) in enumerate(zip(files, rows, strict=True), start=1)
         if row.status in ("ok", "kept")
     ]
-    pictures = [entry for entry in done if not entry[2].case.is_video]
-    _write_coco(out, pictures, names, threshold)
-    _write_results(out, pictures)
+    images = [entry for entry in done if not entry[2].case.is_video]
+    _write_coco(out, images, names, threshold)
+    _write_results(out, images)
     with atomic_path(out / DETECTIONS) as path, path.open("w", encoding="utf-8", newline="") as file:
         _write_detections(file, out, done, threshold=threshold, masks=masks)
     with atomic_path(out / COUNTS) as path, path.open("w", encoding="utf-8", newline="") as file:
@@ -99,23 +99,23 @@ def _write_lines(path: Path, before: str, rows: Iterable[Any], after: str) -> No
         file.write(after)
 
 
-def _write_results(out: Path, pictures: Sequence[_Done]) -> None:
-    results = (row for number, _, case in pictures for row in _annotations(found_in(out, case), number))
+def _write_results(out: Path, images: Sequence[_Done]) -> None:
+    results = (row for number, _, case in images for row in _annotations(found_in(out, case), number))
     _write_lines(out / RESULTS, "[\n", results, "\n]\n")
 
 
-def _write_coco(out: Path, pictures: Sequence[_Done], names: Sequence[str], threshold: float) -> None:
+def _write_coco(out: Path, images: Sequence[_Done], names: Sequence[str], threshold: float) -> None:
     head = {
         "info": {"description": "detections of densekit, not annotations of a person", "version": __version__},
         "licenses": [],
         "categories": [{"id": label, "name": name} for label, name in enumerate(names, start=1)],
         "images": [
             {"id": number, "file_name": file, "width": row.facts["size"][0], "height": row.facts["size"][1]}
-            for number, file, row in pictures
+            for number, file, row in images
         ],
     }
     text = json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}")
-    rows = (row for number, _, case in pictures for row in _annotations(found_in(out, case), number, threshold))
+    rows = (row for number, _, case in images for row in _annotations(found_in(out, case), number, threshold))
     # Tools that read COCO expect an area and an outline; an empty one is a box alone.
     full = (
         {"id": number, "iscrowd": 0, "segmentation": [], "area": round(row["bbox"][2] * row["bbox"][3], 2), **row}

@@ -61,7 +61,7 @@ class DetectionPictureHook(Hook):
         """Draw those of a batch that are to be shown.
 
         Args:
-            outputs: DetDataSamples with ``pred_instances`` in pixels of the picture, and ``gt_instances`` in pixels of
+            outputs: DetDataSamples with ``pred_instances`` in pixels of the image, and ``gt_instances`` in pixels of
                 the network's input, ``scale_factor`` times as large.
         """
         if not is_main_process():
@@ -124,7 +124,7 @@ class DetectionPictureHook(Hook):
         self._labels |= set(labels) | set(there)
 
     def _truth(self, image: Image.Image, sample: Any) -> tuple[Image.Image, list[int]]:
-        """Return the picture with its objects, and their labels."""
+        """Return the image with its objects drawn, and their labels."""
         parts = [sample.gt_instances]
         if "ignored_instances" in sample:
             parts.append(sample.ignored_instances)
@@ -138,7 +138,7 @@ class DetectionPictureHook(Hook):
 
 
 def _scaled(mask: Any, scale: np.ndarray) -> Any:
-    """Return polygons in pixels of the picture; a bitmap is stretched over it by the drawing."""
+    """Return polygons in pixels of the image; a bitmap is stretched over it by the drawing."""
     if not isinstance(mask, (list, tuple)):
         return mask
     return [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) / scale for polygon in mask]

@@ -17,8 +17,8 @@ from densekit.visualization.shared.thumbnails import crop_around, data_uri, draw
 def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> None:
     """Write what ``densekit check`` found as one self-contained HTML page.
 
-    Errors first, then warnings, each with its count, up to three places (cut out of the picture where there is one)
-    and the remedy; then splits and classes, and a dozen pictures with their labels.
+    Errors first, then warnings, each with its count, up to three places (cut out of the image where there is one)
+    and the remedy; then splits and classes, and a dozen images with their labels.
 
     Args:
         path: The HTML file to write.
@@ -100,8 +100,8 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     outlined = "all" if summary["outlines"] == objects else f"{summary['outlines']:,} of {objects:,}"
     return [
         ("Folder", summary["root"]),
-        ("Sizes of the pictures", sizes + (f" and {more:,} others" if more > 0 else "")),
-        ("Objects per picture", f"median {median:g}, most {most:,}"),
+        ("Sizes of the images", sizes + (f" and {more:,} others" if more > 0 else "")),
+        ("Objects per image", f"median {median:g}, most {most:,}"),
         ("Objects with an outline", outlined if summary["outlines"] else "none: boxes only"),
     ]
 

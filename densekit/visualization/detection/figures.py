@@ -148,25 +148,25 @@ def condense(confusion: Confusion) -> tuple[list[str], np.ndarray, int]:
     return [*(names[k] for k in kept), *others, names[-1]], drawn, len(kept)
 
 
-def draw_pair(picture: Image.Image, comparison: Comparison, image: WorstImage, threshold: float) -> Image.Image:
+def draw_pair(image: Image.Image, comparison: Comparison, worst: WorstImage, threshold: float) -> Image.Image:
     """Draw the objects of an image beside what was found in it, with a red disc at each that is not found, or wrong.
 
     Args:
-        picture: RGB.
-        comparison: What the places in ``image`` are from.
-        image: The image.
+        image: RGB.
+        comparison: What the places in ``worst`` are from.
+        worst: What is wrong in the image.
         threshold: Score from which detections count, for the title.
     """
     truth, found = comparison.truth, comparison.detections
     masks = comparison.iou_type == "segm"
     sides = []
     for side, rows, outlines, wrong in (
-        (truth, image.objects, truth.masks, image.unfound),
-        (found, image.detections, found.masks, image.false),
+        (truth, worst.objects, truth.masks, worst.unfound),
+        (found, worst.detections, found.masks, worst.false),
     ):
         boxes = side.xyxy[rows]
         drawn = draw_detections(
-            picture,
+            image,
             boxes,
             side.labels[rows],
             found.scores[rows] if side is found else None,
@@ -175,7 +175,7 @@ def draw_pair(picture: Image.Image, comparison: Comparison, image: WorstImage, t
             size=_TILE,
             ignored=truth.crowd[rows] if side is truth else None,
         )
-        _mark(drawn, boxes[wrong] * drawn.width / picture.width)
+        _mark(drawn, boxes[wrong] * drawn.width / image.width)
         sides.append(drawn)
     return side_by_side(*sides, ("there", f"found, from {threshold:.2f}"))
 

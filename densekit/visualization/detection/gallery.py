@@ -1,4 +1,4 @@
-"""The report of a run over pictures: what was found, how sure, a gallery to look through, and what failed."""
+"""The report of a run over images: what was found, how sure, a gallery to look through, and what failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ABSENT = 100  # classes named that were not found
 
 @dataclass(frozen=True)
 class ImageRow:
-    """What the report says about one picture or video.
+    """What the report says about one image or video.
 
     Attributes:
         name: File name, with as many folders as tell it apart.
@@ -34,7 +34,7 @@ class ImageRow:
         reason: Why it failed, in one line; None if it did not.
         counts: Class name -> objects from the threshold on. Of a video: of the frame with most of the class.
         scores: Histogram of all scores from 0 to 1, in bars of equal width.
-        frames: Frames of a video, None for a picture.
+        frames: Frames of a video, None for an image.
         notes: How the file was read, where that is not obvious.
         seconds: How long it took.
         link: Path of the drawn picture or video from the report, POSIX.
@@ -62,7 +62,7 @@ def write_prediction_gallery(
     threshold: float,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write the report of a run over pictures and videos as one HTML page.
+    """Write the report of a run over images and videos as one HTML page.
 
     Failed files come first, in words; then how files were read, objects by class, a histogram of scores, a gallery
     (evenly chosen if there are many), the settings.
@@ -78,8 +78,8 @@ def write_prediction_gallery(
     Raises:
         OutputError: if the file cannot be written.
     """
-    done = [picture for picture in images if picture.status == "ok"]
-    failed = [picture for picture in images if picture.status == "failed"]
+    done = [image for image in images if image.status == "ok"]
+    failed = [image for image in images if image.status == "failed"]
     shown = _evenly(done, _SHOWN)
     write_page(
         path,
@@ -95,7 +95,7 @@ def write_prediction_gallery(
         threshold=f"{threshold:.2g}",
         histogram=_bars(done, threshold),
         heading="What was found" if len(shown) == len(done) else f"{len(shown)} of {len(done):,} files, evenly chosen",
-        gallery=[_tile(picture) for picture in shown],
+        gallery=[_tile(image) for image in shown],
         settings=[(name, _words(value)) for name, value in settings.items()],
     )
 
@@ -117,9 +117,9 @@ def _lead(done: Sequence[ImageRow], failed: Sequence[ImageRow], threshold: float
 def _notes(done: Sequence[ImageRow]) -> list[str]:
     """Each note once, with how many files it is about and the first of them."""
     files: dict[str, list[str]] = defaultdict(list)
-    for picture in done:
-        for note in picture.notes:
-            files[note].append(picture.name)
+    for image in done:
+        for note in image.notes:
+            files[note].append(image.name)
     sentences = []
     for note, names in files.items():
         counted = f"{len(names):,} files, " if len(names) > 1 else ""
@@ -129,7 +129,7 @@ def _notes(done: Sequence[ImageRow]) -> list[str]:
 
 def _classes(done: Sequence[ImageRow], names: Sequence[str]) -> list[dict[str, Any]]:
     """Classes of which there is one, the most frequent first."""
-    counts = [[picture.counts.get(name, 0) for picture in done] for name in names]
+    counts = [[image.counts.get(name, 0) for image in done] for name in names]
     totals = [sum(row) for row in counts]
     everything, largest = max(sum(totals), 1), max([1, *totals])
     views = [
@@ -168,22 +168,20 @@ def _bars(done: Sequence[ImageRow], threshold: float) -> list[dict[str, Any]]:
     return bars
 
 
-def _tile(picture: ImageRow) -> dict[str, Any]:
-    image = picture.thumbnail()
-    found = sorted(((n, name) for name, n in picture.counts.items() if n), reverse=True)
+def _tile(image: ImageRow) -> dict[str, Any]:
+    small = image.thumbnail()
+    found = sorted(((n, name) for name, n in image.counts.items() if n), reverse=True)
     words = ", ".join(f"{n:,} {name}" for n, name in found[:_NAMED])
     words += f" and {sum(n for n, _ in found[_NAMED:]):,} others" if len(found) > _NAMED else ""
-    if picture.frames is not None:
-        words = (
-            f"{picture.frames:,} frames, at most {words} at once" if words else f"{picture.frames:,} frames, nothing"
-        )
-    name = picture.name.rpartition("/")[2]
+    if image.frames is not None:
+        words = f"{image.frames:,} frames, at most {words} at once" if words else f"{image.frames:,} frames, nothing"
+    name = image.name.rpartition("/")[2]
     return {
-        "data": None if image is None else data_uri(image),
-        "name": picture.name,
+        "data": None if small is None else data_uri(small),
+        "name": image.name,
         "short": name if len(name) <= 36 else f"{name[:16]}…{name[-16:]}",
         "words": words or "nothing",
-        "link": quote(picture.link.encode("utf-8", "surrogateescape")),
+        "link": quote(image.link.encode("utf-8", "surrogateescape")),
     }
 
 

@@ -1,4 +1,4 @@
-"""Objects drawn onto pictures: boxes, masks, names and scores."""
+"""Objects drawn onto images: boxes, masks, names and scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_detections(
     ignored: Sequence[bool] | None = None,
     framed: bool = True,
 ) -> Image.Image:
-    """Return a picture with its objects, each in the colour of its class.
+    """Return an image with its objects, each in the colour of its class.
 
     Lines and letters grow with the picture. A crowded picture gets thin lines, and names only where they cover no other
     name. Where all objects are of one class, each mask has a colour of its own, so that neighbours can be told apart,
@@ -48,7 +48,7 @@ def draw_detections(
         labels: Index into ``names``, ``(N,)``. One beyond them is shown as ``label 7``.
         scores: Written behind the names, ``(N,)``; None for none. The best lie on top.
         masks: For each object a bool array ``(H, W)``, COCO run lengths, COCO polygons or None; None for none at all.
-            Arrays and run lengths of another size than the picture's are stretched over it.
+            Arrays and run lengths of another size than the image's are stretched over it.
         names: Class names.
         size: Width and height of the result, at most; the picture is enlarged three times at most. None: as it is.
         ignored: Regions that do not count, bool ``(N,)``: grey and hatched, without name.

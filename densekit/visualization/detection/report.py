@@ -273,13 +273,13 @@ def _worst_view(comparison: Comparison, image: WorstImage, root: Path, threshold
     }
 
 
-def _pair(comparison: Comparison, image: WorstImage, root: Path, threshold: float) -> str | None:
-    """Return what is there and what was found, beside each other; None if the picture cannot be read."""
-    picture = open_upright(str(root / image.file))
-    if picture is None:
-        logger.warning("%s: cannot be read, left out of the report", root / image.file)
+def _pair(comparison: Comparison, worst: WorstImage, root: Path, threshold: float) -> str | None:
+    """Return what is there and what was found, beside each other; None if the image cannot be read."""
+    image = open_upright(str(root / worst.file))
+    if image is None:
+        logger.warning("%s: cannot be read, left out of the report", root / worst.file)
         return None
-    return data_uri(draw_pair(picture, comparison, image, threshold))
+    return data_uri(draw_pair(image, comparison, worst, threshold))
 
 
 def _embedded(picture: str | os.PathLike | None) -> str | None:

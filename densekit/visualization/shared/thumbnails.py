@@ -14,14 +14,14 @@ from densekit.visualization.detection.objects import draw_detections, draw_frame
 from densekit.visualization.shared.palette import Color
 
 ALARM: Color = (0xE1, 0x4B, 0x3C)
-_BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the picture
+_BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the image
 _CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
 _LEAST = 96  # pixels of the original that a crop shows at least
 _WEBP_LONGEST = 16383  # pixels of width or height: the format holds no more
 
 
 def open_upright(path: str) -> Image.Image | None:
-    """Return a picture in RGB as it is meant to be seen (EXIF applied), or None if it cannot be read."""
+    """Return an image in RGB as it is meant to be seen (EXIF applied), or None if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -46,7 +46,7 @@ def crop_around(
     *,
     size: tuple[int, int] = (300, 220),
 ) -> Image.Image:
-    """Return the part of a picture around boxes, with boxes and outlines drawn; the whole picture if there are none.
+    """Return the part of an image around boxes, with boxes and outlines drawn; the whole image if there are none.
 
     Args:
         image: RGB.
@@ -89,14 +89,14 @@ def _grey_out(canvas: Image.Image, width: int, height: int) -> None:
 
 
 def _view(size: tuple[int, int], boxes: Sequence[Sequence[float]]) -> tuple[int, int, int, int]:
-    """Return the rectangle to show, in pixels of the picture."""
+    """Return the rectangle to show, in pixels of the image."""
     if not boxes:
         return (0, 0, *size)
     corners = np.array(boxes, dtype=np.float64)
     # A box a thousand pixels away would shrink the picture to a speck: it is shown at the edge of the view.
     corners = np.clip(corners, -0.5 * max(size), 1.5 * max(size))
     low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-    if (high <= 0).any() or (low >= size).any():  # wholly outside: show where, beside the whole picture
+    if (high <= 0).any() or (low >= size).any():  # wholly outside: show where, beside the whole image
         low, high = np.minimum(low, 0), np.maximum(high, size)
     middle, half = (low + high) / 2, np.maximum((high - low) * (0.5 + _CONTEXT / 2), _LEAST / 2)
     half = np.maximum(half, half.max() / 1.8)  # no slivers
@@ -117,7 +117,7 @@ def draw_objects(
     *,
     size: tuple[int, int] = (420, 320),
 ) -> Image.Image:
-    """Return a picture with its objects: outlines filled, a box only where there is no outline.
+    """Return an image with its objects: outlines filled, a box only where there is no outline.
 
     Args:
         image: RGB.

@@ -15,14 +15,14 @@ class Maker:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.pictures = 0
+        self.images = 0
 
-    def picture(self, name: str, size: tuple[int, int] = SIZE, mode: str = "RGB", **saving) -> Path:
-        """A picture of noise, another one each time."""
+    def image(self, name: str, size: tuple[int, int] = SIZE, mode: str = "RGB", **saving) -> Path:
+        """An image of noise, another one each time."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.pictures += 1
-        noise = np.random.default_rng(self.pictures).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        self.images += 1
+        noise = np.random.default_rng(self.images).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(noise).convert(mode).save(path, **saving)
         return path
 
@@ -72,7 +72,7 @@ class Maker:
     def two_splits(self, train: list, val: list, classes=("cat", "dog"), **changes) -> Path:
         """COCO's own layout with images 1.jpg to 3.jpg in train2017 and 4.jpg, 5.jpg in val2017."""
         for number in range(1, 6):
-            self.picture(f"{'train' if number < 4 else 'val'}2017/{number}.jpg")
+            self.image(f"{'train' if number < 4 else 'val'}2017/{number}.jpg")
         self.coco("annotations/instances_train2017.json", ["1.jpg", "2.jpg", "3.jpg"], train, classes, **changes)
         self.coco("annotations/instances_val2017.json", ["4.jpg", "5.jpg"], val, classes)
         return self.root

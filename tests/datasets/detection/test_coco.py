@@ -54,7 +54,7 @@ def test_category_ids_may_be_anything_and_differ_between_splits(make, load, boxe
 
 
 def test_roboflows_empty_parent_category_is_left_out(make, load):
-    make.picture("train/a.jpg")
+    make.image("train/a.jpg")
     make.coco(
         "train/_annotations.coco.json",
         ["a.jpg"],
@@ -76,7 +76,7 @@ def test_cocos_person_is_kept_though_it_is_its_own_supercategory(make, load):
 
 @pytest.mark.parametrize("name", ["images/1.jpg", "1.jpg", "images\\1.jpg", "/data/upload/7/1.jpg", "../x/media/1.jpg"])
 def test_images_are_found_however_the_export_names_them(make, load, name):
-    make.picture("images/1.jpg")
+    make.image("images/1.jpg")
     make.coco("result.json", [name], [(0, 0, BOX)])
     dataset, found = load(make.root)
     assert dataset.images[0].file == "images/1.jpg"
@@ -85,17 +85,17 @@ def test_images_are_found_however_the_export_names_them(make, load, name):
 
 def test_numbered_images_come_from_their_own_split(make, load):
     for split in ("train", "val"):
-        make.picture(f"{split}/1.jpg")
+        make.image(f"{split}/1.jpg")
         make.coco(f"annotations/{split}.json", ["1.jpg", "2.jpg"], [(0, 0, BOX)])
-    make.picture("val/2.jpg")
+    make.image("val/2.jpg")
     dataset, found = load(make.root)
     assert [image.file for image in dataset.images] == ["train/1.jpg", "2.jpg", "val/1.jpg", "val/2.jpg"]
     assert found["image-missing"].count == 1
 
 
 def test_ids_from_zero_as_text_or_twice_are_put_right(make, load):
-    make.picture("1.jpg")
-    make.picture("2.jpg")
+    make.image("1.jpg")
+    make.image("2.jpg")
     make.coco(
         "result.json",
         [{"id": "0", "file_name": "1.jpg", "width": 64, "height": 48}, {"id": 1, "file_name": "2.jpg"}],
@@ -142,7 +142,7 @@ def test_crowds_and_ignored_objects_are_ignored_in_the_written_file(make, load):
 
 
 def test_an_image_listed_twice_gets_the_boxes_of_both(make, load):
-    make.picture("1.jpg")
+    make.image("1.jpg")
     make.coco("result.json", ["1.jpg", "1.jpg"], [(0, 0, BOX), (1, 1, [20, 20, 5, 5]), (1, 0, BOX)])
     dataset, found = load(make.root)
     assert len(dataset.images) == 1
@@ -175,7 +175,7 @@ def test_errors_are_collected_with_their_place(make, load):
 
 def test_an_image_id_for_two_files_is_an_error(make, load):
     for name in ("1.jpg", "2.jpg"):
-        make.picture(name)
+        make.image(name)
     records = [{"id": 5, "file_name": name, "width": 64, "height": 48} for name in ("1.jpg", "2.jpg")]
     make.coco("result.json", records, [(4, 0, BOX)])
     assert load(make.root)[1]["image-id-twice"].severity == "error"

@@ -17,7 +17,7 @@ def annotations(make, tmp_path):
     mask = {"size": [48, 64], "counts": [100, 20, 48 * 64 - 120]}
     images = [{"id": i, "file_name": f"{i}é.jpg", "width": 64, "height": 48} for i in (30, 10, 20)]
     for image in images:
-        make.picture(image["file_name"])
+        make.image(image["file_name"])
     objects = [
         (19, 1, [0.1, 0.2, 30.7, 20.3], {"segmentation": [[0.1, 0.2, 30.8, 4, 14, 1 / 3 + 20]]}),
         (29, 0, [4, 4, 10, 12], {"iscrowd": 1, "segmentation": mask}),
@@ -117,8 +117,8 @@ def test_columns_of_a_json_that_was_not_written_with_them(annotations, parsed):
 
 
 def test_a_split_without_objects(make, tmp_path):
-    make.picture("a.jpg")
-    make.picture("b.jpg")
+    make.image("a.jpg")
+    make.image("b.jpg")
     make.coco("instances_train.json", ["a.jpg"], [(0, 0, [4, 4, 10, 12])])
     make.coco("instances_val.json", ["b.jpg"], [])
     prepared = prepare_detection(make.root, cache=tmp_path / "cache")

@@ -46,7 +46,7 @@ OPERATIONS = {
 
 @pytest.fixture(scope="module")
 def bitmaps():
-    """Two blobs, one over the whole picture, one of nothing, one in a corner."""
+    """Two blobs, one over the whole image, one of nothing, one in a corner."""
     rng = np.random.default_rng(0)
     masks = np.zeros((5, HEIGHT, WIDTH), np.uint8)
     masks[0, 10:20, 30:45] = rng.random((10, 15)) > 0.4

@@ -50,9 +50,9 @@ def test_a_change_is_noticed(sound, make, tmp_path, reads, change):
     if change == "annotation":
         make.coco("annotations/instances_val2017.json", ["4.jpg"], [(0, 0, BOX)])
     elif change == "image":
-        make.picture("val2017/4.jpg", size=(80, 60))
+        make.image("val2017/4.jpg", size=(80, 60))
     elif change == "new image":
-        make.picture("val2017/9.jpg")
+        make.image("val2017/9.jpg")
     elif change == "input size":
         options["input_size"] = (640, 640)
     else:

@@ -32,9 +32,9 @@ def test_channels_first(channels, dtype):
 
 @pytest.fixture
 def annotations(tmp_path):
-    """One picture with an outline of two parts, a run length, and a crowd."""
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    cv2.imwrite(str(tmp_path / "a.jpg"), picture)
+    """One image with an outline of two parts, a run length, and a crowd."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.jpg"), image)
     blob = np.zeros((60, 80), np.uint8, order="F")
     blob[20:50, 30:70] = np.random.default_rng(1).random((30, 40)) > 0.3
     encoded = mask_utils.encode(blob)

@@ -18,7 +18,7 @@ def mask(path, box, size=(64, 48), value=255, mode="L"):
 @pytest.fixture
 def nuclei(make):
     for case in ("one", "two"):
-        make.picture(f"{case}/images/{case}.png")
+        make.image(f"{case}/images/{case}.png")
     mask(make.root / "one/masks/a.png", (3, 4, 10, 20))
     mask(make.root / "one/masks/b.png", (60, 40, 64, 48), mode="RGBA")
     mask(make.root / "two/masks/c.png", (0, 0, 64, 48), mode="1")
@@ -49,7 +49,7 @@ def test_masks_that_cannot_be_right(nuclei, load):
     several = np.zeros((48, 64), np.uint8)
     several[:10], several[20:30] = 1, 2
     Image.fromarray(several).save(nuclei.root / "one/masks/f.png")
-    nuclei.text("one/masks/g.png", "not a picture")
+    nuclei.text("one/masks/g.png", "not an image")
     dataset, found = load(nuclei.root)
     assert len(dataset.annotations) == 3
     assert found["mask-empty"].examples[0].where == "one/masks/d.png"

@@ -20,10 +20,10 @@ def grid(count, size=8):
 
 @pytest.fixture
 def sound(make):
-    """Six pictures to train on and two to validate, two classes, twelve objects of each in training."""
+    """Six images to train on and two to validate, two classes, twelve objects of each in training."""
     names = [f"{n}.jpg" for n in range(8)]
     for n, name in enumerate(names):
-        make.picture(f"{'train' if n < 6 else 'val'}2017/{name}")
+        make.image(f"{'train' if n < 6 else 'val'}2017/{name}")
     train = [(n, n % 2, box) for n in range(6) for box in grid(4)]
     make.coco("annotations/instances_train2017.json", names[:6], train, ("thing", "widget"))
     make.coco(
@@ -46,11 +46,11 @@ def test_the_same_file_in_two_splits(sound):
     assert inspection.status == 0
 
 
-def test_the_same_picture_saved_again(sound):
+def test_the_same_image_saved_again(sound):
     blocks = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    picture = Image.fromarray(blocks).resize((64, 48), Image.Resampling.NEAREST)
-    picture.save(sound.root / "train2017" / "2.jpg", quality=95)
-    brighter = picture.point(lambda v: 20 + v * 0.7)
+    image = Image.fromarray(blocks).resize((64, 48), Image.Resampling.NEAREST)
+    image.save(sound.root / "train2017" / "2.jpg", quality=95)
+    brighter = image.point(lambda v: 20 + v * 0.7)
     brighter.save(sound.root / "val2017" / "7.jpg", quality=60)
     _, found = inspect(sound.root)
     assert "split-overlap" not in found
@@ -69,8 +69,8 @@ def test_copies_within_a_split(sound):
     assert found["image-duplicate"].count == 1
 
 
-def test_kinds_of_pictures(sound):
-    sound.picture("train2017/0.jpg", mode="L")
+def test_kinds_of_images(sound):
+    sound.image("train2017/0.jpg", mode="L")
     depth = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64)
     Image.fromarray(depth).save(sound.root / "train2017" / "1.jpg", format="png")
     whole = (sound.root / "train2017" / "2.jpg").read_bytes()
@@ -81,7 +81,7 @@ def test_kinds_of_pictures(sound):
     assert found["image-truncated"].examples[0].where == "train2017/2.jpg"
 
 
-def test_a_picture_with_something_behind_it_is_whole(sound):
+def test_an_image_with_something_behind_it_is_whole(sound):
     """Phones append a film to a photograph; its end mark is then far from the file's end."""
     path = sound.root / "train2017" / "1.jpg"
     path.write_bytes(path.read_bytes() + bytes(10_000))
@@ -89,16 +89,16 @@ def test_a_picture_with_something_behind_it_is_whole(sound):
     assert (found, inspection.status) == ({}, 0)
 
 
-def test_an_ordinary_picture_is_not_decoded_to_see_that_it_is_whole(make, monkeypatch):
+def test_an_ordinary_image_is_not_decoded_to_see_that_it_is_whole(make, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
-    paths = [str(make.picture(name)) for name in ("a.jpg", "b.png", "c.bmp")]
+    paths = [str(make.image(name)) for name in ("a.jpg", "b.png", "c.bmp")]
     assert all(header.whole for header in read_headers(paths))
 
 
-def test_turned_pictures_are_shown_with_their_boxes(sound):
+def test_turned_images_are_shown_with_their_boxes(sound):
     exif = Image.Exif()
     exif[0x0112] = 3
-    sound.picture("train2017/0.jpg", exif=exif)
+    sound.image("train2017/0.jpg", exif=exif)
     _, found = inspect(sound.root)
     assert found["image-exif"].count == 1
     assert len(found["image-exif"].examples[0].boxes) == 4
@@ -152,7 +152,7 @@ def test_names_close_to_cocos(make):
 def test_a_folder_without_a_class_that_is_frequent_elsewhere(make):
     names = [f"{'a' if n < 40 else 'b'}/{n}.jpg" for n in range(80)]
     for name in names:
-        make.picture(f"images/{name}", size=(64, 48))
+        make.image(f"images/{name}", size=(64, 48))
     objects = [(n, 0, grid(1)[0]) for n in range(80)] + [(n, 1, [30, 30, 8, 8]) for n in range(0, 40)]
     make.coco("train.json", names, objects, ("thing", "widget"))
     _, found = inspect(make.root)
@@ -189,7 +189,7 @@ def test_boxes_that_nearly_coincide_against_all_pairs(make):
 
 
 def test_small_and_many_objects(make):
-    make.picture("images/1.png", size=(1333, 800))
+    make.image("images/1.png", size=(1333, 800))
     many = [(0, 0, [10 * (n % 100), 10 * (n // 100), 6, 6]) for n in range(600)]
     make.coco("train.json", [{"id": 1, "file_name": "1.png", "width": 1333, "height": 800}], many)
     inspection, found = inspect(make.root)

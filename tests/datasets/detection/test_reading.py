@@ -36,20 +36,20 @@ def test_a_draw_is_a_fifth_the_same_again_and_stable():
     assert len(grown & first) >= 16
 
 
-def test_copies_of_one_picture_stay_together():
+def test_copies_of_one_image_stay_together():
     files = [f"{n}_jpg.rf.{copy}.jpg" for n in range(10) for copy in "abc"]
     chosen = draw(files, seed=0)
     assert len(chosen) == 6
     assert len({file.split(".rf.")[0] for file in chosen}) == 2
 
 
-def test_a_single_picture_is_trained_on():
+def test_a_single_image_is_trained_on():
     assert draw(["only.jpg"], seed=0) == set()
 
 
 def flat(make, names):
     for name in names:
-        make.picture(f"{name}.jpg")
+        make.image(f"{name}.jpg")
         make.xml(f"{name}.xml", [("cat", (2, 2, 12, 14))])
 
 

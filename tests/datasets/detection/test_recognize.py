@@ -29,7 +29,7 @@ def test_cocos_own_layout(make):
 
 @pytest.mark.parametrize("name", ["result.json", "annotations/instances_default.json"])
 def test_one_export_beside_an_images_folder(make, name):
-    make.picture("images/1.jpg")
+    make.image("images/1.jpg")
     make.coco(name, ["1.jpg"], [(0, 0, BOX)])
     source = recognize(make.root)
     assert (source.format, parts(source)) == ("coco", [(None, name)])
@@ -37,7 +37,7 @@ def test_one_export_beside_an_images_folder(make, name):
 
 def test_roboflow_coco_folders(make):
     for split in ("train", "valid", "test"):
-        make.picture(f"{split}/a_{split}.jpg")
+        make.image(f"{split}/a_{split}.jpg")
         make.coco(f"{split}/_annotations.coco.json", [f"a_{split}.jpg"], [(0, 0, BOX)])
     assert [split for split, _ in parts(recognize(make.root))] == ["test", "train", "val"]
 
@@ -63,7 +63,7 @@ def test_a_json_without_a_split_in_its_name_is_left_aside_and_said(make):
 @pytest.mark.parametrize("layout", ["images/{}", "{}/images"])
 def test_yolo_with_data_yaml(make, layout):
     for split in ("train", "val"):
-        make.picture(f"{layout.format(split)}/{split}.jpg")
+        make.image(f"{layout.format(split)}/{split}.jpg")
         make.text(f"{layout.format(split).replace('images', 'labels')}/{split}.txt", "0 .5 .5 .2 .2\n")
     make.text("data.yaml", f"train: {layout.format('train')}\nval: {layout.format('val')}\nnames: [cat]\n")
     source = recognize(make.root)
@@ -77,7 +77,7 @@ def test_yolo_with_data_yaml(make, layout):
     [("images/train/a", "labels/train/a"), ("train/images/a", "train/labels/a"), ("images/a", "labels/a"), ("a", "a")],
 )
 def test_yolo_folders_with_a_list_of_names(make, image, label):
-    make.picture(f"{image}.jpg")
+    make.image(f"{image}.jpg")
     make.text(f"{label}.txt", "0 .5 .5 .2 .2\n")
     make.text("classes.txt", "cat\ndog\n")
     source = recognize(make.root)
@@ -87,7 +87,7 @@ def test_yolo_folders_with_a_list_of_names(make, image, label):
 
 @pytest.mark.parametrize("kit", ["", "VOC2007/", "VOCdevkit/VOC2012/"])
 def test_voc_devkit(make, kit):
-    make.picture(f"{kit}JPEGImages/a.jpg")
+    make.image(f"{kit}JPEGImages/a.jpg")
     make.xml(f"{kit}Annotations/a.xml", [("cat", (1, 1, 20, 20))])
     make.text(f"{kit}ImageSets/Main/train.txt", "a\n")
     make.text(f"{kit}ImageSets/Main/cat_train.txt", "a 1\n")
@@ -97,19 +97,19 @@ def test_voc_devkit(make, kit):
 
 
 def test_voc_xml_beside_the_images(make):
-    make.picture("a.jpg")
+    make.image("a.jpg")
     make.xml("a.xml", [("cat", (1, 1, 20, 20))])
     assert recognize(make.root).format == "voc"
 
 
 def test_mask_folders(make):
-    make.picture("x/images/x.png")
-    make.picture("x/masks/1.png", mode="1")
+    make.image("x/images/x.png")
+    make.image("x/masks/1.png", mode="1")
     assert recognize(make.root).format == "masks"
 
 
 def test_a_folder_in_a_folder_is_looked_through(make):
-    make.picture("unpacked/deeper/a.jpg")
+    make.image("unpacked/deeper/a.jpg")
     make.xml("unpacked/deeper/a.xml", [("cat", (1, 1, 20, 20))])
     make.text("__MACOSX/x.txt", "")
     assert recognize(make.root).root == make.root / "unpacked" / "deeper"
@@ -117,7 +117,7 @@ def test_a_folder_in_a_folder_is_looked_through(make):
 
 def test_nothing_there_says_what_was_looked_for_and_what_is_there(make):
     make.text("notes.md", "")
-    make.picture("photos/a.jpg")
+    make.image("photos/a.jpg")
     with pytest.raises(DataError) as error:
         recognize(make.root)
     for words in ("COCO", "data.yaml", "Pascal VOC", "masks", "notes.md", "photos/"):
@@ -128,8 +128,8 @@ def test_nothing_there_says_what_was_looked_for_and_what_is_there(make):
 
 def test_semantic_masks_are_not_instance_masks(make):
     for name in ("1", "2"):
-        make.picture(f"tile/images/{name}.png")
-        make.picture(f"tile/masks/{name}.png")
+        make.image(f"tile/images/{name}.png")
+        make.image(f"tile/masks/{name}.png")
     with pytest.raises(DataError, match="semantic masks"):
         recognize(make.root)
 
@@ -137,7 +137,7 @@ def test_semantic_masks_are_not_instance_masks(make):
 def test_two_layouts_at_once_are_refused_until_one_is_named(make):
     root = make.two_splits([(0, 0, BOX)], [(0, 1, BOX)])
     make.text("labels/train2017/1.txt", "0 .5 .5 .1 .1\n")
-    make.picture("images/train2017/1.jpg")
+    make.image("images/train2017/1.jpg")
     make.text("data.yaml", "train: images/train2017\nval: images/train2017\nnames: [cat]\n")
     with pytest.raises(DataError, match=r"more than one way .*COCO.*YOLO.* data\.yaml"):
         recognize(root)

@@ -30,7 +30,7 @@ def test_boxes_over_the_border_are_clipped_worst_first(make, load):
     assert dataset.annotations.xywh.tolist() == [[60, 40, 4, 8], [0, 4, 10, 10], [0, 0, 64.4, 48.3]]
     assert dataset.annotations.areas.tolist()[:2] == [32, 100]
     assert found["box-over-border"].count == 2
-    assert "20 px over; picture 64 x 48" in found["box-over-border"].examples[0].where
+    assert "20 px over; image 64 x 48" in found["box-over-border"].examples[0].where
     assert found["box-outside"].count == 1
     assert "dog" in found["box-over-border"].examples[0].where
 
@@ -163,7 +163,7 @@ def test_missing_and_broken_files_are_errors(make, load):
     assert [example.where for example in found["image-missing"].examples] == ["1.jpg"]
     assert [e.where.split(": ") for e in found["image-unreadable"].examples] == [
         ["train2017/2.jpg", "the file is empty"],
-        ["val2017/4.jpg", "not a picture"],
+        ["val2017/4.jpg", "not an image"],
     ]
     assert len(dataset.annotations) == 2  # the boxes are checked all the same
 
@@ -173,12 +173,12 @@ def test_when_no_image_is_there_it_is_said_so(make, load):
     assert "not one of the images" in load(make.root)[1]["image-missing"].message
 
 
-def test_annotated_size_must_be_the_pictures(make, load):
+def test_annotated_size_must_be_the_images(make, load):
     root = make.two_splits([(0, 0, [1, 1, 5, 5])], [])
-    make.picture("train2017/1.jpg", size=(128, 96))
+    make.image("train2017/1.jpg", size=(128, 96))
     _, found = load(root)
     assert found["image-size"].severity == "error"
-    assert "annotated 64 x 48, the picture is 128 x 96" in found["image-size"].examples[0].where
+    assert "annotated 64 x 48, the image is 128 x 96" in found["image-size"].examples[0].where
 
 
 def turned(make, name):
@@ -187,7 +187,7 @@ def turned(make, name):
 
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    make.picture(name, size=(64, 48), exif=exif)
+    make.image(name, size=(64, 48), exif=exif)
 
 
 def test_exif_rotation_counts(make, load):
@@ -202,7 +202,7 @@ def test_exif_rotation_counts(make, load):
     assert dataset.headers[0].orientation == 6
 
 
-def test_yolo_fractions_are_of_the_upright_picture(make, load, boxes_of):
+def test_yolo_fractions_are_of_the_upright_image(make, load, boxes_of):
     turned(make, "images/a.jpg")
     make.text("labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
     make.text("classes.txt", "cat\n")

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture
 def voc(make):
     for stem in ("a", "b", "c"):
-        make.picture(f"JPEGImages/{stem}.jpg")
+        make.image(f"JPEGImages/{stem}.jpg")
     make.xml("Annotations/a.xml", [("dog", (10, 5, 30, 25)), ("cat", (1, 1, 64, 48), 1)])
     make.xml("Annotations/b.xml", [("dog", (2, 2, 12, 14))])
     make.xml("Annotations/c.xml", [])
@@ -55,7 +55,7 @@ def test_exchanged_corners_are_put_in_order(voc, load, boxes_of):
 def test_what_is_missing_is_counted(voc, load):
     voc.text("ImageSets/Main/train.txt", "a\nc\nlost\n")
     voc.text("ImageSets/Main/test.txt", "unlabelled\n")
-    voc.picture("JPEGImages/unlabelled.jpg")
+    voc.image("JPEGImages/unlabelled.jpg")
     (voc.root / "JPEGImages" / "b.jpg").unlink()
     dataset, found = load(voc.root)
     assert found["annotation-missing"].severity == "error"
@@ -85,7 +85,7 @@ def test_a_size_of_zero_is_taken_from_the_file(voc, load):
 
 def test_flat_folder_draws_a_validation_split(make, load):
     for number in range(10):
-        make.picture(f"{number}.png")
+        make.image(f"{number}.png")
         make.xml(f"{number}.xml", [("cat", (2, 2, 12, 14))])
     dataset, found = load(make.root)
     assert [dataset.counts(split)["images"] for split in ("train", "val")] == [8, 2]
@@ -95,6 +95,6 @@ def test_flat_folder_draws_a_validation_split(make, load):
 
 def test_split_folders_with_xml_beside_the_images(make, load):
     for split in ("train", "valid"):
-        make.picture(f"{split}/{split}.jpg")
+        make.image(f"{split}/{split}.jpg")
         make.xml(f"{split}/{split}.xml", [("cat", (2, 2, 12, 14))])
     assert load(make.root)[0].splits == ("train", "val")

@@ -6,7 +6,7 @@ from densekit.errors import DataError
 
 
 def pair(make, split, stem, rows, layout="images/{}"):
-    make.picture(f"{layout.format(split)}/{stem}.jpg")
+    make.image(f"{layout.format(split)}/{stem}.jpg")
     if rows is not None:
         make.text(f"{layout.format(split).replace('images', 'labels')}/{stem}.txt", rows)
 
@@ -145,7 +145,7 @@ def test_labels_in_another_place_are_noticed(plain, load):
 
 
 def test_label_studios_notes_name_the_classes(make, load):
-    make.picture("images/a.jpg")
+    make.image("images/a.jpg")
     make.text("labels/a.txt", "1 .5 .5 .1 .1\n")
     make.text("notes.json", '{"categories": [{"id": 1, "name": "dog"}, {"id": 0, "name": "cat"}], "info": {}}')
     dataset, _ = load(make.root)

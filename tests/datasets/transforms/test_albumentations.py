@@ -27,7 +27,7 @@ def sample(boxes=BOXES, *, masks=True):
     results = {
         "img": image,
         "img_shape": (HEIGHT, WIDTH),
-        "img_path": "some/picture.jpg",
+        "img_path": "some/image.jpg",
         "gt_bboxes": HorizontalBoxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
         "gt_bboxes_labels": np.arange(7, 7 + n),
         "gt_ignore_flags": np.arange(n) == 1,
@@ -50,7 +50,7 @@ def around(mask):
 
 
 # --- everything that belongs to an object follows it ------------------------------------------------------------------
-def test_boxes_and_masks_move_with_the_picture():
+def test_boxes_and_masks_move_with_the_image():
     results = Albumentations([FLIP])(sample())
     expected = [(WIDTH - x2, y1, WIDTH - x1, y2) for x1, y1, x2, y2 in BOXES]
     assert boxes_of(results) == pytest.approx(np.array(expected), abs=1e-3)
@@ -59,7 +59,7 @@ def test_boxes_and_masks_move_with_the_picture():
     assert results["gt_bboxes_labels"].tolist() == [7, 8, 9]
 
 
-def test_what_leaves_the_picture_takes_everything_of_it_along():
+def test_what_leaves_the_image_takes_everything_of_it_along():
     crop = {"type": "Crop", "x_min": 28, "y_min": 20, "x_max": 80, "y_max": 60, "p": 1}
     results = Albumentations([crop])(sample())
     assert results["img_shape"] == results["img"].shape[:2] == (40, 52)
@@ -83,7 +83,7 @@ def test_an_object_that_a_rectangle_covers_is_dropped():
     assert len(Albumentations([cover], min_visibility=0)(sample())["gt_bboxes"]) == 3
 
 
-def test_an_object_whose_box_alone_reaches_into_the_picture_is_gone():
+def test_an_object_whose_box_alone_reaches_into_the_image_is_gone():
     results = sample([(0, 0, 40, 40)])
     corner = np.tri(40, 40, -20, dtype=bool)[:, ::-1].astype(np.uint8)  # an object at the lower right of its box
     results["gt_masks"].masks[0, :40, :40] = corner
@@ -100,7 +100,7 @@ def test_boxes_beyond_the_border_are_cut_off_and_impossible_ones_dropped():
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_a_picture_without_objects_is_changed_like_others(masks):
+def test_an_image_without_objects_is_changed_like_others(masks):
     results = Albumentations([FLIP, {"type": "Affine", "rotate": [20, 20], "p": 1}])(sample((), masks=masks))
     assert boxes_of(results).shape == (0, 4)
     assert len(results["gt_bboxes_labels"]) == 0
@@ -179,7 +179,7 @@ def test_borders_are_filled_and_mirrored_only_if_asked_for():
         assert np.abs(np.array(around(mask)) - box).max() <= 1.01
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 def test_albumentations_sees_red_as_red():
     red = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     red[..., 2] = 255  # BGR
@@ -193,13 +193,13 @@ def test_albumentations_sees_red_as_red():
 @pytest.mark.parametrize(
     "image", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8)]
 )
-def test_other_pictures_are_refused(image):
+def test_other_images_are_refused(image):
     with pytest.raises(ConfigError, match=r"uint8 \(height, width, 3\), not .*to_float32"):
         Albumentations([FLIP])({"img": image})
 
 
-def test_transforms_that_change_the_kind_of_picture_are_refused():
-    with pytest.raises(ConfigError, match=r"gives a picture that is uint8.*not float32"):
+def test_transforms_that_change_the_kind_of_image_are_refused():
+    with pytest.raises(ConfigError, match=r"gives an image that is uint8.*not float32"):
         Albumentations([{"type": "Normalize", "p": 1}])(sample())
 
 
@@ -210,8 +210,8 @@ def test_semantic_maps_are_refused_where_they_would_have_to_move():
     assert "gt_seg_map" in Albumentations([{"type": "ToGray", "p": 1}])(given)
 
 
-def test_a_transform_that_cannot_be_applied_names_the_picture():
-    with pytest.raises(DataError, match=r"some/picture\.jpg: .* 80 x 60 pixels: Crop size .* Resize") as caught:
+def test_a_transform_that_cannot_be_applied_names_the_image():
+    with pytest.raises(DataError, match=r"some/image\.jpg: .* 80 x 60 pixels: Crop size .* Resize") as caught:
         Albumentations([{"type": "RandomCrop", "height": 500, "width": 500, "p": 1}])(sample())
     assert "\n" not in str(caught.value)
 
@@ -274,7 +274,7 @@ def test_it_is_found_by_its_name_from_densekit_and_mmdetection():
         (["Blur"], r"transforms\[0\] needs a type"),
         ([{"type": "OneOf", "transforms": {"type": "Blur"}}], r"transforms\[0\]\.transforms is a list"),
         ([{"type": "RandomCropNearBBox"}], "needs cropping_bbox, which a detection pipeline does not carry"),
-        ([{"type": "CubicSymmetry"}], "does not change pictures together with their boxes"),
+        ([{"type": "CubicSymmetry"}], "does not change images together with their boxes"),
         ([{"type": "BboxParams"}], "'BboxParams' is not a transform"),
     ],
 )

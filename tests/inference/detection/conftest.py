@@ -1,4 +1,4 @@
-"""A detector that finds red, green and blue rectangles: what it should find in a picture is known exactly."""
+"""A detector that finds red, green and blue rectangles: what it should find in an image is known exactly."""
 
 import pytest
 import torch
@@ -96,8 +96,8 @@ def checkpoint(tmp_path):
 
 
 @pytest.fixture
-def images(picture, tmp_path):
-    """Three pictures a, b, c in one folder: c has no green rectangle."""
+def images(image_file, tmp_path):
+    """Three images a, b, c in one folder: c has no green rectangle."""
     for name in "abc":
-        picture(f"images/{name}.png", green=None if name == "c" else (56, 24, 88, 56), blue=(0, 48, 16, 64))
+        image_file(f"images/{name}.png", green=None if name == "c" else (56, 24, 88, 56), blue=(0, 48, 16, 64))
     return tmp_path / "images"

@@ -1,4 +1,4 @@
-"""Many pictures: a bad one costs only itself, a stopped run is continued, nothing is half-written or mixed up."""
+"""Many images: a bad one costs only itself, a stopped run is continued, nothing is half-written or mixed up."""
 
 import csv
 import errno
@@ -72,7 +72,7 @@ def test_a_run_writes_pictures_detections_tables_report_and_ledger(checkpoint, i
     assert {"read", "predict", "draw", "write", "total"} <= set(case["seconds"])
 
 
-def test_one_bad_picture_of_three_costs_that_picture(checkpoint, images, tmp_path, caplog):
+def test_one_bad_image_of_three_costs_that_image(checkpoint, images, tmp_path, caplog):
     (images / "b.png").write_bytes((images / "b.png").read_bytes()[:80])
     with caplog.at_level(logging.INFO, "densekit"):
         result = predict(checkpoint(), [images], tmp_path / "out", device="cpu")
@@ -97,7 +97,7 @@ def test_all_bad_is_also_status_3(checkpoint, tmp_path):
     result = predict(checkpoint(), inputs, tmp_path / "out", device="cpu")
     assert result.exit_status == 3 and set(statuses(result).values()) == {"failed"}
     reasons = {row.case.id: row.reason for row in result.rows}
-    assert "not a picture" in reasons["a"] and "GIF may be an animation" in reasons["b"]
+    assert "not an image" in reasons["a"] and "GIF may be an animation" in reasons["b"]
     assert "cannot be opened as a video" in reasons["c"] and "empty" in reasons["d"]
     assert len(table(tmp_path / "out" / "counts.csv")) == 4
     assert (tmp_path / "out" / "report.html").exists()
@@ -114,7 +114,7 @@ def test_all_bad_is_also_status_3(checkpoint, tmp_path):
     ],
     ids=["runtime", "device memory", "host memory", "os", "unforeseen"],
 )
-def test_errors_of_the_network_cost_one_picture(checkpoint, network, images, tmp_path, error, reason):
+def test_errors_of_the_network_cost_one_image(checkpoint, network, images, tmp_path, error, reason):
     calls = []
 
     def fail_first(data):
@@ -206,8 +206,8 @@ def test_a_result_of_which_a_file_is_missing_is_made_again(checkpoint, images, t
 
 
 @pytest.mark.parametrize("folder", ["pictures", "detections", "videos"])
-def test_an_input_is_never_replaced(checkpoint, picture, video, tmp_path, folder):
-    given = video("data/videos/a.mp4") if folder == "videos" else picture(f"data/{folder}/a.jpg")
+def test_an_input_is_never_replaced(checkpoint, image_file, video, tmp_path, folder):
+    given = video("data/videos/a.mp4") if folder == "videos" else image_file(f"data/{folder}/a.jpg")
     before = given.read_bytes()
     if folder == "detections":  # nothing of the same name is written there
         assert predict(checkpoint(), [given], tmp_path / "data", device="cpu").exit_status == 0
@@ -226,9 +226,9 @@ def test_files_of_others_in_the_folder_are_not_replaced(checkpoint, images, tmp_
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
-def test_two_files_of_one_name_do_not_overwrite_each_other(checkpoint, picture, tmp_path):
-    picture("in/x/1.png", green=None)
-    picture("in/y/1.png", red=None)
+def test_two_files_of_one_name_do_not_overwrite_each_other(checkpoint, image_file, tmp_path):
+    image_file("in/x/1.png", green=None)
+    image_file("in/y/1.png", red=None)
     out = tmp_path / "out"
     predict(checkpoint(), [tmp_path / "in" / "x", tmp_path / "in" / "y"], out, device="cpu")
     assert {p.name for p in (out / "pictures").iterdir()} == {"x_1.jpg", "y_1.jpg"}
@@ -256,8 +256,8 @@ def test_disk_full_ends_the_run_with_one_line_and_leaves_no_debris(checkpoint, i
     assert ledger(tmp_path / "out")["status"].startswith("stopped")
 
 
-def test_a_picture_too_large_for_a_jpeg_is_drawn_smaller(checkpoint, picture, tmp_path):
-    picture("images/wide.png", size=(65600, 8), red=(65500, 0, 65600, 8), green=None)
+def test_an_image_too_large_for_a_jpeg_is_drawn_smaller(checkpoint, image_file, tmp_path):
+    image_file("images/wide.png", size=(65600, 8), red=(65500, 0, 65600, 8), green=None)
     whole = [{"type": "Resize", "scale": [65600, 8], "keep_ratio": True}]
     result = predict(checkpoint(pipeline=whole), [tmp_path / "images"], tmp_path / "out", device="cpu")
     assert statuses(result) == {"wide": "ok"}
@@ -325,9 +325,9 @@ def test_what_cannot_be_is_found_before_any_work(checkpoint, network, images, tm
         predict(path, [images], out, device="cpu")
 
 
-def test_how_kinds_of_files_were_read_is_said_once(checkpoint, picture, scene, tmp_path, caplog):
+def test_how_kinds_of_files_were_read_is_said_once(checkpoint, image_file, scene, tmp_path, caplog):
     for name in "abc":
-        picture(f"images/{name}.png", scene().convert("RGBA"))
+        image_file(f"images/{name}.png", scene().convert("RGBA"))
     with caplog.at_level(logging.INFO, "densekit"):
         predict(checkpoint(), [tmp_path / "images"], tmp_path / "out", device="cpu")
     assert sum("transparency is ignored" in message for message in caplog.messages) == 1

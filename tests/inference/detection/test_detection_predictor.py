@@ -1,4 +1,4 @@
-"""One picture: known answers in pixels of the upright picture, and checkpoints that cannot be right."""
+"""One image: known answers in pixels of the upright image, and checkpoints that cannot be right."""
 
 import numpy as np
 import pytest
@@ -29,9 +29,9 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=PIPELINES)
-def test_boxes_are_in_pixels_of_the_picture_whatever_the_transforms(checkpoint, picture, pipeline):
+def test_boxes_are_in_pixels_of_the_image_whatever_the_transforms(checkpoint, image_file, pipeline):
     predictor = DetectionPredictor.from_checkpoint(checkpoint(pipeline=pipeline, masks=True), device="cpu")
-    found = predictor.predict(picture(blue=(0, 48, 16, 64)))
+    found = predictor.predict(image_file(blue=(0, 48, 16, 64)))
     assert [found.names[label] for label in found.labels] == ["red", "green", "blue"]
     assert np.allclose(found.boxes, [[8, 8, 40, 24], [56, 24, 88, 56], [0, 48, 16, 64]], atol=1)
     assert np.allclose(found.scores, [1, 0.8, 0.2], atol=0.02)
@@ -42,9 +42,9 @@ def test_boxes_are_in_pixels_of_the_picture_whatever_the_transforms(checkpoint, 
     assert found.size == (96, 64)
 
 
-def test_all_forms_of_a_picture_give_the_same(checkpoint, picture):
+def test_all_forms_of_an_image_give_the_same(checkpoint, image_file):
     predictor = DetectionPredictor.from_checkpoint(checkpoint(), device="cpu")
-    path = picture()
+    path = image_file()
     with Image.open(path) as image:
         forms = [path, str(path), image, np.asarray(image)]
         found = [predictor.predict(form) for form in forms]
@@ -53,7 +53,7 @@ def test_all_forms_of_a_picture_give_the_same(checkpoint, picture):
     assert found[0].masks is None
 
 
-def test_boxes_of_a_turned_picture_are_upright(checkpoint, tmp_path, scene):
+def test_boxes_of_a_turned_image_are_upright(checkpoint, tmp_path, scene):
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise
     scene(green=None).save(tmp_path / "a.png", exif=exif)
@@ -63,11 +63,11 @@ def test_boxes_of_a_turned_picture_are_upright(checkpoint, tmp_path, scene):
     assert "EXIF" in found.notes[0]
 
 
-def test_the_threshold_is_the_checkpoints_unless_given(checkpoint, picture):
+def test_the_threshold_is_the_checkpoints_unless_given(checkpoint, image_file):
     path = checkpoint(inference={"score_threshold": 0.9})
     assert DetectionPredictor.from_checkpoint(path, device="cpu").threshold == 0.9
     assert DetectionPredictor.from_checkpoint(path, device="cpu", threshold=0).threshold == 0
-    found = DetectionPredictor.from_checkpoint(path, device="cpu").predict(picture())
+    found = DetectionPredictor.from_checkpoint(path, device="cpu").predict(image_file())
     assert len(found) == 2 and len(found.above(0.9)) == 1  # predict() leaves nothing out
     assert found.above(0.9).counts() == {"red": 1, "green": 0, "blue": 0}
     assert len(found.above(float(found.scores[1]))) == 2  # "or more"
@@ -79,24 +79,24 @@ def test_thresholds_that_are_no_scores_are_refused(checkpoint, threshold):
         DetectionPredictor.from_checkpoint(checkpoint(), device="cpu", threshold=threshold)
 
 
-def test_a_picture_without_objects(checkpoint, picture):
+def test_an_image_without_objects(checkpoint, image_file):
     found = DetectionPredictor.from_checkpoint(checkpoint(masks=True), device="cpu").predict(
-        picture(red=None, green=None)
+        image_file(red=None, green=None)
     )
     assert len(found) == 0 and found.boxes.shape == (0, 4) and found.bitmaps().shape == (0, 64, 96)
     assert found.to_list() == [] and sum(found.counts().values()) == 0
     assert found.draw_on(Image.new("RGB", (96, 64))).size == (96, 64)
 
 
-def test_what_is_found_as_plain_values(checkpoint, picture):
-    found = DetectionPredictor.from_checkpoint(checkpoint(masks=True), device="cpu").predict(picture(green=None))
+def test_what_is_found_as_plain_values(checkpoint, image_file):
+    found = DetectionPredictor.from_checkpoint(checkpoint(masks=True), device="cpu").predict(image_file(green=None))
     row = found.to_list()[0]
     assert (row["class"], row["label"], row["score"], row["box"]) == ("red", 0, 1.0, [8.0, 8.0, 40.0, 24.0])
     assert row["mask_area"] == 512 and np.array_equal(run_lengths.decode(row["mask"]), found.bitmaps()[0])
 
 
-def test_what_is_found_is_drawn_where_it_is(checkpoint, picture):
-    path = picture(size=(400, 300), red=(100, 100, 200, 200), green=None)
+def test_what_is_found_is_drawn_where_it_is(checkpoint, image_file):
+    path = image_file(size=(400, 300), red=(100, 100, 200, 200), green=None)
     found = DetectionPredictor.from_checkpoint(checkpoint(), device="cpu").predict(path)
     with Image.open(path) as image:
         before, after = np.asarray(image, int), np.asarray(found.draw_on(image), int)
@@ -130,18 +130,18 @@ def test_checkpoints_that_cannot_be_right(checkpoint, options, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_class_without_a_name_is_noticed(detector, picture):
+def test_a_class_without_a_name_is_noticed(detector, image_file):
     predictor = DetectionPredictor(detector(), ["red"], device="cpu")
     with pytest.raises(CheckpointError, match="class number 1, but the label list has 1"):
-        predictor.predict(picture())
+        predictor.predict(image_file())
 
 
-def test_results_that_are_no_numbers_are_refused(detector, picture):
+def test_results_that_are_no_numbers_are_refused(detector, image_file):
     broken = detector()
     with torch.no_grad():
         broken.weight.fill_(torch.nan)
     with pytest.raises(DataError, match="boxes or scores are NaN"):
-        DetectionPredictor(broken, ["red", "green", "blue"], device="cpu").predict(picture())
+        DetectionPredictor(broken, ["red", "green", "blue"], device="cpu").predict(image_file())
 
 
 def test_the_networks_own_threshold_is_known(checkpoint):
@@ -204,7 +204,7 @@ def test_real_detectors_from_a_checkpoint(tmp_path, kind):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "grey.png", "deep.png", "turned.jpg"])
-def test_the_network_gets_what_it_was_validated_on(checkpoint, picture, scene, name):
+def test_the_network_gets_what_it_was_validated_on(checkpoint, image_file, scene, name):
     """The tensor and its description are bit for bit those of MMDetection's own loading."""
     from mmdet.registry import TRANSFORMS
 
@@ -213,7 +213,7 @@ def test_the_network_gets_what_it_was_validated_on(checkpoint, picture, scene, n
         image = image.convert("L")
     if name == "deep.png":
         image = Image.fromarray(np.arange(90 * 70, dtype=np.uint16).reshape(70, 90) * 9)
-    path = picture(name, image)
+    path = image_file(name, image)
     if name == "turned.jpg":
         exif[0x0112] = 8
         image.save(path, exif=exif)

@@ -86,8 +86,8 @@ def test_masks_are_written_drawn_and_measured(checkpoint, images, tmp_path):
     assert all("segmentation" in row for row in json.loads((out / "coco_results.json").read_text()))
 
 
-def test_names_that_a_page_must_not_believe(checkpoint, picture, tmp_path):
-    picture("images/<img src=x onerror=alert(1)> & co.png")
+def test_names_that_a_page_must_not_believe(checkpoint, image_file, tmp_path):
+    image_file("images/<img src=x onerror=alert(1)> & co.png")
     predict(checkpoint(labels=["<b>red</b>", "green", "blue"]), [tmp_path / "images"], tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<img src=x" not in page and "<b>red" not in page

@@ -30,9 +30,9 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_every_frame_is_predicted_drawn_and_listed(checkpoint, video, picture, tmp_path):
+def test_every_frame_is_predicted_drawn_and_listed(checkpoint, video, image_file, tmp_path):
     out = tmp_path / "out"
-    result = predict(checkpoint(pipeline=[]), [video(frames=6, fps=10.0), picture("still.png")], out, device="cpu")
+    result = predict(checkpoint(pipeline=[]), [video(frames=6, fps=10.0), image_file("still.png")], out, device="cpu")
     assert result.exit_status == 0, result.render()
     rows = table(out / "videos" / "film.csv")
     assert [r["frame"] for r in rows] == list("012345")
@@ -109,7 +109,7 @@ def test_a_network_that_fails_in_the_middle_leaves_nothing_of_the_video(
     assert not [p for p in (tmp_path / "out").iterdir() if p.name.startswith(".")]
 
 
-def test_ctrl_c_in_a_video_leaves_nothing_half_written(checkpoint, detector, video, picture, tmp_path, monkeypatch):
+def test_ctrl_c_in_a_video_leaves_nothing_half_written(checkpoint, detector, video, image_file, tmp_path, monkeypatch):
     calls, honest = [], detector.test_step
 
     def interrupt(self, data):
@@ -120,7 +120,7 @@ def test_ctrl_c_in_a_video_leaves_nothing_half_written(checkpoint, detector, vid
 
     monkeypatch.setattr(detector, "test_step", interrupt)
     out = tmp_path / "out"
-    result = predict(checkpoint(), [picture("first.png"), video()], out, device="cpu")
+    result = predict(checkpoint(), [image_file("first.png"), video()], out, device="cpu")
     assert result.exit_status == 130
     assert [row.status for row in result.rows] == ["ok", "not run"]
     assert (out / "pictures" / "first.jpg").exists() and not (out / "videos").exists()

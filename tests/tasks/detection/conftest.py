@@ -1,4 +1,4 @@
-"""Pictures of coloured boxes in COCO's layout, and a config that learns them in seconds."""
+"""Images of coloured boxes in COCO's layout, and a config that learns them in seconds."""
 
 import json
 
@@ -39,19 +39,19 @@ pictures = 0
 
 
 def draw(folder, name, seed, objects):
-    """One picture of 96 x 64 pixels; returns its boxes as (label, [x, y, w, h])."""
+    """One image of 96 x 64 pixels; returns its boxes as (label, [x, y, w, h])."""
     rng = np.random.default_rng(seed)
-    picture = rng.integers(90, 130, (64, 96, 3), dtype=np.uint8)
+    image = rng.integers(90, 130, (64, 96, 3), dtype=np.uint8)
     found = []
     for number in range(objects):
         label = int(rng.integers(len(CLASSES)))
         x, y = int(rng.integers(0, 20)) + 32 * number, int(rng.integers(0, 30))
         w, h = (int(v) for v in rng.integers(16, 28, 2))
         w = min(w, 96 - x)
-        picture[y : y + h, x : x + w] = list(CLASSES.values())[label]
+        image[y : y + h, x : x + w] = list(CLASSES.values())[label]
         found.append((label, [x, y, w, h]))
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(folder / name)
+    Image.fromarray(image).save(folder / name)
     return found
 
 

@@ -15,8 +15,8 @@ NAMES = ["cat", "dog"]
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """Write a picture of one color, its own, and return a sample with a prediction and objects in it."""
+def sample(tmp_path):
+    """Write an image of one color, its own, and return a sample with a prediction and objects in it."""
 
     def make(number, *, objects=1, predicted=1, score=0.9, scale=2.0, masks=False):
         path = tmp_path / f"{number}.png"
@@ -61,16 +61,16 @@ def shown(sheet):
     return [number for number in range(20) if (sheet == color_of(number)).all(axis=2).any()]
 
 
-def test_the_first_images_with_objects_and_one_without_are_shown_every_epoch(picture, tmp_path):
-    samples = [picture(i, objects=0 if i in (1, 4) else 1) for i in range(8)]
+def test_the_first_images_with_objects_and_one_without_are_shown_every_epoch(sample, tmp_path):
+    samples = [sample(i, objects=0 if i in (1, 4) else 1) for i in range(8)]
     hook = DetectionPictureHook(NAMES, images=3)
     assert shown(run(hook, samples, tmp_path)) == [0, 1, 2, 3]
     assert shown(run(hook, samples[::-1], tmp_path, epoch=2, metrics={"AP": 0.5, "AP50": float("nan")})) == [0, 1, 2, 3]
 
 
-def test_prediction_and_truth_lie_in_the_same_place(picture, tmp_path):
+def test_prediction_and_truth_lie_in_the_same_place(sample, tmp_path):
     for masks in (False, True):
-        sheet = run(DetectionPictureHook(NAMES), [picture(0, masks=masks)], tmp_path)
+        sheet = run(DetectionPictureHook(NAMES), [sample(0, masks=masks)], tmp_path)
         truth, prediction = ((sheet == label_color(label)).all(axis=2) for label in (1, 2))
         lower = slice(sheet.shape[0] // 2, sheet.shape[0] - 70)  # without the names above the boxes, and the legend
         left, right = (np.flatnonzero(found[lower].any(axis=0)) for found in (prediction, truth))
@@ -80,28 +80,28 @@ def test_prediction_and_truth_lie_in_the_same_place(picture, tmp_path):
         assert left[-1] - start[0] == right[-1] - middle < 3 * 90  # enlarged three times
 
 
-def test_predictions_below_the_threshold_are_left_out(picture, tmp_path):
+def test_predictions_below_the_threshold_are_left_out(sample, tmp_path):
     for score, there in ((0.29, False), (0.31, True)):
-        sheet = run(DetectionPictureHook(NAMES, threshold=0.3), [picture(0, score=score)], tmp_path)
+        sheet = run(DetectionPictureHook(NAMES, threshold=0.3), [sample(0, score=score)], tmp_path)
         assert bool((sheet == label_color(2)).all(axis=2).any()) is there
 
 
-def test_predictions_on_a_picture_without_objects_are_shown(picture, tmp_path):
-    sheet = run(DetectionPictureHook(NAMES), [picture(0, objects=0)], tmp_path)
+def test_predictions_on_an_image_without_objects_are_shown(sample, tmp_path):
+    sheet = run(DetectionPictureHook(NAMES), [sample(0, objects=0)], tmp_path)
     assert (sheet == label_color(2)).all(axis=2).any() and not (sheet == label_color(1)).all(axis=2).any()
 
 
-def test_no_prediction_at_all_is_drawn(picture, tmp_path):
-    assert shown(run(DetectionPictureHook(NAMES), [picture(3, predicted=0)], tmp_path)) == [3]
+def test_no_prediction_at_all_is_drawn(sample, tmp_path):
+    assert shown(run(DetectionPictureHook(NAMES), [sample(3, predicted=0)], tmp_path)) == [3]
 
 
-def test_only_the_main_process_draws(picture, tmp_path, monkeypatch):
+def test_only_the_main_process_draws(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(detection_pictures, "is_main_process", lambda: False)
-    assert run(DetectionPictureHook(NAMES), [picture(0)], tmp_path) is None
+    assert run(DetectionPictureHook(NAMES), [sample(0)], tmp_path) is None
 
 
-def test_a_picture_that_is_gone_stops_nothing(picture, tmp_path, caplog):
-    samples = [picture(0), picture(1)]
+def test_an_image_that_is_gone_stops_nothing(sample, tmp_path, caplog):
+    samples = [sample(0), sample(1)]
     (tmp_path / "0.png").unlink()
     assert shown(run(DetectionPictureHook(NAMES), samples, tmp_path)) == [1]
     assert "0.png" in caplog.text

@@ -212,7 +212,7 @@ def test_an_override_is_never_dead(boxes, detection_config, tmp_path):
     tried = plan(detection_config(), boxes, f"train_pipeline={other}", f"test_pipeline={other}", "pictures=0")
     runner = build_runner(tried, tmp_path)
     batch = next(iter(runner.build_dataloader(runner._train_dataloader, seed=0)))
-    assert {tuple(picture.shape) for picture in batch["inputs"]} == {(3, 32, 48)}
+    assert {tuple(image.shape) for image in batch["inputs"]} == {(3, 32, 48)}
     batch = next(iter(runner.build_dataloader(runner._val_dataloader, seed=0)))
     assert tuple(batch["inputs"][0].shape) == (3, 32, 48)
     assert tried.described()["preprocessing"]["pipeline"][0]["scale"] == (48, 32)
@@ -389,7 +389,7 @@ def test_a_drawn_split_is_said_and_without_validation_all_images_train(boxes, de
     assert not any("no validation split is given" in line for line in DetectionReport(whole).describe())
 
 
-def test_only_a_resize_says_how_large_the_pictures_are(boxes, detection_config):
+def test_only_a_resize_says_how_large_the_images_are(boxes, detection_config):
     affine = {"type": "densekit.Albumentations", "transforms": [{"type": "Affine", "scale": [0.7, 1.3]}]}
     resize = {"type": "RandomChoiceResize", "scales": [(96, 64), (120, 50)], "keep_ratio": True}
     assert plan(detection_config(), boxes, f"train_pipeline=[{affine}]").input_size() == (1333, 800)

@@ -43,12 +43,12 @@ def test_a_box_has_the_color_of_its_class_and_lies_on_its_pixels():
     assert has(image, GREY).all()  # what was given stays as it was
 
 
-def test_a_box_around_the_whole_picture_is_seen():
+def test_a_box_around_the_whole_image_is_seen():
     frame = has(draw_detections(plain(), [(0, 0, 100, 80)], [0], None, None, NAMES[:1]), label_color(1))
     assert frame[0].all() and frame[-1].all() and frame[:, 0].all() and frame[:, -1].all()
 
 
-def test_a_picture_is_scaled_together_with_its_boxes():
+def test_an_image_is_scaled_together_with_its_boxes():
     drawn = draw_detections(plain(400, 200), [(100, 50, 300, 150)], [0], None, None, NAMES[:1], size=(100, 100))
     rows, columns = np.nonzero(has(drawn, label_color(1)))
     assert drawn.size == (100, 50)

@@ -19,7 +19,7 @@ SIZE = (120, 90)
 
 def truth_of(objects, names, images=(1, 2)):
     return {
-        "images": [{"id": i, "file_name": f"pictures/{i}.png", "width": SIZE[0], "height": SIZE[1]} for i in images],
+        "images": [{"id": i, "file_name": f"images/{i}.png", "width": SIZE[0], "height": SIZE[1]} for i in images],
         "annotations": [
             {"id": n, "image_id": image, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
             for n, (image, label, box) in enumerate(objects, start=1)
@@ -36,7 +36,7 @@ def rows_of(*rows):
 def page(tmp_path):
     """Writes a report and returns its HTML."""
     for image in (1, 2):
-        path = tmp_path / "data" / "pictures" / f"{image}.png"
+        path = tmp_path / "data" / "images" / f"{image}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", SIZE, (60, 90, 120)).save(path)
 
@@ -133,16 +133,16 @@ def test_only_so_many_detections_count_as_asked_for(page, cats):
 
 
 def test_what_cannot_be_read_is_left_out_and_logged(page, cats, tmp_path, caplog):
-    (tmp_path / "data" / "pictures" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "data" / "images" / "2.png").write_bytes(b"no image")
     html = page(*cats, curves=tmp_path / "none.png", threshold=0.5)
-    assert len(pictures(html)) == 3 and "The picture could not be read." in html
+    assert len(pictures(html)) == 3 and "The image could not be read." in html
     assert "2.png: cannot be read" in caplog.text and "none.png: cannot be read" in caplog.text
 
 
 def test_page_needs_nothing_from_elsewhere_and_escapes_names(page):
     evil = "<script>alert(1)</script>"
     truth = truth_of([(1, 0, [10, 10, 40, 40])], [evil, "$a_b$"])
-    truth["images"][0]["file_name"] = f"pictures/{evil}.png"
+    truth["images"][0]["file_name"] = f"images/{evil}.png"
     html = page(truth, rows_of((1, 1, [10, 10, 40, 40], 0.9)), title=evil, facts=[(evil, evil)], threshold=0.5)
     assert evil not in html and html.count("&lt;script&gt;") > 5
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
@@ -248,9 +248,9 @@ def test_of_many_classes_the_most_mistaken_are_drawn_and_nothing_is_lost():
 def test_discs_mark_what_is_not_found_and_what_is_wrong(cats):
     truth, rows = cats
     comparison = Comparison(truth, rows)
-    picture = Image.new("RGB", SIZE, (0, 0, 0))
-    image = next(i for i in worst_images(truth, rows, threshold=0.5) if i.image_id == 1)
-    drawn = np.asarray(draw_pair(picture, comparison, image, 0.5)).astype(int)
+    image = Image.new("RGB", SIZE, (0, 0, 0))
+    worst = next(i for i in worst_images(truth, rows, threshold=0.5) if i.image_id == 1)
+    drawn = np.asarray(draw_pair(image, comparison, worst, 0.5)).astype(int)
     red = (abs(drawn - figures._MARK) < 12).all(axis=2)
     columns = np.flatnonzero(red.any(axis=0))
     half = drawn.shape[1] / 2
