@@ -16,6 +16,7 @@ from pathlib import Path
 
 from densekit import __version__
 from densekit.errors import ConfigError, DensekitError, message_of
+from densekit.tasks.volume import ENCODINGS, KINDS
 
 INTERRUPTED = 130
 
@@ -101,7 +102,6 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--seed", type=_number, help="replaces the config's seed")
-    p.add_argument("--fold", type=_number, help="fold to train on, from 0 (volumes)")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
     p.add_argument(
@@ -115,14 +115,15 @@ def _add_train(p: argparse.ArgumentParser) -> None:
         default="none",
         help="pytorch: started by torchrun, one process per GPU",
     )
+    _add_task_options(p, "train")
     _add_options(p)
 
 
 def _train(a: argparse.Namespace) -> int:
     from densekit import tasks
 
-    run = {"load_from": a.load_from, "seed": a.seed, "deterministic": a.deterministic}
-    run |= {"amp": a.amp, "fold": a.fold}
+    run = {"load_from": a.load_from, "seed": a.seed, "deterministic": a.deterministic, "amp": a.amp}
+    run |= _task_options(a, "train")
     if a.dry_run:
         unused = {"--resume": a.resume, "--launcher": a.launcher != "none", "--work-dir": a.work_dir}
         if any(unused.values()):
@@ -203,14 +204,12 @@ def _predict(a: argparse.Namespace) -> int:
 def _add_prepare(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "kind",
-        choices=("synapse", "acdc", "msd", "nnunet", "folder", "phantom"),
+        choices=(*KINDS, "phantom"),
         help="what the raw data are; phantom makes some",
     )
     p.add_argument("raw", help="folder of the raw data (phantom: the folder to make)")
     p.add_argument("out", nargs="?", help="prepared folder, e.g. data/synapse (not for phantom)")
-    p.add_argument(
-        "--encoding", choices=("raw", "transunet", "packed", "cascade"), help="synapse: label values of the files"
-    )
+    p.add_argument("--encoding", choices=ENCODINGS, help="synapse: label values of the files")
     p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default: 13)")
     p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default: 3)")
     p.add_argument(
@@ -331,7 +330,8 @@ def _add_task_options(p: argparse.ArgumentParser, verb: str) -> None:
 
     known: set[str] = set()
     for task in all_tasks().values():
-        group = p.add_argument_group(f"for a checkpoint that {task.does}" if verb != "check" else f"task {task.name}")
+        about = f"for a checkpoint that {task.does}" if verb in ("test", "predict") else f"task {task.name}"
+        group = p.add_argument_group(about)
         for option in task.options.get(verb, ()):
             if option.flag not in known:  # tasks may have options of one name
                 group.add_argument(option.flag, help=option.says, **option.more)

@@ -1,1 +1,1 @@
-"""From a config file to a trained model: reading and checking the config, building the Runner, hooks, scoring."""
+"""From a config file to a trained model: reading and checking the config, building the Runner, hooks."""

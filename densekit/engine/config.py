@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from inspect import ismodule
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if not path.name or path.is_dir():
+        raise ConfigError(f"{name!s}: is no config file; `densekit config` lists the configs of the package")
     shipped = SHIPPED / path.with_suffix(".py").name
     if path.parent.name in ("", "configs") and path.suffix in ("", ".py") and shipped.is_file():
         return shipped
@@ -66,8 +70,8 @@ def load_config(
     task = config.get("task")
     if task is None:
         raise ConfigError(
-            f"{path}: does not say its task; add a line such as task = 'volume' or task = 'detection', or start from "
-            f"one of the package's configs: `densekit config dformer_synapse > mine.py`"
+            f"{path}: does not say its task; add a line such as task = 'volume' (`densekit config` lists tasks), or "
+            f"start from one of the package's configs: `densekit config dformer_synapse > mine.py`"
         )
     settings = settings_of(task, path)
     for key, setting in settings.items():
@@ -95,8 +99,10 @@ def read_file(path: Path) -> Config:
     check_bases(path)
     try:
         config = Config.fromfile(path)
+        for module in config.pop("custom_imports", {}).get("imports", ()):  # MMEngine's key, which it passes over here
+            import_module(module)
         for key, value in list(config.items()):  # what the file imports is looked up here
-            if callable(value):  # a class or function, not a key
+            if callable(value) or ismodule(value):  # a class, a function or a module, not a key
                 config.pop(key)
     except Exception as error:  # a config is a program: it can fail in any way
         reason = " ".join(str(error).split())

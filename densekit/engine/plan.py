@@ -42,7 +42,7 @@ class Plan(ABC):
 
     scope: ClassVar[str] = "densekit"
     """The registries in which MMEngine looks first for names without a scope."""
-    score: ClassVar[str] = "dice"
+    score: ClassVar[str]
     """The validation score that best.pth is chosen by; higher is better."""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """That of ``channels_last=True``."""
@@ -50,8 +50,6 @@ class Plan(ABC):
     """Files of the work folder that belong to a validation; those of best.pth are kept as ``best_<name>``."""
     smaller: ClassVar[str] = "the size of the samples"
     """What to lower, after batch_size, if the memory is too small."""
-    at_test: ClassVar[tuple[str, ...]] = ("data_root", "val_split", "num_workers")
-    """Keys of the config that ``densekit test`` reads too; a checkpoint carries them."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -115,7 +113,6 @@ class Plan(ABC):
             "inference": {},
             "meta": {
                 "config": str(self.config.filename and Path(self.config.filename).name),
-                "settings": written({key: self.resolved()[key] for key in self.at_test}),
             },
         }
 

@@ -37,6 +37,10 @@ class RunReport:
         """Hooks that draw at every validation."""
         return []
 
+    def untried(self) -> list[str]:
+        """What a dry run leaves out, in words."""
+        return []
+
     def before_training(self, runner: Any) -> list[str]:
         """Called in the main process when the Runner stands; returns lines for the log."""
         del runner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner as _Runner
 
 from densekit import __version__
+from densekit.config_tree import written
 from densekit.engine.plan import Plan, deterministic_kernels
 from densekit.errors import CheckpointError, class_difference
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
@@ -46,6 +47,8 @@ class Runner(_Runner):
         self.start_from = start_from
         self.resuming = False
         self.started_at = 0
+        self._read: Checkpoint | None = None  # what is resumed from, read
+        self._started: list[str] | None = None  # what was said when the weights of load_from were loaded
         super().__init__(**runner)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
@@ -93,7 +96,7 @@ class Runner(_Runner):
         self, filename: str, map_location: Any = "cpu", strict: bool = True, revise_keys: Any = None
     ) -> dict:
         """Start from the weights of a checkpoint (``load_from``)."""
-        lines = self.start_from(self.bare_model(), filename)
+        lines = self.start_from(self.bare_model(), filename) if self._started is None else self._started
         weights = {k: v.clone() for k, v in self.bare_model().state_dict().items()}
         self.call_hook("after_load_checkpoint", checkpoint={"state_dict": weights})
         self._has_loaded = True
@@ -102,12 +105,12 @@ class Runner(_Runner):
         return {}
 
     def check_start(self, filename: str | Path) -> None:
-        """See that the weights of ``load_from`` can be loaded; they are, again, when the training begins.
+        """Load the weights of ``load_from``, before anything is written; they are read once.
 
         Raises:
             CheckpointError: if they cannot.
         """
-        self.start_from(self.bare_model(), str(filename))
+        self._started = self.start_from(self.bare_model(), str(filename))
 
     def check_resumable(self, filename: str | Path) -> Checkpoint:
         """Read a checkpoint of a run that is to be continued, and see that this is the same run.
@@ -116,7 +119,9 @@ class Runner(_Runner):
             CheckpointError: if it holds no training state, or belongs to another seed, other classes or another
                 architecture.
         """
-        checkpoint = load_checkpoint(filename, map_location=training_device())
+        if self._read is not None:
+            return self._read
+        checkpoint = load_checkpoint(filename, map_location=training_device(), mapped=False)
         if "optimizer" not in checkpoint.training:
             raise CheckpointError(
                 f"{filename}: holds weights only, a run cannot be resumed from it; start from it with --load-from"
@@ -133,6 +138,7 @@ class Runner(_Runner):
                 f"give the same data, or start a new run from these weights with --load-from"
             )
         load_weights(self.bare_model(), checkpoint.state_dict, Path(filename))
+        self._read = checkpoint
         return checkpoint
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -156,7 +162,7 @@ class Runner(_Runner):
                 f"{filename}: its optimizer or schedule is not this config's ({error}); resume with the config the run "
                 f"was started with, or start a new run from its weights with --load-from"
             ) from error
-        self._has_loaded = True
+        self._has_loaded, self._read = True, None
         self.logger.info(f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}, iteration {self.iter}")
         if self.epoch >= self.max_epochs:
             self.logger.info("the run is finished, nothing is left to train")
@@ -186,21 +192,30 @@ class Runner(_Runner):
 
 
 def build_runner(
-    plan: Plan, work_dir: Path, *, drawing: Sequence[Hook] = (), resume: bool = False, launcher: str = "none"
+    plan: Plan,
+    work_dir: Path,
+    *,
+    carried: Mapping[str, Any] | None = None,
+    drawing: Sequence[Hook] = (),
+    resume: bool = False,
+    launcher: str = "none",
 ) -> Runner:
     """Build the Runner of a plan.
 
     Args:
         plan: The checked config with its data set.
         work_dir: Where checkpoints, logs and pictures go.
+        carried: Settings that a test of its checkpoints reads.
         drawing: Hooks that draw.
         resume: Continue from ``work_dir/last.pth`` if there is one.
         launcher: ``"none"``, or ``"pytorch"`` after :func:`join_processes`.
     """
     c = plan.config
     continued = resume and (work_dir / "last.pth").exists()
+    described = plan.described()
+    described["meta"]["settings"] = written(carried or {})
     runner = Runner(
-        described=plan.described(),
+        described=described,
         start_from=plan.load_weights,
         # built here: the Runner would set the seed only after the weights are drawn
         model=plan.network(fresh=not continued and c.load_from is None),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from densekit.errors import ConfigError
+from densekit.errors import ConfigError, close_names
 
 AMP = (None, "bf16", "fp16")
 LARGEST_SEED = 2**32 - 1
@@ -32,6 +32,8 @@ class Setting:
         check: What holds for its value, and that in words.
         says: What it does, in a sentence or less.
         section: Heading under which a written config has it.
+        at_test: ``densekit test`` reads it too; a checkpoint carries it.
+        of_data: It is said of the data set of a training, and not carried to another one.
     """
 
     key: str
@@ -39,6 +41,8 @@ class Setting:
     check: Check
     says: str = ""
     section: str = "run"
+    at_test: bool = False
+    of_data: bool = False
 
 
 def whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
@@ -66,9 +70,19 @@ def instance(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """One of these values; a mistyped one is answered with the close ones."""
+
+    values: tuple[Any, ...]
+
+    def __call__(self, value: Any) -> bool:
+        return value in self.values
+
+
 def one_of(values: tuple[Any, ...]) -> Check:
     """One of these."""
-    return (lambda value: value in values, f"one of {values}")
+    return (OneOf(values), f"one of {values}")
 
 
 POSITIVE: Check = (whole(1), "a positive whole number")
@@ -78,7 +92,12 @@ LIST_OF_DICTS: Check = (list_of(Mapping), "a list of dicts")
 
 COMMON = (
     Setting(
-        "data_root", None, (maybe(instance(str, Path)), "a path or None"), "the data set; --data replaces it", "data"
+        "data_root",
+        None,
+        (maybe(instance(str, Path)), "a path or None"),
+        "the data set; --data replaces it",
+        "data",
+        at_test=True,
     ),
     Setting("train_split", "train", (instance(str), "the name of a split"), "split that is trained on", "data"),
     Setting(
@@ -87,6 +106,7 @@ COMMON = (
         (maybe(instance(str)), "the name of a split, or None"),
         "None: no validation, the last epoch is the result",
         "data",
+        at_test=True,
     ),
     Setting("batch_size", 2, POSITIVE, "samples per GPU", "data"),
     Setting("num_workers", 2, (whole(0), "a whole number from 0 on"), "data-loading processes per GPU", "data"),
@@ -94,10 +114,16 @@ COMMON = (
         "model",
         None,
         (instance(Mapping), "dict(backbone=..., head=...), or a model config with its type"),
-        "",
+        "the parts of the network, put together by densekit.assemble; counts of the data are filled in",
         "network",
     ),
-    Setting("max_epochs", 12, POSITIVE, "", "optimisation"),
+    Setting(
+        "max_epochs",
+        12,
+        POSITIVE,
+        "passes over the data",
+        "optimisation",
+    ),
     Setting(
         "optimizer",
         None,
@@ -187,4 +213,5 @@ def check_values(config: Mapping[str, Any], settings: Mapping[str, Setting], whe
     for key, setting in settings.items():
         holds, expected = setting.check
         if not holds(config[key]):
-            raise ConfigError(f"{where}: {key}={config[key]!r}, expected {expected}")
+            close = close_names(str(config[key]), map(str, holds.values)) if isinstance(holds, OneOf) else ""
+            raise ConfigError(f"{where}: {key}={config[key]!r}, expected {expected}{close}")

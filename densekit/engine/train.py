@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -43,25 +42,17 @@ class Setup:
         places: Where each key comes from.
         plan: Checks its values and reads the data set.
         report: What a run of a plan tells.
+        carried: Keys that the checkpoint carries, for ``densekit test``.
     """
 
     config: Config
     places: dict[str, str]
     plan: Callable[[Config], Plan]
     report: Callable[[Plan], RunReport]
+    carried: tuple[str, ...] = ()
 
-    def ready(self, **given: Any) -> tuple[Plan, RunReport]:
-        """The checked plan of a run.
-
-        Args:
-            **given: Keys that options of the command line of their own replace; None and False: not given.
-        """
-        for key, value in given.items():
-            if value is not None and value is not False:
-                if key not in self.config:
-                    raise ConfigError(f"--{key}: {self.config.filename} is of a task without it; leave it out")
-                self.config[key] = str(value) if isinstance(value, Path) else value
-                self.places[key] = f"--{key.replace('_', '-')}"
+    def ready(self) -> tuple[Plan, RunReport]:
+        """The checked plan of a run, and its words."""
         plan = main_first(lambda: self.plan(self.config))
         plan.check_training()
         return plan, self.report(plan)
@@ -72,11 +63,6 @@ def train(
     *,
     work_dir: str | Path | None = None,
     resume: bool = False,
-    load_from: str | Path | None = None,
-    seed: int | None = None,
-    deterministic: bool = False,
-    amp: str | None = None,
-    fold: int | None = None,
     launcher: str = "none",
 ) -> Runner:
     """Train a network.
@@ -86,21 +72,16 @@ def train(
         work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
             to continue, by default the newest of this config.
         resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
-        load_from: Checkpoint whose weights to start from.
-        seed: Replaces the config's seed.
-        deterministic: Only deterministic kernels; slower on a GPU.
-        amp: Replaces the config's ``amp``.
-        fold: Replaces the config's ``fold``, of a task that has folds.
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
-    if resume and load_from is not None:
+    if resume and setup.places.get("load_from") == "--load-from":
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
     if launcher == "pytorch":
         join_processes()
-    plan, report = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp, fold=fold)
+    plan, report = setup.ready()
     cfg, places = plan.config, setup.places
     asked = dict(cfg.items())
     lowered = fit_batch(plan)
@@ -111,7 +92,8 @@ def train(
     changes = check_continued(folder, plan.resolved()) if resume else []
     with _one_line_errors(folder, plan), _no_empty_run(folder, keep=resume or kept):
         drawing = report.hooks() if cfg.pictures and plan.validates else []
-        runner = build_runner(plan, folder, drawing=drawing, resume=resume, launcher=launcher)
+        carried = {key: plan.config[key] for key in setup.carried} | {"data_root": plan.resolved()["data_root"]}
+        runner = build_runner(plan, folder, carried=carried, drawing=drawing, resume=resume, launcher=launcher)
         # before anything is written: what is loaded may not fit
         if resume and (folder / "last.pth").exists():
             runner.check_resumable(folder / "last.pth")
@@ -148,29 +130,19 @@ def _write_config(folder: Path, plan: Plan, places: Mapping[str, str]) -> None:
     write_resolved(folder / "config.txt", values, {**dict.fromkeys(values, FROM_DATA), **places})
 
 
-def try_out(
-    setup: Setup,
-    *,
-    load_from: str | Path | None = None,
-    seed: int | None = None,
-    deterministic: bool = False,
-    amp: str | None = None,
-    fold: int | None = None,
-) -> DryRun:
+def try_out(setup: Setup) -> DryRun:
     """Two training steps on the largest batch that the training can meet (``--dry-run``); nothing is written.
-
-    Arguments as :func:`train`.
 
     Raises:
         ConfigError, DataError: for what the user can put right, a memory too small for one sample included.
     """
-    plan, _ = setup.ready(load_from=load_from, seed=seed, deterministic=deterministic, amp=amp, fold=fold)
+    plan, report = setup.ready()
     lines = [fit_batch(plan)]
     model = plan.network(fresh=False)
     if plan.config.load_from is not None:
         lines += plan.load_weights(model, plan.config.load_from)
-    elif plan.config.get("pretrained", False) is not False:
-        lines.append(f"pretrained={plan.config.pretrained!r} is not looked for in a dry run: random weights")
+    else:
+        lines += report.untried()
     for line in filter(None, lines):
         logger.warning(line)
     model = model.to(training_device())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from mmengine.config import ConfigDict
@@ -50,9 +51,11 @@ class Checkpoint:
         state_dict: Weights (those of the moving average, if one was kept).
         meta: Plain facts: data set, epoch, iteration, seed, score, versions, scored classes.
         training: What ``--resume`` needs; empty in a checkpoint exported for prediction.
+        stamp: Size, time and place of the file when it was read.
     """
 
     path: Path
+    task: str
     model_config: dict[str, Any]
     preprocessing: dict[str, Any]
     labels: list[str]
@@ -60,12 +63,19 @@ class Checkpoint:
     state_dict: dict[str, torch.Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    task: str = "volume"
+    stamp: tuple[int, ...] | None = None
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file."""
-        return sha256(self.path)
+        """Hash of the file.
+
+        Raises:
+            CheckpointError: if the file is not the one that was read any more.
+        """
+        found = sha256(self.path)
+        if _stamp(self.path) != self.stamp:
+            raise CheckpointError(f"{self.path}: was replaced since it was read; start again")
+        return found
 
     @property
     def scope(self) -> str:
@@ -113,7 +123,7 @@ def write_checkpoint(
     state_dict: Mapping[str, torch.Tensor],
     meta: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
-    task: str = "volume",
+    task: str,
 ) -> None:
     """Write a checkpoint atomically: a reader sees the old file or the new one, never half of one.
 
@@ -137,7 +147,9 @@ def write_checkpoint(
         temporary.write_bytes(buffer.getbuffer())
 
 
-def load_checkpoint(path: str | Path | Checkpoint, *, map_location: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    path: str | Path | Checkpoint, *, map_location: str | torch.device = "cpu", mapped: bool = True
+) -> Checkpoint:
     """Read a checkpoint as data; one that is read is given back.
 
     Its tensors are mapped from the file: what is not used (the optimizer's state) is not read.
@@ -148,7 +160,8 @@ def load_checkpoint(path: str | Path | Checkpoint, *, map_location: str | torch.
     if isinstance(path, Checkpoint):
         return path
     path = Path(path)
-    content = _read(path, map_location)
+    stamp = _stamp(path)
+    content = _read(path, map_location, mapped=mapped)
     described = content.get("densekit") if isinstance(content, dict) else None
     if not isinstance(described, dict):
         raise CheckpointError(
@@ -170,7 +183,8 @@ def load_checkpoint(path: str | Path | Checkpoint, *, map_location: str | torch.
             state_dict=content["state_dict"],
             meta=described["meta"],
             training=content["training"],
-            task=described.get("task", "volume"),
+            task=described["task"],
+            stamp=stamp,
         )
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}, use a checkpoint written by `densekit train`") from error
@@ -198,13 +212,22 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _read(path: Path, map_location: str | torch.device) -> Any:
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _read(path: Path, map_location: str | torch.device, *, mapped: bool = True) -> Any:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
         )
     try:
-        return torch.load(path, map_location=map_location, weights_only=True, mmap=True)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped and is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused: it is not plain tensors and values (loading it could run code that came with it); "

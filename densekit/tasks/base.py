@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -68,7 +70,8 @@ class Task(ABC):
     does: ClassVar[str]
     """What a checkpoint does, in words: ``"segments volumes"``."""
     options: ClassVar[Mapping[str, Sequence[Option]]] = {}
-    """Its own options of the command line, by verb: ``"test"``, ``"predict"``, ``"check"``; given on as arguments."""
+    """Its own options of the command line, by verb: ``"train"`` (each replaces the key of its name), ``"test"``,
+    ``"predict"``, ``"check"`` (given on as arguments)."""
 
     @property
     @abstractmethod
@@ -123,7 +126,7 @@ class Task(ABC):
 
         Args:
             checkpoint: What is scored.
-            settings: The keys ``Plan.at_test`` of a config, or those that the checkpoint carries.
+            settings: The keys that are read at a test, of a config or as the checkpoint carries them.
             split: Default: the task's own.
             out: Folder for what is written.
             device: See :func:`densekit.inference.device.choose_device`.
@@ -151,10 +154,23 @@ def register(task: type[Task]) -> type[Task]:
     return task
 
 
-def all_tasks() -> dict[str, Task]:
-    """Every task by name, those of the package first."""
+@cache
+def _installed() -> None:
+    """Import the tasks of the package, and those that other installed packages announce as ``densekit.tasks``."""
     for module in BUILT_IN.values():
         import_module(module)
+    for point in entry_points(group="densekit.tasks"):
+        try:
+            point.load()
+        except ImportError as error:
+            raise ConfigError(
+                f"the task {point.name!r} of an installed package cannot be imported: {error}; update or uninstall it"
+            ) from error
+
+
+def all_tasks() -> dict[str, Task]:
+    """Every task by name, those of the package first."""
+    _installed()
     own = {name: _TASKS[name] for name in BUILT_IN}
     return own | _TASKS
 
@@ -186,4 +202,6 @@ def task_of(checkpoint: Checkpoint) -> Task:
     try:
         return find_task(checkpoint.task, checkpoint.path)
     except ConfigError as error:
-        raise CheckpointError(f"{error}; is the module that registers it imported?") from error
+        raise CheckpointError(
+            f"{error}; install the package that brings it, or import the module that registers it"
+        ) from error

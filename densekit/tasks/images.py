@@ -203,6 +203,10 @@ class ImageReport(RunReport):
 
     plan: ImagePlan
 
+    def untried(self) -> list[str]:
+        pretrained = self.plan.config.pretrained
+        return [] if pretrained is False else [f"pretrained={pretrained!r} is not looked for: random weights"]
+
     def derived(self) -> dict[str, str]:
         c, found = self.plan.config, {}
         if c.lr_batch is not None:

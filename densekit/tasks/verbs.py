@@ -12,6 +12,7 @@ from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, tas
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from densekit.engine import train as engine
     from densekit.engine.config import Override
     from densekit.engine.plan import Plan
     from densekit.engine.preflight import DryRun
@@ -56,7 +57,14 @@ def make_plan(config: Config, data: str | Path | None = None) -> Plan:
 
 
 def train(
-    config: str | Path, *, data: str | Path | None = None, options: Sequence[Override] = (), **run: Any
+    config: str | Path,
+    *,
+    data: str | Path | None = None,
+    options: Sequence[Override] = (),
+    work_dir: str | Path | None = None,
+    resume: bool = False,
+    launcher: str = "none",
+    **keys: Any,
 ) -> Runner:
     """Train a network.
 
@@ -64,8 +72,12 @@ def train(
         config: Config file, or the name of a config of the package.
         data: Data set that replaces the config's ``data_root``.
         options: Overrides of the config.
-        **run: See :func:`densekit.engine.train.train`: ``work_dir``, ``resume``, ``load_from``, ``seed``,
-            ``deterministic``, ``amp``, ``fold``, ``launcher``.
+        work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
+            to continue, by default the newest of this config.
+        resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
+        launcher: ``"pytorch"`` under torchrun, else ``"none"``.
+        **keys: Keys of the config that have an option of their own: ``load_from``, ``seed``, ``deterministic``,
+            ``amp``, and those of the task (``fold``).
 
     Returns:
         The Runner after training; its ``work_dir`` holds best.pth, last.pth, config.txt (every value and where it was
@@ -76,11 +88,12 @@ def train(
     """
     from densekit.engine import train as engine
 
-    return engine.train(_setup(config, data, options), **run)
+    setup = _setup(config, data, options, keys)
+    return engine.train(setup, work_dir=work_dir, resume=resume, launcher=launcher)
 
 
 def dry_run(
-    config: str | Path, *, data: str | Path | None = None, options: Sequence[Override] = (), **run: Any
+    config: str | Path, *, data: str | Path | None = None, options: Sequence[Override] = (), **keys: Any
 ) -> DryRun:
     """Two training steps on the largest batch that the training can meet; nothing is written.
 
@@ -91,10 +104,12 @@ def dry_run(
     """
     from densekit.engine import train as engine
 
-    return engine.try_out(_setup(config, data, options), **run)
+    return engine.try_out(_setup(config, data, options, keys))
 
 
-def _setup(name: str | Path, data: str | Path | None, options: Sequence[str]) -> Any:
+def _setup(
+    name: str | Path, data: str | Path | None, options: Sequence[Override], keys: Mapping[str, Any]
+) -> engine.Setup:
     from densekit.engine.origin import DEFAULT, origins
     from densekit.engine.train import Setup
 
@@ -103,7 +118,14 @@ def _setup(name: str | Path, data: str | Path | None, options: Sequence[str]) ->
     places = {**dict.fromkeys(config, DEFAULT), **origins(config.filename, options)}
     if data is not None:
         places["data_root"] = "--data"
-    return Setup(config, places, plan=lambda c: make_plan(c, data), report=task.report)
+    for key, value in keys.items():
+        if value is not None and value is not False:
+            if key not in task.settings:
+                raise ConfigError(f"--{key.replace('_', '-')}: {config.filename} is of a task without it; leave it out")
+            config[key] = str(value) if isinstance(value, Path) else value
+            places[key] = f"--{key.replace('_', '-')}"
+    carried = tuple(key for key, setting in task.settings.items() if setting.at_test)
+    return Setup(config, places, plan=lambda c: make_plan(c, data), report=task.report, carried=carried)
 
 
 # --- test, predict ----------------------------------------------------------------------------------------------------
@@ -138,14 +160,19 @@ def test(
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
+    from densekit.engine.settings import check_values
     from densekit.package import load_checkpoint
 
+    if isinstance(checkpoint, (str, Path)) and Path(checkpoint).suffix == ".py":
+        raise ConfigError(f"{checkpoint}: is a config; give the checkpoint that is to be scored, last")
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    settings = _settings_of_test(task, loaded, config, options)
+    settings = _settings_of_test(task, loaded, config, options, elsewhere=data is not None)
     if data is not None:
         settings["data_root"] = str(data)
-    if settings.get("data_root") is None:
+    read = {key: setting for key, setting in task.settings.items() if setting.at_test}
+    check_values(settings, read, str(config or loaded.path))
+    if settings["data_root"] is None:
         raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
     more = _own_options(task, loaded, "test", more)
     out = None if out is None else Path(out)
@@ -153,12 +180,29 @@ def test(
 
 
 def _settings_of_test(
-    task: Task, checkpoint: Checkpoint, config: str | Path | None, options: Sequence[Override]
+    task: Task, checkpoint: Checkpoint, config: str | Path | None, options: Sequence[Override], *, elsewhere: bool
 ) -> dict[str, Any]:
-    """What a test reads, of a config or of the checkpoint, with overrides."""
+    """What a test reads, of a config or of the checkpoint, with overrides.
+
+    Args:
+        task: The checkpoint's.
+        checkpoint: What is scored.
+        config: A config that stands in for what it carries.
+        options: Overrides.
+        elsewhere: It is scored on another data set: what was said of its own is left aside.
+    """
+    from mmengine.config import Config
+
     from densekit.engine.config import apply_option, read_option
 
-    carried = dict(checkpoint.meta.get("settings") or {})
+    read = {key: setting for key, setting in task.settings.items() if setting.at_test}
+    for option in options:
+        key, _, said = read_option(option)
+        if key.partition(".")[0] not in read:
+            raise ConfigError(
+                f"{said}: does nothing here, network and transforms are the checkpoint's; what can be set is "
+                f"{', '.join(read)}"
+            )
     if config is not None:
         given = load_config(config, options)
         if given.task != task.name:
@@ -166,22 +210,13 @@ def _settings_of_test(
                 f"{checkpoint.path}: {task.does}, but {config} is a config of the task {given.task!r}; score it with "
                 f"the config it was trained with, or with none"
             )
-        carried = {key: given[key] for key in carried or given}
+        return {key: given[key] for key in read}
+    carried = checkpoint.meta.get("settings") or {}
+    kept = {k: carried[k] for k, setting in read.items() if k in carried and not (elsewhere and setting.of_data)}
+    whole = Config({**{key: setting.default for key, setting in read.items()}, **kept})
     for option in options:
-        key, _, said = read_option(option)
-        if key.partition(".")[0] not in carried:
-            raise ConfigError(
-                f"{said}: does nothing here, network and transforms are the checkpoint's; what can be "
-                f"set is {', '.join(carried)}"
-            )
-    if config is None and options:
-        from mmengine.config import Config
-
-        whole = Config(carried)
-        for option in options:
-            apply_option(whole, option)
-        carried = dict(whole.items())
-    return carried
+        apply_option(whole, option)
+    return dict(whole.items())
 
 
 def predictor(checkpoint: str | Path | Checkpoint, *, device: str = "auto", **more: Any) -> Predictor:
@@ -307,6 +342,9 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
         found = find_task(task, "--task")
     else:
         found = next(iter(owners.values()), None) or next((t for t in asked if t.recognizes(Path(path))), None)
+    for name, owner in owners.items():
+        if found is not None and owner is not found:
+            raise ConfigError(f"--{name}: is for data of the task {owner.name!r}, not {found.name!r}; leave it out")
     if found is None:
         raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
     return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)

@@ -22,6 +22,7 @@ class TwoLayerNetwork(nn.Module):
 def save(path, model=None, **changes):
     model = model or TwoLayerNetwork()
     parts = {
+        "task": "volume",
         "model_config": {"type": "TwoLayerNetwork"},
         "preprocessing": {"spacing": [3.0, 1.0, 1.0]},
         "labels": ["background", "liver"],

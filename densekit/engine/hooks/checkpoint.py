@@ -27,7 +27,7 @@ class BestAndLastHook(Hook):
 
     priority = "VERY_LOW"
 
-    def __init__(self, interval: int = 1, metric: str = "dice", beside: Sequence[str] = ()) -> None:
+    def __init__(self, metric: str, interval: int = 1, beside: Sequence[str] = ()) -> None:
         self.interval = interval
         self.metric = metric
         self.beside = tuple(beside)

@@ -36,7 +36,6 @@ class DetectionPlan(ImagePlan):
     scope = "mmdet"
     beside = (DETECTIONS,)
     smaller = "the scale of the Resize transforms"
-    at_test = ("data_root", "data_format", "classes", "val_split", "num_workers", "max_dets")
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         super().__init__(config)

@@ -88,7 +88,7 @@ def score_detector(
 
     Args:
         checkpoint: A detector with the classes of the data set. The transforms are its own.
-        settings: Those of :attr:`densekit.tasks.detection.plan.DetectionPlan.at_test`.
+        settings: Those that :mod:`densekit.tasks.detection.settings` marks as read at a test.
         split: Default: the setting ``val_split``.
         out: Folder; default see :func:`densekit.io.staging.score_folder`.
         device: See :func:`densekit.inference.device.choose_device`.

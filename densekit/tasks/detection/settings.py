@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
@@ -11,12 +12,14 @@ from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
 SETTINGS = settings_of(
     [
         *IMAGE_SETTINGS.values(),
+        replace(IMAGE_SETTINGS["num_workers"], at_test=True),
         Setting(
             "data_root",
             "data/coco",
             (maybe(instance(str, Path)), "a folder, a COCO JSON, a data.yaml, or None"),
             "COCO's own layout, or one's own data, of any layout that is recognised: `--data PATH`",
             "data",
+            at_test=True,
         ),
         Setting(
             "data_format",
@@ -24,6 +27,8 @@ SETTINGS = settings_of(
             (lambda value: value is None or value in FORMATS, f"None to find out, or one of {FORMATS}"),
             '"coco", "yolo", "voc" or "masks"; None: recognised',
             "data",
+            at_test=True,
+            of_data=True,
         ),
         Setting(
             "classes",
@@ -34,6 +39,7 @@ SETTINGS = settings_of(
             ),
             "names to train on, in the order of their labels; None: all the data have",
             "data",
+            at_test=True,
         ),
         Setting(
             "val_split",
@@ -41,6 +47,7 @@ SETTINGS = settings_of(
             (maybe(instance(str)), "the name of a split, or None"),
             "None: no validation, the last epoch is the result; drawn from train if the data have none",
             "data",
+            at_test=True,
         ),
         Setting(
             "max_dets",
@@ -48,6 +55,7 @@ SETTINGS = settings_of(
             POSITIVE,
             "detections of each class and image that AP counts, the best ones; COCO: 100",
             "validation",
+            at_test=True,
         ),
         Setting(
             "score_threshold",

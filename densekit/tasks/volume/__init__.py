@@ -33,6 +33,7 @@ class VolumeTask(Task):
     name = "volume"
     does = "segments volumes"
     options: ClassVar = {
+        "train": (Option("--fold", "fold to train on, from 0", {"type": int}),),
         "test": (
             Option("--convention", "empty masks (default: the data set's own)", {"choices": CONVENTIONS}),
             Option("--fold", "fold of the splits (default: the checkpoint's)", {"type": int}),

@@ -34,9 +34,9 @@ class VolumePlan(Plan):
         DataError: if the data set is missing.
     """
 
+    score = "dice"
     memory_format = torch.channels_last_3d
     smaller = "patch_size"
-    at_test = ("data_root", "fold", "convention")
 
     def __init__(self, config: Config, data: str | Path | None = None) -> None:
         super().__init__(config)
@@ -67,7 +67,7 @@ class VolumePlan(Plan):
                 f"{c.accumulate}, so gradients would be under way when an epoch's checkpoint is written; make it one"
             )
         self.inference()
-        self.check_parts()
+        super().check_training()
 
     def cases(self, split: str | None) -> list[str]:
         """Case ids of a split, or of several joined by ``+``, each once; none for None."""

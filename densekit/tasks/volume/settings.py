@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from densekit.engine.settings import POSITIVE, SHARE, SWITCH, Setting, instance, list_of, maybe, settings_of, whole
+from densekit.engine.settings import (
+    POSITIVE,
+    SHARE,
+    SWITCH,
+    Setting,
+    instance,
+    list_of,
+    maybe,
+    one_of,
+    settings_of,
+    whole,
+)
+from densekit.tasks.volume import CONVENTIONS
 
 SPLITS = "a split of the data set; several joined by +, e.g. 'train+val'"
 
@@ -13,9 +26,10 @@ SETTINGS = settings_of(
         Setting(
             "data_root",
             None,
-            (maybe(instance(str)), "a prepared folder or None"),
+            (maybe(instance(str, Path)), "a prepared folder or None"),
             "prepared folder (`densekit prepare`); `--data PATH` overrides it",
             "data",
+            at_test=True,
         ),
         Setting("train_split", "train", (instance(str), "the name of a split, or several joined by +"), SPLITS, "data"),
         Setting(
@@ -31,6 +45,8 @@ SETTINGS = settings_of(
             (maybe(whole(0)), "a whole number from 0 on, or None"),
             "train and val are those of this fold (`densekit prepare --folds`); None: the named splits",
             "data",
+            at_test=True,
+            of_data=True,
         ),
         Setting(
             "patch_size",
@@ -82,9 +98,11 @@ SETTINGS = settings_of(
         Setting(
             "convention",
             None,
-            (maybe(instance(str)), "'transunet', 'nnformer', 'strict' or None"),
+            one_of((None, *CONVENTIONS)),
             'empty masks: "transunet", "nnformer" or "strict"; None: the data set\'s own',
             "validation",
+            at_test=True,
+            of_data=True,
         ),
         Setting(
             "surface_metrics", False, SWITCH, "HD95 and surface Dice at every validation too (slower)", "validation"

@@ -70,6 +70,7 @@ def checkpoint(tmp_path):
         network = MODELS.get(model)()
         write_checkpoint(
             path,
+            task="volume",
             model_config={"type": model},
             preprocessing=as_it_is(*channels, spacing=spacing).to_dict(),
             labels=LABELS,
