@@ -236,8 +236,9 @@ def _hashable(value: Any) -> Hashable:
 
 def _built(wired: Wired) -> nn.Module:
     """The module without memory for its parameters."""
-    # What an MMDetection part builds inside itself is looked up in the scope of the moment.
-    scope = "mmdet" if wired.part.__module__.startswith("mmdet") else None
+    # What a part builds inside itself is looked up in the scope of the moment, which may be left from the last run.
+    packages = {base.__module__.partition(".")[0] for base in wired.part.__mro__}
+    scope = next((name for name in ("mmdet", "mmseg", "densekit") if name in packages), None)
     try:
         with on_meta(), DefaultScope.overwrite_default_scope(scope):
             module = wired.part(**ConfigDict(plain(wired.arguments)))

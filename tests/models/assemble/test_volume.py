@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 
 import densekit
@@ -98,3 +99,12 @@ def test_a_part_that_is_made_for_two_or_three_dimensions_follows_the_backbone():
     assert (config.head.spatial_dims, config.head.in_channels) == (3, (32, 64, 128))
     with pytest.raises(ConfigError, match=r"DFormer -> AnyHead: the first works on 3D data, the second on 2D"):
         assemble(backbone="dformer_tiny", head={"type": AnyHead, "spatial_dims": 2}, num_classes=3)
+
+
+def test_what_is_named_is_found_whatever_ran_before():
+    parts = {"backbone": "dformer_tiny", "neck": {"type": "DFormerDecoder", "depths": (2, 2), "heads": (1, 2)}}
+    loss = {"type": "DeepSupervisionLoss", "loss": {"type": "DiceCELoss", "smooth": 0.123}}  # asked nowhere else
+    head = {"type": "PatchExpandingHead", "deep_supervision": 2, "loss": loss}
+    with DefaultScope.overwrite_default_scope("mmdet"):  # MMEngine keeps that of the last run
+        config = assemble(**parts, head=head, num_classes=3)
+    assert config.head.loss.type == "DeepSupervisionLoss"
