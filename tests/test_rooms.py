@@ -31,6 +31,27 @@ LONG: dict[str, str] = {}
 """Files of more than 400 lines, each with its reason."""
 
 
+OF_SEVERAL_MODULES = {
+    "datasets/detection/test_misconfigurations.py": "silent faults of the data, from recognising to what is trained on",
+    "datasets/volume/test_absent.py": "what a case may lack, from the reader through the store to the sample",
+    "docs/test_python_page.py": "the code blocks of a page, run",
+    "engine/test_resume_and_processes.py": "a killed run goes on bit for bit; two processes do what one does",
+    "engine/test_training_errors.py": "what ends a run, from the command line to the data process, is one line",
+    "inference/detection/test_video.py": "inference/video.py by way of the detector whose fixtures lie here",
+    "inference/volume/test_same_as_training.py": "the predictor's grid and values are the data set's",
+    "io/test_memory.py": "scans of nibabel, SimpleITK and numpy go the way of their files",
+    "models/assemble/test_detection_configs.py": "every detection config that is shipped",
+    "models/assemble/test_parts_of_mmdetection.py": "every part that another library registers",
+    "models/test_all_parts.py": "every part that densekit registers",
+    "ops/mmcv_ext/test_stock_models.py": "all stand-ins at once, under models of another library",
+    "tasks/detection/test_training.py": "plan, data, report and score of a run, from the command line on",
+    "tasks/test_a_new_task.py": "a kind of job that is registered from outside",
+    "test_rooms.py": "the rooms themselves",
+    "test_wheel.py": "the package as it is installed",
+}
+"""Tests of no one module, each with what it is about; all others lie where their module lies."""
+
+
 @cache
 def files() -> list[tuple[Path, ast.Module]]:
     """Path below the package, and content, of each file but the configs, which are no modules of it."""
@@ -95,3 +116,17 @@ def test_what_all_jobs_share_names_none_of_them():
 def test_no_file_is_longer_than_one_sitting():
     lengths = {path.as_posix(): len((HOUSE / path).read_text(encoding="utf-8").splitlines()) for path, _ in files()}
     assert {path for path, length in lengths.items() if length > 400} == set(LONG)
+
+
+def has_module(test: Path) -> bool:
+    """Whether ``a/test_b.py`` has a module ``a/b.py`` or a package ``a/b/``, or is one of several of ``a.py``."""
+    named = HOUSE / test.parent / test.stem.removeprefix("test_")
+    return any(
+        place.is_file() for place in (named.with_suffix(".py"), named / "__init__.py", HOUSE / f"{test.parent}.py")
+    )
+
+
+def test_tests_lie_where_their_module_lies():
+    tests = Path(__file__).parent
+    there = {path.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert {path.as_posix() for path in there if not has_module(path)} == set(OF_SEVERAL_MODULES)
