@@ -21,10 +21,7 @@ JOBS = {"volume", "detection", "segmentation", "diagnosis"}
 UPWARD: set[str] = set()
 """Imports that point upward still."""
 
-OF_ONE_JOB = {
-    "datasets/transforms/albumentations_bridge.py -> datasets.detection",
-    "visualization/shared/thumbnails.py -> visualization.detection",
-}
+OF_ONE_JOB: set[str] = set()
 """What files that all jobs share know of one of them still."""
 
 LONG: dict[str, str] = {}

@@ -136,7 +136,7 @@ class ImagePlan(Plan):
         """The transforms between loading and packing, those of the ``augment`` preset included."""
         transforms = plain(list(self.config.train_pipeline))
         if self.config.augment is not None:
-            from densekit.datasets.detection.augmentation import augmentation
+            from densekit.datasets.shared.augmentation import augmentation
 
             transforms += augmentation(self.config.augment, masks=self.masks)
         return transforms
@@ -184,7 +184,7 @@ class ImagePlan(Plan):
 
 def train_loader(plan: ImagePlan, dataset: Any) -> dict[str, Any]:
     """Config of the DataLoader of training images: shuffled by epoch, tall and wide ones apart."""
-    from densekit.datasets.detection.training import EpochSampler
+    from densekit.datasets.shared.epochs import EpochSampler
 
     c = plan.config
     return {

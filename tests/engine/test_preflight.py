@@ -121,7 +121,8 @@ def test_a_small_data_set_gives_images_twice():
 
 
 def test_finding_it_draws_no_random_numbers_of_the_training(tmp_path):
-    from densekit.datasets.detection.training import SeededDataset, coco_dataset
+    from densekit.datasets.detection.training import coco_dataset
+    from densekit.datasets.shared.epochs import SeededDataset
 
     images = [{"id": i, "file_name": f"{i}.png", "height": 32, "width": 48} for i in range(3)]
     for image in images:

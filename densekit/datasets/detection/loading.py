@@ -12,7 +12,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs
 
-from densekit.datasets.detection.cropped_masks import CroppedMasks, cropped
+from densekit.datasets.shared.cropped_masks import CroppedMasks, cropped
 from densekit.io.images import load_image
 
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}

@@ -71,7 +71,7 @@ def worst_batch(
     wide images into one batch, too.
 
     Args:
-        dataset: MMDetection dataset, or :class:`~densekit.datasets.detection.training.SeededDataset`, whose epochs are
+        dataset: MMDetection dataset, or :class:`~densekit.datasets.shared.epochs.SeededDataset`, whose epochs are
             the draws.
         batch_size: Images in the batch; a smaller data set gives some twice.
         largest: Longer and shorter side of the largest size that the pipeline resizes to, if that is known: each

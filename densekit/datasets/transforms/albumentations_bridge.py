@@ -315,7 +315,7 @@ def _bitmaps(results: Results, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _cropped_masks(masks: np.ndarray, shape: tuple[int, int]) -> Any:
-    from densekit.datasets.detection.cropped_masks import CroppedMasks
+    from densekit.datasets.shared.cropped_masks import CroppedMasks
 
     return CroppedMasks(masks, *shape)
 

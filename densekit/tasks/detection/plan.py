@@ -96,9 +96,10 @@ class DetectionPlan(ImagePlan):
     # --- data ---------------------------------------------------------------------------------------------------------
     @cached_property
     def train_dataset(self) -> Any:
-        """The training images as :class:`~densekit.datasets.detection.training.SeededDataset`."""
+        """The training images as :class:`~densekit.datasets.shared.epochs.SeededDataset`."""
         from densekit.datasets.detection.loading import with_loading
-        from densekit.datasets.detection.training import SeededDataset, coco_dataset
+        from densekit.datasets.detection.training import coco_dataset
+        from densekit.datasets.shared.epochs import SeededDataset
 
         c = self.config
         pipeline = with_loading(self.train_transforms(), masks=self.masks)

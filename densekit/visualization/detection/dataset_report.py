@@ -9,9 +9,10 @@ from typing import Any
 
 from densekit.datasets.detection.inspection import SIDES, Inspection
 from densekit.structures.findings import Example, Finding
+from densekit.visualization.detection.objects import draw_detections
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import css_color
-from densekit.visualization.shared.thumbnails import crop_around, data_uri, draw_objects, open_upright
+from densekit.visualization.shared.thumbnails import crop_around, data_uri, open_upright
 
 
 def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> None:
@@ -144,7 +145,9 @@ def _gallery_view(item: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[s
     if image is None:
         return None
     names: Sequence[str] = [entry["name"] for entry in summary["classes"]]
-    drawn = draw_objects(image, item["boxes"], item["labels"], item["outlines"], names)
+    drawn = draw_detections(
+        image, item["boxes"], item["labels"], None, item["outlines"], names, size=(420, 320), framed=False
+    )
     count = item["objects"]
     words = "background" if count == 0 else f"{count:,} object{'s' * (count != 1)}"
     name = item["name"].rpartition("/")[2]

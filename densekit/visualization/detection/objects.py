@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from densekit.ops import run_lengths
 from densekit.visualization.shared.palette import Color, label_color
-from densekit.visualization.shared.sheet import fitting, font, one_line
+from densekit.visualization.shared.sheet import draw_frame, fitting, font, one_line
 
 Box = tuple[int, int, int, int]
 
@@ -89,17 +89,6 @@ def draw_detections(
     texts = [_tag(names, label, None if scores is None else value) for label, value in zip(labels, values, strict=True)]
     _write_tags(draw, [(corners[i], texts[i], colors[i]) for i in reversed(order) if texts[i]], shown.size)
     return shown
-
-
-def draw_frame(
-    draw: ImageDraw.ImageDraw, box: Sequence[float], color: Color, *, width: int = 2, edged: bool = True
-) -> None:
-    """Draw a box ``x1, y1, x2, y2``, with a black line around it if ``edged``; one without extent is shown as a dot."""
-    x1, y1, x2, y2 = (round(float(v)) for v in box)
-    x2, y2 = max(x2 - 1, x1 + 2), max(y2 - 1, y1 + 2)
-    if edged:
-        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0))
-    draw.rectangle((x1, y1, x2, y2), outline=color, width=width)
 
 
 def _tag(names: Sequence[str], label: int, score: float | None) -> str:

@@ -120,3 +120,14 @@ def save_sheet(path: str | os.PathLike, sheet: Image.Image) -> None:
     """
     with atomic_path(path) as temporary:
         framed(sheet).save(temporary, format="PNG")
+
+
+def draw_frame(
+    draw: ImageDraw.ImageDraw, box: Sequence[float], color: Color, *, width: int = 2, edged: bool = True
+) -> None:
+    """Draw a box ``x1, y1, x2, y2``, with a black line around it if ``edged``; one without extent is shown as a dot."""
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    x2, y2 = max(x2 - 1, x1 + 2), max(y2 - 1, y1 + 2)
+    if edged:
+        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=(0, 0, 0))
+    draw.rectangle((x1, y1, x2, y2), outline=color, width=width)

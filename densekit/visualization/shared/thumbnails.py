@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps, features
 
-from densekit.visualization.detection.objects import draw_detections, draw_frame
 from densekit.visualization.shared.palette import Color
+from densekit.visualization.shared.sheet import draw_frame
 
 ALARM: Color = (0xE1, 0x4B, 0x3C)
 _BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the image
@@ -106,28 +106,6 @@ def _view(size: tuple[int, int], boxes: Sequence[Sequence[float]]) -> tuple[int,
     if (end - start < 2).any():
         return (0, 0, *size)
     return tuple(int(v) for v in (*np.floor(start), *np.ceil(end)))
-
-
-def draw_objects(
-    image: Image.Image,
-    boxes: Sequence[Sequence[float]],
-    labels: Sequence[int],
-    outlines: Sequence[list | dict | None],
-    names: Sequence[str],
-    *,
-    size: tuple[int, int] = (420, 320),
-) -> Image.Image:
-    """Return an image with its objects: outlines filled, a box only where there is no outline.
-
-    Args:
-        image: RGB.
-        boxes: Each ``(x1, y1, x2, y2)`` in pixels.
-        labels: Index into ``names``.
-        outlines: COCO polygons or run lengths, None for none.
-        names: Class names.
-        size: Width and height of the result, at most.
-    """
-    return draw_detections(image, boxes, labels, None, outlines, names, size=size, framed=False)
 
 
 def _filter(factor: float) -> Image.Resampling:

@@ -11,7 +11,8 @@ from mmdet.datasets import CocoDataset
 
 from densekit.datasets.detection import columns
 from densekit.datasets.detection.columns import write_columns
-from densekit.datasets.detection.training import ColumnDataset, SeededDataset, coco_dataset
+from densekit.datasets.detection.training import ColumnDataset, coco_dataset
+from densekit.datasets.shared.epochs import SeededDataset
 
 CLASSES = ("cat", "dog", "cow")
 

@@ -7,7 +7,7 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
-from densekit.datasets.detection.augmentation import PRESETS, augmentation
+from densekit.datasets.shared.augmentation import PRESETS, augmentation
 from densekit.errors import ConfigError
 from densekit.registry import TRANSFORMS
 

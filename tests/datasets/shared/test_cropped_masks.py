@@ -8,7 +8,7 @@ import torch
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
-from densekit.datasets.detection.cropped_masks import CroppedMasks
+from densekit.datasets.shared.cropped_masks import CroppedMasks
 
 HEIGHT, WIDTH = 37, 52
 
