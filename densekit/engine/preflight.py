@@ -1,8 +1,8 @@
 """Before a training of hours: two steps on the worst batch it can meet, and a batch size that its memory takes.
 
-Two steps are trained on the batch with the largest image and the most objects (:func:`worst_batch`), which is where a
-detector's training fails late. They are done by a network that is made for it and thrown away; only the random numbers,
-which the training goes on with, are put back.
+Two steps are trained on the largest batch that the plan can name, since that is where a training fails late. They are
+done by a network that is made for it and thrown away; only the random numbers, which the training goes on with, are put
+back.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class DryRun:
             if bad or not math.isfinite(losses["loss"]):
                 shown = ", ".join(f"{name}={losses[name]}" for name in bad or ["loss"])
                 return [
-                    f"step {number}: {shown}; lower optimizer.lr or set clip_grad, and look for senseless boxes with "
+                    f"step {number}: {shown}; lower optimizer.lr or set clip_grad, and look at the data with "
                     f"`densekit check`"
                 ]
         if not self.finite_gradients:
@@ -159,7 +159,7 @@ def dry_run(
     """Do whole training steps on a batch, which draw no random numbers of the training.
 
     Args:
-        model: Detector or volume segmentor on its device, not wrapped for several processes. It is trained: no training
+        model: The network on its device, not wrapped for several processes. It is trained: no training
             may start from it.
         optimizer: As in training, but for its accumulation: each step steps.
         batch: What :meth:`densekit.engine.plan.Plan.worst_batch` returned.

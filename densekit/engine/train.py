@@ -7,7 +7,7 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +83,7 @@ def train(
         join_processes()
     plan, report = setup.ready()
     cfg, places = plan.config, setup.places
-    asked = dict(cfg.items())
-    lowered = fit_batch(plan)
-    changed = [key for key, value in asked.items() if cfg[key] != value]
-    places |= dict.fromkeys(changed, "follows from the batch that the GPU's memory takes")
+    lowered = _fit(plan, places)
     kept = work_dir is not None and Path(work_dir).exists()
     folder = choose_folder(Path(cfg.filename).stem, work_dir, resume)
     changes = check_continued(folder, plan.resolved()) if resume else []
@@ -101,26 +98,34 @@ def train(
             runner.check_start(cfg.load_from)
         if is_main_process():
             _write_config(folder, plan, {**places, **report.derived()})
-            for line in report.describe():
-                runner.logger.info(line)
-            for line in [*filter(None, [lowered]), *report.cautions(), *changes]:
-                runner.logger.warning(line)
-            for line in report.before_training(runner):
-                runner.logger.info(line)
+            _tell(runner, report.describe(), [*filter(None, [lowered]), *report.cautions(), *changes])
+            _tell(runner, report.before_training(runner))
         started = time.perf_counter()
         runner.train()
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
-            for line in report.after_training(runner, minutes):
-                runner.logger.info(line)
-            runner.logger.info(
-                f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}, "
-                f"curves in {folder / 'curves.png'}"
-            )
+            done = f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}"
+            _tell(runner, [*report.after_training(runner, minutes), f"{done}, curves in {folder / 'curves.png'}"])
         if launcher == "pytorch":
             runner.model = runner.bare_model()
             leave_processes()
     return runner
+
+
+def _fit(plan: Plan, places: dict[str, str]) -> str | None:
+    """See :func:`fit_batch`; what it changes has that as its origin."""
+    asked = dict(plan.config.items())
+    line = fit_batch(plan)
+    changed = [key for key, value in asked.items() if plan.config[key] != value]
+    places |= dict.fromkeys(changed, "follows from the batch that the GPU's memory takes")
+    return line
+
+
+def _tell(runner: Runner, lines: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    for line in lines:
+        runner.logger.info(line)
+    for line in warnings:
+        runner.logger.warning(line)
 
 
 def _write_config(folder: Path, plan: Plan, places: Mapping[str, str]) -> None:
