@@ -6,6 +6,7 @@ at once every few seconds.
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import time
@@ -26,7 +27,7 @@ from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, RunResult, check_writable, results_to_keep, since
 from densekit.inference.tables import TableFile, relative_names
 from densekit.inference.video import Frame, VideoReader, writing
-from densekit.io import output_error, sha256, write_json_atomic
+from densekit.io import atomic_path, output_error, sha256, write_json_atomic
 from densekit.io.images import LoadedImage, load_image
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
@@ -163,21 +164,26 @@ class ImageRun(BatchRun):
         """Write the facts of all images as ``results.csv``."""
         result = RunResult(status, list(self.rows.values()), self.out)
         names = relative_names([row.case.path for row in result.rows])
-        with closing(TableFile(self.out / "results.csv", ("image", "status", "result", "reason"))) as table:
+        with atomic_path(self.out / "results.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(("image", "status", "result", "reason"))
             for name, row in zip(names, result.rows, strict=True):
                 own = {key: row.facts[key] for key in row.facts if key not in _LEDGER_FACTS}
-                table.write([(name, row.status, json.dumps(own), row.reason or "")])
+                table.writerow((name, row.status, json.dumps(own), row.reason or ""))
         return result
 
     def run(self) -> RunResult:
         todo = [
             case for case in self.cases if case.id not in self.kept and not case.is_video and IMAGES.is_one(case.path)
         ]
-        with staging_folder(self.out) as self.staging, _ReadAhead(self.predictor, todo) as self.ahead:
+        with staging_folder(self.out) as self.staging, ReadAhead(self.predictor, todo) as self.ahead:
             return super().run()
 
     def record(self, case: ImageCase, **facts: Any) -> None:
         self.ledger.record(case, save=False, **facts)
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
         if time.monotonic() - self.committed > self.pause:
             self.commit()
 
@@ -201,14 +207,17 @@ class ImageRun(BatchRun):
             facts = self._video(case, folder) if case.is_video else self._image(case, folder)
             with self._output():
                 facts["output_sha256"] = sha256(folder / Path(case.output_name).name)
+            facts = {"status": "ok", "output": case.output_name, **facts}
+            facts["seconds"] |= since(start)
+            # Ledger before files here as well: stopped in between, the case runs again.
+            self.ledger.record(case, save=False, **facts)
+            with self._output():
                 for file in folder.iterdir():
                     written = Path(case.output_name if file.suffix == ".json" else case.output_names[0])
                     (self.staging / written.parent).mkdir(exist_ok=True)
                     file.replace(self.staging / written.parent / file.name)
+        self._commit_if_due()
         self._tell(case, facts["notes"])
-        facts = {"status": "ok", "output": case.output_name, **facts}
-        facts["seconds"] |= since(start)
-        self.record(case, **facts)
         return facts
 
     @contextmanager
@@ -293,7 +302,7 @@ class ImageRun(BatchRun):
             picture.save(path, quality=_JPEG_QUALITY)
 
 
-class _ReadAhead:
+class ReadAhead:
     """Reads and transforms the next images in a thread while the network is busy with the one before.
 
     Args:
@@ -306,7 +315,7 @@ class _ReadAhead:
         self.pool = ThreadPoolExecutor(1)
         self.waiting: dict[str, Future] = {}
 
-    def __enter__(self) -> _ReadAhead:
+    def __enter__(self) -> ReadAhead:
         return self
 
     def __exit__(self, *error: object) -> None:

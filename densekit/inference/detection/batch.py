@@ -94,7 +94,7 @@ class DetectionRun(ImageRun):
         return {"counts": self.shown(found).counts(), "scores": _histogram(found.scores).tolist()}
 
     def tally(self, case: ImageCase) -> _Tally:
-        return _Tally(case, self.predictor)
+        return _Tally(case, self)
 
     def summarize(self, status: int) -> RunResult:
         """Write the tables over all images."""
@@ -172,22 +172,21 @@ class _Tally(Tally):
         poster: The drawn frame with most objects, the first of them.
     """
 
-    def __init__(self, case: ImageCase, predictor: DetectionPredictor):
-        self.case, self.predictor = case, predictor
-        self.frames, self.objects = 0, -1
-        self.most = dict.fromkeys(predictor.labels, 0)
+    def __init__(self, case: ImageCase, run: DetectionRun):
+        super().__init__(run.facts)
+        self.case, self.predictor = case, run.predictor
+        self.objects = -1
+        self.most = dict.fromkeys(self.predictor.labels, 0)
         self.scores = np.zeros(SCORE_BINS, dtype=np.int64)
-        self.poster: Image.Image | None = None
 
     def add(self, frame: Frame, found: DetectionResult, drawn: Image.Image) -> None:
         """Count a frame."""
-        shown = found.above(self.predictor.threshold)
-        self.frames += 1
-        self.scores += _histogram(found.scores)
-        counts = shown.counts()
+        super().add(frame, found, drawn)
+        counts = self.last["counts"]
+        self.scores += self.last["scores"]
         self.most = {name: max(count, counts[name]) for name, count in self.most.items()}
-        if len(shown) > self.objects:
-            self.objects, self.poster = len(shown), drawn
+        if sum(counts.values()) > self.objects:
+            self.objects, self.poster = sum(counts.values()), drawn
 
     def header(self) -> Sequence[str]:
         """Columns of the table of all frames."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
 from densekit.inference import image_run as batch_module
+from densekit.inference.ledger import Ledger
 from densekit.tasks import predict
 
 from ..conftest import ledger, statuses
@@ -153,6 +154,22 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(checkpoint
     assert result.exit_status == 0 and statuses(result) == {"a": "kept", "b": "ok", "c": "ok"}
     assert len(calls) == 2
     assert {r["image"] for r in table(out / "detections.csv")} == {"a.png", "b.png", "c.png"}
+
+
+def test_ctrl_c_while_a_result_is_entered_leaves_nothing_in_the_way(checkpoint, images, tmp_path, monkeypatch):
+    record = Ledger.record
+
+    def interrupted(self, case, **facts):
+        if case.id == "b":
+            raise KeyboardInterrupt
+        record(self, case, **facts)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", interrupted)
+        assert predict(checkpoint(), [images], out, device="cpu").exit_status == 130
+    assert {name for name in files(out) if "/" in name} == {"pictures/a.jpg", "detections/a.json"}
+    assert statuses(predict(checkpoint(), [images], out, device="cpu")) == {"a": "kept", "b": "ok", "c": "ok"}
 
 
 def test_a_second_run_keeps_everything_and_changes_no_byte(checkpoint, images, video, tmp_path):

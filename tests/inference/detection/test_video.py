@@ -7,10 +7,15 @@ import logging
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from densekit.errors import DataError, OutputError
 from densekit.inference import video as video_module
+from densekit.inference.detection.batch import DetectionRun
+from densekit.inference.detection.predictor import DetectionPredictor
+from densekit.inference.images import ImageCase
 from densekit.inference.video import VideoReader, writing
+from densekit.io.images import LoadedImage
 from densekit.tasks import predict
 
 
@@ -170,3 +175,14 @@ def test_progress_tells_the_frame(checkpoint, video, tmp_path, caplog, monkeypat
     with caplog.at_level(logging.INFO, "densekit"):
         predict(checkpoint(), [video(frames=3)], tmp_path / "out", device="cpu")
     assert [m for m in caplog.messages if "frame" in m][:2] == ["[1/1] film: frame 1 of 3", "[1/1] film: frame 2 of 3"]
+
+
+def test_the_tally_of_a_detector_is_one_of_frames(checkpoint, video, tmp_path):
+    predictor = DetectionPredictor.from_checkpoint(checkpoint(pipeline=[]), device="cpu")
+    case = ImageCase("film", (video(),))
+    run = DetectionRun(predictor, None, tmp_path, [case], set())
+    tally, frame = run.tally(case), next(iter(VideoReader(case.path)))
+    found, drawn = predictor.predict(LoadedImage(frame.pixels)), Image.new("RGB", (96, 64))
+    tally.add(frame, found, drawn)
+    assert tally.last == tally.facts_of(found) == run.facts(found)
+    assert (tally.frames, tally.poster, tally.most["red"]) == (1, drawn, 1)
