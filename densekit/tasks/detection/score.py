@@ -10,19 +10,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+import numpy as np
 
 from densekit.config_tree import rebuilt
 from densekit.datasets.detection import PreparedDetection
 from densekit.errors import CheckpointError, DataError, class_difference, close_names
-from densekit.evaluation.detection import DetectionMetric, DetectionScores
-from densekit.inference.device import choose_device
+from densekit.evaluation.detection import DetectionScores, evaluate, read_truth, write_detections
+from densekit.inference.detection import DetectionPredictor
+from densekit.inference.image_run import ReadAhead
+from densekit.inference.images import ImageCase
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
-from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader, write_report
+from densekit.structures.detections import Detections
+from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 
 logger = logging.getLogger("densekit")
 
@@ -36,7 +37,7 @@ class DetectionTable:
 
     Attributes:
         scores: By IoU type, ``"bbox"`` and ``"segm"``.
-        failures: Always empty: an image that cannot be read ends the test.
+        failures: Images that could not be predicted, and why; their objects count as not found.
     """
 
     scores: Mapping[str, DetectionScores]
@@ -60,6 +61,7 @@ class DetectionTable:
         for row in rows:
             cells = " ".join("        -" if row[c] != row[c] else f"{row[c]:9.3f}" for c in COLUMNS)
             lines.append(f"{row['kind']:6} {row['class']:<{width}} {row['objects']:>8,} {cells}")
+        lines += [f"failed, its objects count as not found: {file}: {why}" for file, why in self.failures.items()]
         return "\n".join(lines)
 
     def write(self, folder: Path) -> None:
@@ -69,7 +71,7 @@ class DetectionTable:
         writer.writeheader()
         writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self.rows())
         write_text_atomic(folder / "scores.csv", text.getvalue())
-        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()}
+        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()} | {"failures": self.failures}
         write_json_atomic(folder / "scores.json", rebuilt(scores, lambda v: None if v != v else v))  # JSON has no NaN
 
 
@@ -82,7 +84,7 @@ def score_detector(
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> DetectionTable:
-    """Score a checkpoint on the images of a split.
+    """Score a checkpoint on the images of a split; every image goes the way of ``densekit predict``.
 
     Writes ``scores.csv``, ``scores.json``, ``detections.json`` (COCO results) and ``report.html``.
 
@@ -95,44 +97,61 @@ def score_detector(
         progress: Called with (file, images done, total).
 
     Raises:
-        CheckpointError: if the checkpoint has other classes.
+        CheckpointError: if the checkpoint cannot be used, or has other classes.
         DataError: if there is no such split.
         OutputError: if the folder cannot be written.
     """
-    data, masks = read_data(settings), bool(checkpoint.preprocessing.get("masks"))
+    data = read_data(settings)
     split = split or settings["val_split"]
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
-    model = checkpoint.build_model().to(choose_device(device))
-    measure = metric(data, split, folder, masks=masks, max_dets=settings["max_dets"])
-    measure = DetectionMetric(**{key: value for key, value in measure.items() if key != "type"})
-    transforms = checkpoint.preprocessing["pipeline"]
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        loader = Runner.build_dataloader(
-            test_loader(data, split, transforms, masks=masks, workers=settings["num_workers"])
-        )
-    measure.dataset_meta = loader.dataset.metainfo
-    for done, batch in enumerate(loader):
-        if progress:
-            progress(Path(batch["data_samples"][0].img_path).name, done, len(loader))
-        with torch.inference_mode():
-            measure.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
-    measure.evaluate(len(loader.dataset))
-    table = DetectionTable(measure.last_scores)
+    predictor = DetectionPredictor.from_checkpoint(checkpoint, device=device)
+    truth = read_truth(data.annotations[split], masks=predictor.masks)
+    detections, failures = _detect(predictor, truth, data.root, progress)
+    write_detections(folder / DETECTIONS, detections)
+    kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
+    scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=settings["max_dets"]) for kind in kinds}
+    table = DetectionTable(scores, failures)
     table.write(folder)
     write_report(
         data,
         split,
         folder,
-        truth=measure.truth,
-        detections=measure.last_detections,
-        scores=measure.last_scores,
+        truth=truth,
+        detections=detections,
+        scores=scores,
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
-        facts=[("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}")],
+        facts=[
+            ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
+            *(("failed, its objects count as not found", reason) for reason in failures.values()),
+        ],
         max_dets=settings["max_dets"],
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
+
+
+def _detect(
+    predictor: DetectionPredictor, truth: Detections, root: Path, progress: Callable[[str, int, int], None] | None
+) -> tuple[Detections, dict[str, str]]:
+    """Find the objects of all images of a split; of those that cannot be predicted return the reason, by file."""
+    images, failures = truth.images, {}
+    parts = [Detections(*np.zeros((2, 0)), np.zeros((0, 4)), np.zeros(0), masks=[] if predictor.masks else None)]
+    cases = [ImageCase(file, (root / file,)) for file in images.files]
+    with ReadAhead(predictor, cases) as ahead:
+        for place, case in enumerate(cases):
+            if progress:
+                progress(case.path.name, place, len(cases))
+            try:
+                image, prepared = ahead.take(case)
+                found = predictor.predict_prepared(prepared, image)
+            except DataError as error:
+                failures[case.id] = str(error)
+                continue
+            where, scores = np.full(len(found), place), found.scores.astype(np.float64)
+            parts.append(Detections(where, found.labels, found.xywh, scores, masks=found.masks))
+    about = {"images": images, "names": truth.names, "category_ids": truth.category_ids}
+    return Detections.join(parts, **about, where="detections"), failures
 
 
 def _check_fit(checkpoint: Checkpoint, data: PreparedDetection, split: str | None) -> None:
