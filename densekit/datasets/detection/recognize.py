@@ -40,7 +40,7 @@ def recognize(path: str | Path, *, format: str | None = None) -> DetectionSource
         raise ConfigError(f"format={format!r}: expected one of {', '.join(FORMATS)}")
     path = Path(path).expanduser()
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; give the folder of the data set")
+        raise DataError(f"{path}: no such file or folder; check the path")
     path = path.resolve()
     if path.is_file():
         return _recognize_file(path)

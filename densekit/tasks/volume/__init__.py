@@ -101,8 +101,9 @@ class VolumeTask(Task):
         return score_volumes(checkpoint, settings, progress=progress, **options)
 
     def recognizes(self, path: Path) -> bool:
-        prepared = any((path / name).exists() for name in ("dataset.json", "cases"))
-        return not path.exists() or prepared or next(path.rglob("*.nii*"), None) is not None
+        from densekit.datasets.volume.recognize import holds_volumes
+
+        return not path.exists() or holds_volumes(path)  # somebody has to say that it is not there
 
     def check(self, path: Path, *, json_path: Path | None = None, **options: Any) -> int:
         from densekit.datasets.volume.check import check
