@@ -45,11 +45,6 @@ class CaseResult:
         """Why it failed, in one line."""
         return self.facts.get("reason")
 
-    @property
-    def volumes_ml(self) -> dict[str, float]:
-        """Volume in ml by structure name; empty unless there is a result, and for an image."""
-        return {s["name"]: s["volume_ml"] for s in self.facts.get("structures", [])}
-
 
 @dataclass(frozen=True)
 class RunResult:

@@ -37,6 +37,11 @@ class BatchResult(RunResult):
     """What became of a run over scans."""
 
     @property
+    def volumes_ml(self) -> dict[str, dict[str, float]]:
+        """By case, the volume in ml by structure name; empty for a case without a result."""
+        return {row.case.id: _volumes_ml(row) for row in self.rows}
+
+    @property
     def cases(self) -> list[CaseReport]:
         """What reports show of the cases that were run or kept."""
         return [_report(row, self.out) for row in self.rows if row.status != "not run"]
@@ -169,13 +174,17 @@ def _report(row: CaseResult, out: Path) -> CaseReport:
         case_id=row.case.id,
         status="failed" if failed else "ok",
         reason=row.reason,
-        volumes_ml=row.volumes_ml,
+        volumes_ml=_volumes_ml(row),
         notes=facts.get("notes", []),
         seconds=facts["seconds"]["total"],
         picture=None if failed or not picture.exists() else picture,
         spacing=facts.get("spacing", ()),
         shape=facts.get("shape", ()),
     )
+
+
+def _volumes_ml(row: CaseResult) -> dict[str, float]:
+    return {s["name"]: s["volume_ml"] for s in row.facts.get("structures", [])}
 
 
 def _volumes_csv(rows: Iterable[CaseResult]) -> str:

@@ -41,6 +41,14 @@ def hidden(out):
     return [p.name for p in out.iterdir() if p.name.startswith(".")]
 
 
+def test_a_run_knows_the_volumes_of_each_scan(checkpoint, scans, tmp_path):
+    (scans / "b.nii.gz").write_bytes(b"nothing")
+    result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    measured = {s["name"]: s["volume_ml"] for s in ledger(tmp_path / "out")["cases"]["a"]["structures"]}
+    assert measured["liver"] > 0
+    assert result.volumes_ml["a"] == measured and result.volumes_ml["b"] == {}
+
+
 def test_a_run_writes_labels_names_volumes_pictures_report_and_ledger(checkpoint, scans, tmp_path):
     out = tmp_path / "out"
     result = predict(checkpoint(), [scans], out, device="cpu")
