@@ -107,18 +107,9 @@ class StoredCase:
         """Whether the scan has each channel; one that it lacks is zero in the samples."""
         return tuple(path is not None for path in self.sources["images"])
 
-    def image_files(self) -> list[Path]:
-        """Return the source file of each channel.
-
-        Raises:
-            DataError: if the scan lacks a channel.
-        """
-        if not all(self.channels_present):
-            raise DataError(
-                f"case {self.id} lacks channel {self.channels_present.index(False) + 1} of "
-                f"{len(self.channels_present)}, and a scan is predicted from the files of all; leave the case out"
-            )
-        return [Path(path) for path in self.sources["images"]]
+    def image_files(self) -> list[Path | None]:
+        """Return the source file of each channel, None for one that the scan lacks."""
+        return [path and Path(path) for path in self.sources["images"]]
 
     @cached_property
     def image(self) -> np.ndarray:

@@ -106,7 +106,7 @@ class VolumePredictor(Predictor):
         Args:
             source: The scan's file, an image of nibabel or SimpleITK, or ``(array, affine)``, see
                 :func:`densekit.io.as_volume`; or a list of one of these per channel, in the order of
-                ``preprocessing.channels``.
+                ``preprocessing.channels``, None for one that the scan lacks: it is zero for the network.
             progress: Called with (windows done, windows in all).
 
         Raises:
@@ -115,8 +115,8 @@ class VolumePredictor(Predictor):
         """
         seconds: dict[str, float] = {}
         with _timed(seconds, "read"):
-            array, geometry, notes, paths = read_scan(source, self.preprocessing.channels)
-        prediction = self.predict_array(array, geometry, notes=notes, paths=paths, progress=progress)
+            scan = read_scan(source, self.preprocessing.channels)
+        prediction = self.predict_array(**vars(scan), progress=progress)
         return replace(prediction, seconds=seconds | prediction.seconds)
 
     def predict_array(
@@ -126,6 +126,7 @@ class VolumePredictor(Predictor):
         *,
         notes: Sequence[str] = (),
         paths: Sequence[Path] = (),
+        present: Sequence[bool] | None = None,
         progress: Progress | None = None,
     ) -> Prediction:
         """Predict one scan that was read, and checked by :func:`densekit.inference.volume.reading.join_channels`.
@@ -135,6 +136,7 @@ class VolumePredictor(Predictor):
             geometry: Its grid.
             notes: What was repaired or assumed while reading.
             paths: Its files, one per channel; none if it comes from memory.
+            present: Whether it has each channel, see :meth:`label_map`; None: it has all.
             progress: Called with (windows done, windows in all).
 
         Raises:
@@ -142,7 +144,8 @@ class VolumePredictor(Predictor):
             CheckpointError: if the network's classes are not those of the label list.
         """
         seconds: dict[str, float] = {}
-        notes = list(notes)
+        lacking = [c for c, there in zip(self.preprocessing.channels, present or (), strict=False) if not there]
+        notes = [*notes, *(f"has no channel {channel}: zero for the network, as in training" for channel in lacking)]
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         with _timed(seconds, "prepare"):
@@ -150,7 +153,7 @@ class VolumePredictor(Predictor):
             statistics = self.preprocessing.statistics(prepared.array)
         with _timed(seconds, "predict"):
             name = str(paths[0]) if paths else "the scan"
-            labels = self.label_map(prepared, statistics, name=name, notes=notes, progress=progress)
+            labels = self.label_map(prepared, statistics, name=name, present=present, notes=notes, progress=progress)
         with _timed(seconds, "measure"):
             structures = tuple(measure(labels, self.labels, geometry.voxel_ml))
         return Prediction(

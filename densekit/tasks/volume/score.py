@@ -75,8 +75,8 @@ def score_volumes(
         if progress:
             progress(case_id, done, len(ids))
         try:
+            reference = store.read_reference(case_id)  # before the long work as well
             prediction = predictor.predict(store.case(case_id).image_files())
-            reference = store.read_reference(case_id)
             scores += score_case(
                 prediction.labels,
                 reference,

@@ -70,18 +70,26 @@ def make_case(folder, name, seed, dtype):
 def prepare(tmp_path):
     """Function that writes two training and three validation scans and prepares them."""
 
-    def prepared(spacing, normalization="ct", dtype=np.int16):
+    def prepared(spacing, normalization="ct", dtype=np.int16, second=None):
+        """With ``second`` there is another channel, which one case of validation has and the others lack; it says
+        whether the first may lack as well, and it does in one case."""
         (tmp_path / "raw").mkdir()
         cases = []
         for number, split in enumerate(["train"] * 2 + ["val"] * 3):
             image, label = make_case(tmp_path / "raw", f"case{number}", number, dtype)
-            cases.append(CaseSource(f"case{number}", (image,), label, split))
+            images = (image,)
+            if second is not None:
+                lacks = {3: (image, None), 4: (None, image) if second else (image, None)}
+                images = lacks.get(number, (image, image))
+            cases.append(CaseSource(f"case{number}", images, label, split))
+        channels = ("CT",) if second is None else ("CT", "PET")
         source = SourceDataset(
             "organs",
             "test",
-            ("CT",),
+            channels,
             LABELS,
             tuple(cases),
+            optional_channels=channels[1:] if not second else channels,
             normalization=normalization,
             spacing=spacing,
             mirror_pairs=(LABELS[1:],),
@@ -102,8 +110,13 @@ MIRRORED = 'inference.mirror_axes=("left-right","anterior-posterior")'
         ({"spacing": (2.0, 1.5, 1.5), "normalization": "zscore"}, ["ema=0.1"]),
         ({"spacing": (2.5, 1.2, 2.5), "dtype": np.float32}, ["inference.window=(16, 24, 16)", "num_workers=1"]),
         ({"spacing": (4.0, 2.0, 2.0), "dtype": np.int32}, ["amp=bf16"]),
+        ({"spacing": (3.0, 2.0, 1.5), "second": False}, []),
+        ({"spacing": (3.0, 2.0, 1.5), "second": True, "normalization": "zscore"}, []),
     ],
-    ids=["own grid", "mirrored", "average of weights", "scan smaller than window", "mixed precision"],
+    ids=[
+        *("own grid", "mirrored", "average of weights", "scan smaller than window", "mixed precision"),
+        *("lacking a channel", "lacking the first channel"),
+    ],
 )
 def test_validation_scores_are_those_of_the_test_to_the_last_bit(config, prepare, tmp_path, data, options):
     root = prepare(**data)

@@ -1,0 +1,43 @@
+"""A test of a network of volumes: what it does before, and instead of, predicting."""
+
+import json
+
+import pytest
+
+from densekit.inference.volume.predictor import VolumePredictor
+from densekit.tasks import test as score
+
+from ...volume_runs import no_curves, short_run  # noqa: F401
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """The files that are predicted."""
+    predict, asked = VolumePredictor.predict, []
+
+    def noted(self, source, **options):
+        asked.append([path.name for path in source])
+        return predict(self, source, **options)
+
+    monkeypatch.setattr(VolumePredictor, "predict", noted)
+    return asked
+
+
+def test_a_case_without_a_label_map_is_not_predicted(short_run, prepared, tmp_path, predicted):  # noqa: F811
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in prepared.iterdir():
+        if path.name != "cases":
+            (data / path.name).symlink_to(path)
+    for case in (prepared / "cases").iterdir():
+        (data / "cases" / case.name).mkdir(parents=True)
+        for path in case.iterdir():
+            (data / "cases" / case.name / path.name).symlink_to(path)
+    described = data / "cases" / "case7" / "case.json"
+    content = json.loads(described.read_text())
+    content["sources"]["label"] = None
+    described.unlink()
+    described.write_text(json.dumps(content))
+    table = score(short_run[1] / "last.pth", data=data, out=tmp_path / "scores")
+    assert predicted == [["case6.nii.gz"]]
+    assert table.cases == ("case6",) and "has no label to compare with" in table.failures["case7"]
