@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,9 @@ class Started:
         )
 
 
+PRELOADED = ["densekit", "densekit.engine.train", "densekit.tasks.detection.plan", "mmdet.models"]
+
+
 class Launcher:
     """Starts processes that need not import torch and MMDetection anew, which takes longer than what they do.
 
@@ -80,9 +84,10 @@ class Launcher:
     def __init__(self, folder: Path) -> None:
         self.folder, self.number = folder, 0
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(
-            ["densekit", "densekit.engine.train", "densekit.engine.detection", "mmdet.models"]
-        )
+        for module in PRELOADED:
+            if find_spec(module) is None:  # the server would leave it out without a word
+                raise ModuleNotFoundError(f"{module}: tests/conftest.py preloads it, and there is no such module")
+        self.context.set_forkserver_preload(PRELOADED)
 
     def start(self, code: str, *arguments: object, **environment: object) -> Started:
         """Run code with ``sys.argv[1:]`` and more environment variables, on one thread."""
