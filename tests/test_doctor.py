@@ -77,6 +77,8 @@ USED_BY_LIBRARIES = {
     "tensorboard": "MMEngine's writer of curves",
     "onedl-mmsegmentation": "segmentors and their heads, by the names they are registered under",
 }
+EXTRAS = {"supervision"}
+"""Packages of extras: imported where they are asked for, and not required."""
 COME_ALONG = {"opencv-python-headless": "albumentations", "markupsafe": "jinja2", "huggingface-hub": "timm"}
 
 
@@ -89,7 +91,7 @@ def imported():
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 found.add(node.module.partition(".")[0])
-    found -= {*sys.stdlib_module_names, "densekit"}
+    found -= {*sys.stdlib_module_names, *EXTRAS, "densekit"}
     return {owner.lower().replace("_", "-") for name in found for owner in owners[name]}
 
 
