@@ -75,9 +75,7 @@ def test_a_config_in_the_place_of_a_checkpoint_is_said(tmp_path, capsys):
 
 def test_values_of_a_test_are_checked(checkpoint, capsys):
     path = checkpoint("detection", data_root="data")
-    assert "num_workers='x', expected a whole number" in error_of(
-        capsys, "test", path, "--cfg-options", "num_workers=x"
-    )
+    assert "max_dets='x', expected a positive whole" in error_of(capsys, "test", path, "--cfg-options", "max_dets=x")
     assert "optimizer.lr=1: does nothing here" in error_of(capsys, "test", path, "--cfg-options", "optimizer.lr=1")
 
 

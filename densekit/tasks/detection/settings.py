@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
@@ -12,7 +11,6 @@ from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
 SETTINGS = settings_of(
     [
         *IMAGE_SETTINGS.values(),
-        replace(IMAGE_SETTINGS["num_workers"], at_test=True),
         Setting(
             "data_root",
             "data/coco",
