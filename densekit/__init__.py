@@ -42,6 +42,10 @@ _mmcv_ext.install()  # mmcv's compiled operators are served without a compiler, 
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        from importlib import import_module
+
+        return import_module("densekit.errors")
     if name not in __all__:
         raise AttributeError(f"module 'densekit' has no attribute {name!r}")
     from densekit import api

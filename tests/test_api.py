@@ -89,7 +89,7 @@ class TestModel:
             dk.load(short_run[1] / "best.pth", threshold=0.5)
 
     @pytest.mark.parametrize(
-        ("name", "message"), [("gone.pth", "no such checkpoint"), ("text.pth", "not plain tensors")]
+        ("name", "message"), [("gone.pth", "no such checkpoint"), ("text.pth", "is no checkpoint")]
     )
     def test_what_is_no_checkpoint(self, tmp_path, name, message):
         (tmp_path / "text.pth").write_text("weights")
@@ -98,6 +98,16 @@ class TestModel:
 
 
 class TestVolumes:
+    def test_a_scan_is_not_written_over(self, model, scan, tmp_path):
+        before = scan.read_bytes()
+        for found in (model.predict(scan), model.predict(nib.load(scan)), model.predict([scan])):
+            for write in (found.save, found.draw):
+                with pytest.raises(OutputError, match="is what was predicted itself; choose another output path"):
+                    write(scan)
+        with pytest.raises(OutputError, match=r"\.txt is no format of a picture; take \.png or \.jpg"):
+            found.draw(tmp_path / "a.txt")
+        assert scan.read_bytes() == before
+
     def test_all_forms_of_an_oblique_scan_give_the_same_voxels(self, model, scan):
         image = nib.load(scan)
         expected = model.predict(scan)
@@ -142,7 +152,7 @@ class TestVolumes:
         assert len(repr(found)) < 2000
 
     def test_the_scan_itself_is_not_overwritten(self, model, scan):
-        with pytest.raises(OutputError, match="is the scan itself"):
+        with pytest.raises(OutputError, match="is what was predicted itself"):
             model.predict(scan).save(scan)
 
     @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ class ImageResult(Result):
 
     image: LoadedImage | None
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        return () if self.image is None or self.image.path is None else (self.image.path,)
+
     @abstractmethod
     def draw_on(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
         """Draw it on the upright image in RGB.
@@ -132,7 +136,7 @@ class ImageResult(Result):
         if Path(path).suffix.lower() in IMAGE_SUFFIXES:
             self.draw(path)
         else:
-            write_json_atomic(Path(path), self.to_dict())
+            write_json_atomic(self._target(path), self.to_dict())
 
 
 class ImagePredictor(Predictor):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 
+from densekit.errors import OutputError
 from densekit.io import atomic_path
 from densekit.package import Checkpoint
 
@@ -20,10 +21,12 @@ class Result(ABC):
     Attributes:
         notes: What was repaired, assumed or done in another way than asked.
         seconds: Seconds per stage.
+        sources: Files it was predicted from; none if the input was in memory alone.
     """
 
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    sources: tuple[Path, ...]
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
@@ -37,13 +40,27 @@ class Result(ABC):
     def draw(self, path: str | Path | None = None) -> Image.Image:
         """Draw it on its input; with a path the picture is written there too."""
 
-    @staticmethod
-    def _drawn(picture: Image.Image, path: str | Path | None) -> Image.Image:
-        """The picture, written by rename where there is a path; its suffix says the format, any other than Pillow's is
-        PNG."""
-        if path is not None:
-            with atomic_path(path) as temporary:
-                picture.save(temporary, format=Image.registered_extensions().get(Path(path).suffix.lower(), "PNG"))
+    def _target(self, path: str | Path) -> Path:
+        """Where something of it may be written.
+
+        Raises:
+            OutputError: if that is a file it was predicted from.
+        """
+        path = Path(path)
+        if path.resolve() in {source.resolve() for source in self.sources}:
+            raise OutputError(f"{path}: is what was predicted itself; choose another output path")
+        return path
+
+    def _drawn(self, picture: Image.Image, path: str | Path | None) -> Image.Image:
+        """The picture, written by rename where there is a path; its suffix says the format."""
+        if path is None:
+            return picture
+        path = self._target(path)
+        kind = Image.registered_extensions().get(path.suffix.lower())
+        if kind not in Image.SAVE:
+            raise OutputError(f"{path}: {path.suffix or 'no suffix'} is no format of a picture; take .png or .jpg")
+        with atomic_path(path) as temporary:
+            picture.save(temporary, format=kind)
         return picture
 
     @abstractmethod

@@ -40,11 +40,13 @@ class LoadedImage:
         pixels: ``(H, W, 3)`` uint8, blue, green, red, as MMDetection's loader gives them.
         notes: What the file was and how it was brought to this form; empty for an ordinary upright image.
         sha256: Of the file; empty for an image that was given as an array.
+        path: The file; None for an image that was in memory.
     """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
     sha256: str = ""
+    path: Path | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -90,7 +92,7 @@ def _of_array(image: np.ndarray) -> LoadedImage:
 
 
 def _of_pillow(image: Image.Image) -> LoadedImage:
-    notes = _kind_notes(image.mode)
+    notes, name = _kind_notes(image.mode), getattr(image, "filename", None)
     orientation = orientation_of(image)
     if orientation != 1:
         notes.append(_turned(orientation))
@@ -99,7 +101,8 @@ def _of_pillow(image: Image.Image) -> LoadedImage:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise DataError(f"image: {_no_range(image.mode)}")
-    return LoadedImage(np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1]), tuple(notes))
+    pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    return LoadedImage(pixels, tuple(notes), path=Path(name) if name else None)
 
 
 def load_image(path: Path) -> LoadedImage:
@@ -124,7 +127,7 @@ def load_image(path: Path) -> LoadedImage:
     if pixels is None:
         raise DataError(f"{path}: {_why_not(data, facts.mode)}")
     pixels = np.ascontiguousarray(_turn(pixels, facts.orientation))
-    return LoadedImage(pixels, facts.notes, hashlib.sha256(data).hexdigest())
+    return LoadedImage(pixels, facts.notes, hashlib.sha256(data).hexdigest(), path)
 
 
 def orientation_of(image: Image.Image) -> int:

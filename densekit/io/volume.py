@@ -96,8 +96,8 @@ def as_volume(source: Any) -> Volume:
         name = Path("SimpleITK image")
         return _volume(name, *from_itk(source, name))
     raise DataError(
-        f"scan: {type(source).__name__} given, expected a file, a nibabel or SimpleITK image, or (array, affine): an "
-        f"array alone does not say where its voxels are"
+        f"scan: {type(source).__name__} given, expected a file, a nibabel or SimpleITK image, or (array, affine); an "
+        f"array alone does not say where its voxels are, and a picture (PIL, RGB) is no scan"
     )
 
 

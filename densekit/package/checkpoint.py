@@ -222,10 +222,16 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def _read(path: Path, map_location: str | torch.device, *, mapped: bool = True) -> Any:
+    if (path / "best.pth").is_file():
+        raise CheckpointError(f"{path}: is the folder of a run; give the checkpoint in it, {path / 'best.pth'}")
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
         )
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start and start != b"PK" and start[:1] != b"\x80":  # neither torch's zip archive nor its older pickle
+        raise CheckpointError(f"{path}: is no checkpoint, by its first bytes; give best.pth or last.pth of a training")
     try:
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped and is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -234,7 +240,7 @@ def _read(path: Path, map_location: str | torch.device, *, mapped: bool = True) 
             f"use a checkpoint written by `densekit train`"
         ) from error
     except Exception as error:  # a damaged file fails in any way
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise CheckpointError(f"{path}: cannot be read as a checkpoint, is it cut short? ({reason})") from error
 
 

@@ -267,6 +267,8 @@ def predict(
     task = task_of(loaded)
     more = _own_options(task, loaded, "predict", more)
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not inputs:
+        raise DataError("nothing to predict: no file, folder or glob is given")
     check_inputs_fit(task, inputs, loaded.path)
     return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
 
@@ -307,8 +309,8 @@ def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str |
             wrong = next((file for file in sorted(files) if other.is_one(file)), None)
             if wrong is not None:
                 raise DataError(
-                    f"{wrong}: {other.called(wrong)}, but {checkpoint} {task.does}; give a {wanted.name}, or another "
-                    f"checkpoint"
+                    f"{wrong}: {other.called(wrong)}, but {checkpoint} {task.does}; give files of the kind "
+                    f"{wanted.name}, or another checkpoint"
                 )
 
 

@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from densekit.errors import OutputError
 from densekit.inference.predictor import Result
 from densekit.inference.volume.export import Structure, write_checked
 from densekit.io import Geometry, to_itk, to_nibabel, volume_stem
@@ -36,6 +35,7 @@ class Prediction(Result):
         seconds: Seconds per stage: read, prepare, predict, measure.
         peak_mb: Peak memory in MB: ``host`` (of the process so far) and, on an accelerator, ``device`` (of this scan).
         notes: What was repaired, assumed or done in another way than asked.
+        sources: Files it was predicted from, also those behind images of nibabel; they are not written over.
     """
 
     paths: tuple[Path, ...]
@@ -47,6 +47,7 @@ class Prediction(Result):
     seconds: dict[str, float]
     peak_mb: dict[str, float]
     notes: tuple[str, ...]
+    sources: tuple[Path, ...] = ()
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -105,9 +106,7 @@ class Prediction(Result):
         Raises:
             OutputError: if it cannot be written, or the written file is not the prediction on the scan's grid.
         """
-        path = Path(path)
-        if path.resolve() in {p.resolve() for p in self.paths}:
-            raise OutputError(f"{path}: is the scan itself; choose another output path")
+        path = self._target(path)
         with staging_folder(path.parent) as folder:
             like = self.paths[0] if self.paths else None
             write_checked(folder / path.name, self.labels, self.geometry, like=like, names=self.names)

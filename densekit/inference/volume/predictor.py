@@ -20,7 +20,7 @@ from densekit.inference.predictor import Predictor
 from densekit.inference.volume.export import Structure, best_labels, measure
 from densekit.inference.volume.memory import Halving, peak_mb, place
 from densekit.inference.volume.prediction import Prediction
-from densekit.inference.volume.reading import read_scan
+from densekit.inference.volume.reading import files_behind, read_scan
 from densekit.io import Geometry
 from densekit.ops.sliding_window import minimum, sliding_window_slabs
 from densekit.ops.window_settings import WindowSettings
@@ -117,7 +117,7 @@ class VolumePredictor(Predictor):
         with _timed(seconds, "read"):
             scan = read_scan(source, self.preprocessing.channels)
         prediction = self.predict_array(**vars(scan), progress=progress)
-        return replace(prediction, seconds=seconds | prediction.seconds)
+        return replace(prediction, seconds=seconds | prediction.seconds, sources=files_behind(source))
 
     def predict_array(
         self,

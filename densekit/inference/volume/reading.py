@@ -56,6 +56,16 @@ def read_scan(source: Any, channels: Sequence[str]) -> ReadScan:
     return ReadScan(array, geometry, tuple(notes), files if len(files) == len(given) else (), present)
 
 
+def files_behind(source: Any) -> tuple[Path, ...]:
+    """The files that a scan comes from, also through an image of nibabel that was read from one."""
+    several = isinstance(source, (list, tuple)) and not is_array_with_affine(source)
+    names = [
+        one if isinstance(one, (str, os.PathLike)) else getattr(one, "get_filename", lambda: None)()
+        for one in (source if several else [source])
+    ]
+    return tuple(Path(name) for name in names if name is not None)
+
+
 def join_channels(volumes: Sequence[Volume | None], channels: Sequence[str]) -> tuple[np.ndarray, Geometry, list[str]]:
     """Put the volumes of one scan together and check that they can be predicted.
 

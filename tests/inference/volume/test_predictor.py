@@ -214,7 +214,7 @@ def test_other_runtime_errors_are_not_taken_for_lack_of_memory(scan, predictor, 
 def test_prediction_never_replaces_its_scan(scan, predictor):
     path, _ = scan()
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="the scan itself"):
+    with pytest.raises(OutputError, match="is what was predicted itself"):
         predictor().predict(path).save(path)
     assert path.read_bytes() == before
 
