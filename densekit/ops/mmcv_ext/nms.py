@@ -191,6 +191,9 @@ def _soft_by_class(
         keep.append(part[kept])
         new_scores.append(weighed)
     new_scores, order = torch.cat(new_scores).sort(descending=True, stable=True)
+    # Each class has kept its best box, however low; of all boxes only the best stays in any case, as in mmcv.
+    count = max(int((new_scores >= min_score).sum()), min(1, len(new_scores)))
+    new_scores, order = new_scores[:count], order[:count]
     return torch.cat(keep)[order].to(boxes.device), new_scores.to(scores.device)
 
 

@@ -261,3 +261,14 @@ def test_nms_match_groups_what_is_suppressed(device):
     assert nms_match(dets[:0], 0.5) == []
     nothing = torch.tensor([[3.0, 1, 3, 1, 0.9], [3, 1, 3, 1, 0.8]])
     assert [group.tolist() for group in nms_match(nothing, 0.5)] == [[0], [1]]
+
+
+@pytest.mark.parametrize(("low", "kept"), [(0.2, [0, 1, 2]), (0.04, [0, 1]), (0.0, [0, 1])])
+def test_soft_nms_keeps_nothing_below_the_lowest_score_but_the_best_of_all(low, kept):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
+    scores, classes = torch.tensor([0.9, 0.5, low]), torch.tensor([0, 1, 2])
+    config = {"type": "soft_nms", "iou_threshold": 0.5, "min_score": 0.05}
+    assert batched_nms(boxes, scores, classes, dict(config))[1].tolist() == kept
+    found = batched_nms(boxes, scores / 100, classes, dict(config))
+    assert found[1].tolist() == [0]  # all are below: mmcv keeps the best of all
+    assert batched_nms(boxes[:0], scores[:0], classes[:0], dict(config))[1].tolist() == []
