@@ -14,12 +14,14 @@ class Example:
         image: Path of the image that shows it, or "" if no image helps.
         boxes: Boxes to draw, each ``(x1, y1, x2, y2)`` in pixels of the image.
         outlines: Polygons to draw, each ``(x1, y1, x2, y2, x3, ...)``.
+        likely: Where the boxes are likely meant to be, to be drawn beside ``boxes``.
     """
 
     where: str
     image: str = ""
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     outlines: tuple[tuple[float, ...], ...] = ()
+    likely: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ KINDS: dict[str, Kind] = {
     "box-format": Kind(
         "error",
         "boxes are in another format than their layout's",
-        "COCO: [x, y, width, height] in pixels, not corners and not fractions; convert them and try again",
+        "convert them to their layout's and try again (COCO: [x, y, width, height] in pixels, VOC: [xmin, ymin, xmax, "
+        "ymax] in pixels, YOLO: [x centre, y centre, width, height] as fractions); the report shows both readings",
     ),
     "mask-size": Kind(
         "error",

@@ -33,7 +33,7 @@ SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Limits, in pixels, between the bars of the histogram of object sizes."""
 
 _INSPECTION = "check.json"
-_VERSION = 2
+_VERSION = 3
 _SHOWN_OBJECTS = 300
 
 log = logging.getLogger("densekit")
@@ -270,8 +270,8 @@ def _finding(item: Mapping[str, Any]) -> Finding:
     """Build a finding from JSON, where tuples have become lists."""
     examples = []
     for example in item["examples"]:
-        boxes, outlines = (tuple(tuple(values) for values in example[key]) for key in ("boxes", "outlines"))
-        examples.append(Example(example["where"], example["image"], boxes, outlines))
+        drawn = {key: tuple(map(tuple, example[key])) for key in ("boxes", "outlines", "likely")}
+        examples.append(Example(example["where"], example["image"], **drawn))
     return Finding(**{**item, "examples": tuple(examples)})
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from densekit.datasets.detection import conventions
 from densekit.datasets.detection.draft import Draft, DraftImage, Places
+from densekit.datasets.detection.findings import EXAMPLES
 from densekit.ops import run_lengths
 from densekit.structures.boxes import area, clip, to_xywh
 from densekit.structures.detections import Detections
@@ -21,6 +24,9 @@ BORDER = 0.5
 
 FARTHEST = 1e9
 """Pixels from the origin up to which a number of an outline is taken for a coordinate."""
+
+_CONVENTIONS = {"annotation": "corner", "line": "centre", "object": "corners"}
+"""How COCO, YOLO and VOC write boxes, by what their annotations are called."""
 
 
 def repair(draft: Draft, root: Path) -> Detections:
@@ -36,7 +42,9 @@ def repair(draft: Draft, root: Path) -> Detections:
         _scale(a, size)
     a, size = _check_outlines(a, size, draft, places)
     if _wrong_format(a, size, draft, places):
+        a.xywh[:] = conventions.in_order(a.xywh)
         return _fill_area(a)
+    _put_in_order(a, draft, places)
     a, size = _give_extent(a, size, draft, places)
     a, size = _keep_inside(a, size, draft, places)
     a = _drop_duplicates(a, draft, places)
@@ -116,22 +124,54 @@ def _by(size: np.ndarray) -> str:
 
 
 def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> bool:
-    """Find boxes that are consistently something else: corners where sizes should be, or fractions of the image."""
-    boxes = a.xywh[np.isfinite(a.xywh).all(axis=1)]
-    size = size[np.isfinite(a.xywh).all(axis=1)]
-    if len(boxes) < 3 or draft.fractions:
+    """Find boxes in another convention than their layout's, all or some: an error, with both readings to look at."""
+    own = _CONVENTIONS.get(draft.unit)
+    plain = np.isfinite(a.xywh).all(axis=1) & ~(a.outlined & draft.fractions)  # YOLO's outlines are no boxes
+    rows = np.flatnonzero(plain)
+    if own is None or len(rows) < 3:
         return False
-    if boxes.max() <= 1.01 and boxes.max() > 0 and size.min() > 2:
-        words = "every coordinate is at most 1: they are fractions of the image, not pixels"
-    else:
-        over = (boxes[:, :2] + boxes[:, 2:] > size + 1).any(axis=1)
-        corners = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= size + 1).all(axis=1)
-        if over.mean() <= 0.2 or over.sum() < 3 or not corners.all():
-            return False
-        words = f"{over.mean():.0%} reach over the border as [x, y, width, height], none does as [x1, y1, x2, y2]"
-    shown = [places.annotation(a, row) for row in range(3)]
-    draft.findings.add("box-format", *shown, count=len(boxes), message=f"boxes are in another format: {words}")
+    stored, size = conventions.stored_as(a.xywh[rows], own), size[rows]
+    small = np.zeros(len(rows), dtype=bool) if draft.fractions else conventions.are_fractions(stored, size)
+    among = np.flatnonzero(small) if small.any() else np.arange(len(rows))
+    stored, size = stored[among] * (np.tile(size[among], 2) if small.any() else 1), size[among]
+    boxes = a.take(rows[among])
+    fits = conventions.look(boxes, stored, size, own, lambda image: _pixels(places, image))
+    verdict = conventions.judge(stored, size, own, fits)
+    if verdict is None and not small.any():
+        return False
+    reading, shown = (verdict.reading, verdict.rows) if verdict else (own, np.arange(len(among)))
+    share = small.mean() if small.any() else verdict.share
+    likely = conventions.named(reading, bool(small.any() or draft.fractions))
+    evidence = [verdict.words] if verdict else []
+    if small.any():
+        evidence.insert(0, f"in {share:.0%} of the boxes every number is at most 1")
+    whose = "boxes are" if share > conventions.WHOLE else f"{share:.0%} of the boxes are"
+    message = f"{whose} in another format, most likely {likely}: {'; '.join(evidence)}"
+    right = replace(boxes, xywh=conventions.read_as(stored, reading))
+
+    def place(number: int) -> Example:
+        words = f"read as {conventions.READINGS[reading]} {right.words(number, draft.classes)}"
+        example = places.annotation(a, rows[among[number]], words)
+        return replace(example, likely=(right.corners(number),))
+
+    shown = [place(number) for number in shown[:EXAMPLES]]
+    draft.findings.add("box-format", *shown, count=max(len(shown), round(share * len(rows))), message=message)
     return True
+
+
+def _pixels(places: Places, index: int) -> np.ndarray | None:
+    """Return the pixels of an image, upright, made smaller if it is large; None if it cannot be read."""
+    image = places.draft.images[index]
+    return conventions.open_small(places.root / image.file) if image.found else None
+
+
+def _put_in_order(a: Detections, draft: Draft, places: Places) -> None:
+    """Put exchanged corners in order; only corners can be exchanged, a negative size is none."""
+    if _CONVENTIONS.get(draft.unit) != "corners":
+        return
+    exchanged = np.flatnonzero((a.xywh[:, 2:] < 0).any(axis=1))
+    draft.findings.rows("box-inverted", exchanged, lambda row: places.annotation(a, row))
+    a.xywh[exchanged] = conventions.in_order(a.xywh[exchanged])
 
 
 def _give_extent(a: Detections, size: np.ndarray, draft: Draft, places: Places) -> tuple[Detections, np.ndarray]:

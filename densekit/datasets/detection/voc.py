@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.shared.image_files import ImageIndex, subfolders
@@ -89,9 +91,10 @@ def read(source: DetectionSource) -> Draft:
 def _shift_official(a: Detections, official: Sequence[bool], findings: Findings) -> None:
     rows = [row for row, is_official in enumerate(official) if is_official]
     # A zero shows that somebody wrote corners under VOC's name.
-    if rows and a.xywh[rows, :2].min() >= 1:
-        a.xywh[rows, :2] -= 1
-        a.xywh[rows, 2:] += 1
+    if rows and a.xyxy[rows].min() >= 1:
+        forward = a.xywh[rows, 2:] >= 0  # of exchanged corners the second is the lower one
+        a.xywh[rows, :2] -= forward
+        a.xywh[rows, 2:] += np.where(forward, 1, -1)
         message = "coordinates are Pascal VOC's own: pixels numbered from 1, the last one included"
     else:
         message = (
@@ -159,11 +162,8 @@ class _Reader:
         if text != text.strip():
             self.findings.add("name-spaces", f"{where}, object {number}: {text!r}")
         x1, y1, x2, y2 = corners
-        if x2 < x1 or y2 < y1:
-            self.findings.add("box-inverted", f"{where}, object {number}: {x1:g}, {y1:g} to {x2:g}, {y2:g}")
-            x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
         difficult = (item.findtext("difficult") or "").strip() == "1"
-        box = (x1, y1, x2 - x1, y2 - y1)
+        box = (x1, y1, x2 - x1, y2 - y1)  # exchanged corners: a negative size
         self.rows.append((len(self.images) - 1, text.strip(), box, difficult, number, official))
 
 

@@ -71,15 +71,21 @@ def _finding_view(finding: Finding) -> dict[str, Any]:
         "count": f"{finding.count:,}",
         "message": finding.message[:1].upper() + finding.message[1:],
         "remedy": finding.remedy if finding.remedy != "nothing to do" else "",
-        "pictures": [{"where": example.where, "data": picture} for example, picture in pictures if picture],
+        "pictures": [{"where": _caption(example), "data": picture} for example, picture in pictures if picture],
         "places": places,
         "further": f"{finding.count - len(pictures):,}" if finding.count > len(pictures) > 0 else "",
     }
 
 
+def _caption(example: Example) -> str:
+    return example.where + (" (red: as it stands, yellow: as it is likely meant)" if example.likely else "")
+
+
 def _thumbnail(example: Example) -> str | None:
     image = open_upright(example.image) if example.image else None
-    return None if image is None else data_uri(crop_around(image, example.boxes, example.outlines))
+    return (
+        None if image is None else data_uri(crop_around(image, example.boxes, example.outlines, likely=example.likely))
+    )
 
 
 def _note(finding: Finding) -> str:

@@ -14,6 +14,7 @@ from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import draw_frame
 
 ALARM: Color = (0xE1, 0x4B, 0x3C)
+_LIKELY: Color = (0xF5, 0xF0, 0x6A)
 _BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the image
 _CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
 _LEAST = 96  # pixels of the original that a crop shows at least
@@ -44,6 +45,7 @@ def crop_around(
     boxes: Sequence[Sequence[float]],
     outlines: Sequence[Sequence[float]] = (),
     *,
+    likely: Sequence[Sequence[float]] = (),
     size: tuple[int, int] = (300, 220),
 ) -> Image.Image:
     """Return the part of an image around boxes, with boxes and outlines drawn; the whole image if there are none.
@@ -52,9 +54,10 @@ def crop_around(
         image: RGB.
         boxes: Each ``(x1, y1, x2, y2)`` in pixels. They may reach over the border: grey is shown there.
         outlines: Polygons ``(x1, y1, x2, y2, x3, ...)`` in pixels, filled with a transparent colour.
+        likely: Where the boxes are likely meant to be, in another colour.
         size: Width and height of the result, at most.
     """
-    left, top, right, bottom = _view(image.size, boxes)
+    left, top, right, bottom = _view(image.size, [*boxes, *likely])
     factor = min(size[0] / (right - left), size[1] / (bottom - top), 4.0)
     canvas = Image.new("RGB", (right - left, bottom - top), _BEYOND)
     canvas.paste(image.crop((max(left, 0), max(top, 0), right, bottom)), (max(-left, 0), max(-top, 0)))
@@ -71,12 +74,12 @@ def crop_around(
             draw.polygon(moved, fill=ALARM, outline=(255, 255, 255))
         shown = Image.blend(shown, overlay, 0.6)
     draw = ImageDraw.Draw(shown)
-    for box in boxes:
+    for box, color in [*((box, ALARM) for box in boxes), *((box, _LIKELY) for box in likely)]:
         x1, y1, x2, y2 = ((v - o) * factor for v, o in zip(box, (left, top, left, top), strict=True))
         # One that lies far away is a mark at the edge on its side.
         x1, x2 = (min(max(x, -2), shown.width - 2) for x in (x1, x2))
         y1, y2 = (min(max(y, -2), shown.height - 2) for y in (y1, y2))
-        draw_frame(draw, (x1, y1, x2, y2), ALARM)
+        draw_frame(draw, (x1, y1, x2, y2), color)
     return shown
 
 

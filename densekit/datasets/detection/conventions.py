@@ -1,0 +1,356 @@
+"""Which convention four numbers of a box are in: told from borders, impossible boxes and the edges in the images.
+
+Every layout has one convention (COCO corner and size, YOLO centre and size, VOC two corners), and every export script
+can get it wrong; most wrong boxes still lie within their image. Two witnesses are heard. *Borders*: read wrongly, boxes
+reach over some borders and not over others, or have no extent; read rightly, none does. *Edges*: the sides of a box lie
+where the image changes, so the mean step across its sides is large for the right reading and that of any place in the
+image for the others. How often a place that nobody annotated looks better than the box is measured too, by boxes
+mirrored about the one that stands there: a crowded image makes as many of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from densekit.structures.boxes import clip, iou, to_xywh, to_xyxy
+from densekit.structures.detections import Detections
+from densekit.structures.outlines import extent
+
+READINGS = {
+    "corner": "[x, y, width, height]",
+    "centre": "[x centre, y centre, width, height]",
+    "corners": "[x1, y1, x2, y2]",
+}
+IMAGES, BOXES = 60, 40
+"""So many images are looked at, and so many boxes in each."""
+
+SLACK = 0.01
+"""Share of the image's side, at least two pixels, that a box may reach over a border: that much is carelessness."""
+
+FAR = 0.1
+WHOLE = 0.95
+"""Share of the boxes from which on all of them are said to be in another convention."""
+
+CLEARLY = np.log(2.0)
+"""A reading fits clearly better than another if its boxes' sides are twice as sharp."""
+
+LONGEST = 800
+"""Pixels of the longer side to which images are made smaller before edges are looked for."""
+
+UNSEEN = float(np.log(4 / 12))
+"""The fit of a box where nothing is to be seen."""
+
+DEPTH, DEEPEST = 0.15, 16
+"""Depth of the strips on both sides of a box's side, as a share of the box, and at most in pixels."""
+
+LEAST = 5
+"""So many boxes must speak for another reading."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """That boxes are in another convention than their layout's.
+
+    Attributes:
+        reading: Key of :data:`READINGS`.
+        rows: Places of boxes that show it, the clearest first.
+        share: Share of the boxes that are in it, estimated.
+        words: The evidence, in numbers.
+    """
+
+    reading: str
+    rows: np.ndarray
+    share: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Fits:
+    """How well boxes fit their images in each reading; NaN where nobody looked or a box has no place in the image.
+
+    Attributes:
+        own: float64 ``(readings, N)``; above 0 a box may count as seen.
+        mirrored: Of each reading the same for boxes mirrored about those of the layout's, ``(readings, 3, N)``.
+    """
+
+    own: np.ndarray
+    mirrored: np.ndarray
+
+    @classmethod
+    def none(cls, count: int) -> Fits:
+        """Return those of boxes whose images nobody looked at."""
+        return cls(np.full((len(READINGS), count), np.nan), np.full((len(READINGS), 3, count), np.nan))
+
+
+def read_as(stored: np.ndarray, reading: str) -> np.ndarray:
+    """Return the boxes ``x, y, width, height`` that four numbers ``(N, 4)`` stand for."""
+    first, second = stored[:, :2], stored[:, 2:]
+    if reading == "corners":
+        return np.concatenate([first, second - first], axis=1)
+    return np.concatenate([first - second / 2 if reading == "centre" else first, second], axis=1)
+
+
+def stored_as(xywh: np.ndarray, reading: str) -> np.ndarray:
+    """Return the four numbers ``(N, 4)`` that stand for boxes; the inverse of :func:`read_as`."""
+    first, size = xywh[:, :2], xywh[:, 2:]
+    if reading == "corners":
+        return np.concatenate([first, first + size], axis=1)
+    return np.concatenate([first + size / 2 if reading == "centre" else first, size], axis=1)
+
+
+def in_order(xywh: np.ndarray) -> np.ndarray:
+    """Return boxes with exchanged corners put in order."""
+    return np.concatenate([xywh[:, :2] + np.minimum(xywh[:, 2:], 0), np.abs(xywh[:, 2:])], axis=1)
+
+
+# --- the verdict --------------------------------------------------------------------------------------------------
+def judge(stored: np.ndarray, sizes: np.ndarray, own: str, fits: Fits) -> Verdict | None:
+    """Tell whether boxes, all or some, are in another convention than that of their layout.
+
+    Args:
+        stored: The four numbers of each box in pixels, ``(N, 4)``, finite.
+        sizes: Width and height of each box's image, ``(N, 2)``.
+        own: The layout's convention, key of :data:`READINGS`.
+        fits: What was seen in the images.
+    """
+    if len(stored) < 3:
+        return None
+    over = {reading: _excess(stored, sizes, reading) for reading in READINGS}
+    seen = _seen(fits, own)
+    best = max(seen, key=lambda reading: len(seen[reading][0]))
+    wins, losses, chance = seen[best]
+    if len(wins) >= max(LEAST, min(4 * chance + 4, 2.5 * chance + 8)):
+        share = len(wins) / (len(wins) + len(losses))
+        words = _words(over[own], over[best], wins, share, (len(wins), len(losses)))
+        return Verdict(best, wins, share, words)
+    told = {r: _told_by_borders(over[own], over[r], own, r) for r in READINGS if r != own}
+    told = {r: rows for r, rows in told.items() if len(rows) and _not_against(rows, seen[r])}
+    if not told:
+        return None
+    best = max(told, key=lambda r: (len(told[r]), len(seen[r][0])))
+    share = 1.0 if (over[best] <= 0).all() else len(told[best]) / len(stored)
+    return Verdict(best, told[best], share, _words(over[own], over[best], told[best], share))
+
+
+def _not_against(rows: np.ndarray, seen: tuple[np.ndarray, np.ndarray, float]) -> bool:
+    """Whether the images do not speak against what the borders say of these boxes."""
+    wins, losses, _ = seen
+    return np.isin(rows, wins).sum() >= np.isin(rows, losses).sum()
+
+
+def _excess(stored: np.ndarray, sizes: np.ndarray, reading: str) -> np.ndarray:
+    """Return how far boxes reach over the left, top, right and bottom border beyond what is careless, ``(N, 4)``.
+
+    In shares of the image's side, 0 or less where they do not; infinite on all sides where they have no extent.
+    """
+    boxes = read_as(stored, reading)
+    corners = to_xyxy(boxes)
+    slack = np.maximum(SLACK * sizes, 2)
+    excess = np.concatenate([-corners[:, :2] - slack, corners[:, 2:] - sizes - slack], axis=1) / np.tile(sizes, 2)
+    excess[(boxes[:, 2:] <= 0).any(axis=1)] = np.inf
+    return excess
+
+
+def _seen(fits: Fits, own: str) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
+    """Return for each other reading the boxes that fit clearly better in it, those that do not, and how many of the
+    former chance gives."""
+    names = list(READINGS)
+    mine = fits.own[names.index(own)]
+    looked = ~np.isnan(mine)
+    found = {}
+    for place, reading in enumerate(names):
+        if reading == own:
+            continue
+        fit = fits.own[place]
+        rivals = np.fmax(mine, fits.own[3 - place - names.index(own)])  # the layout's reading and the third one
+        wins = np.flatnonzero(looked & (fit - rivals > CLEARLY) & (fit > 0))
+        losses = np.flatnonzero(looked & (mine - np.fmax(fit, UNSEEN) > CLEARLY) & (mine > 0))
+        mirrored = fits.mirrored[place]
+        lucky = (mirrored - mine > CLEARLY) & (mirrored > 0)
+        rate = lucky.sum() / max((~np.isnan(mirrored - mine)).sum(), 1)
+        order = np.argsort((rivals - fit)[wins], kind="stable")
+        found[reading] = (wins[order], losses, rate * (looked & ~np.isnan(fit)).sum())
+    return found
+
+
+def _told_by_borders(mine: np.ndarray, other: np.ndarray, own: str, reading: str) -> np.ndarray:
+    """Return the places of boxes that are impossible in the layout's reading and possible in the other; none unless
+    that is no accident."""
+    wrong, none = (mine > 0).any(axis=1), np.array([], dtype=np.int64)
+    possible = ~(other > 0).any(axis=1)
+    worst_first = np.argsort(-mine.max(axis=1), kind="stable")
+    if "corners" in (own, reading):
+        least = LEAST if own == "corners" else 3
+        if wrong.sum() >= 3 and wrong.mean() > 0.2 and possible.all():
+            return worst_first[wrong[worst_first]]
+        far = (mine > FAR).any(axis=1)
+        shows = far & possible
+        enough = shows.sum() >= max(least, 0.02 * len(mine)) and shows.sum() >= 0.8 * far.sum()
+        return worst_first[shows[worst_first]] if enough else none
+    # Half a box off: all that reach over a border do so on the same two sides.
+    beyond = (mine > 0).any(axis=0)
+    one_sided = not (beyond[2:] if own == "centre" else beyond[:2]).any()
+    enough = wrong.sum() >= LEAST and wrong.mean() >= 0.1 and possible.all()
+    return worst_first[wrong[worst_first]] if one_sided and enough else none
+
+
+def _words(mine: np.ndarray, other: np.ndarray, rows: np.ndarray, share: float, seen: tuple = ()) -> str:
+    """Return the evidence: of all boxes if all are in another reading, else of those at ``rows``."""
+    said = []
+    if seen:
+        wins, losses = seen
+        looked = f"of {wins + losses} boxes with edges in the image"
+        said.append(f"{looked}, {wins} lie on them if read so, {losses} as they stand")
+    whole = share > WHOLE
+    mine, other = (mine, other) if whole else (mine[rows], other[rows])
+    empty = np.isinf(mine).any(axis=1)
+    over = (mine > 0) & ~empty[:, None]
+    fails = f"{(other > 0).any(axis=1).mean():.0%}" if (other > 0).any() else "none"
+    for flags, what in ((over.any(axis=1), f"reach over the {_sides(over)}"), (empty, "have exchanged corners")):
+        if flags.any():
+            amount = f"{flags.mean():.0%}" if whole else f"{flags.sum()} of {len(rows)} such boxes"
+            said.append(f"{amount} {what} as they stand, {fails} if read so")
+    return "; ".join(said)
+
+
+def _sides(over: np.ndarray) -> str:
+    sides = [side for side, there in zip(("left", "top", "right", "bottom"), over.any(axis=0), strict=True) if there]
+    return f"{', '.join(sides[:-1])} and {sides[-1]} borders" if len(sides) > 1 else f"{''.join(sides)} border"
+
+
+# --- what is seen in the images -----------------------------------------------------------------------------------
+def look(
+    a: Detections, stored: np.ndarray, sizes: np.ndarray, own: str, open_image: Callable[[int], np.ndarray | None]
+) -> Fits:
+    """Look at a sample of the images, always the same one.
+
+    Args:
+        a: The annotations; an outline, where there is one, is a better witness than the image.
+        stored: Their four numbers in pixels ``(N, 4)``.
+        sizes: Width and height of each one's image ``(N, 2)``.
+        own: The layout's convention.
+        open_image: Returns the pixels ``(H, W, 3)`` of an image by its place, of any resolution, or None.
+    """
+    fits = Fits.none(len(a))
+    order = np.argsort(a.image_index, kind="stable")
+    images, starts = np.unique(a.image_index[order], return_index=True)
+    groups = np.split(order, starts[1:])
+    rng = np.random.default_rng(0)
+    chosen = np.arange(len(images)) if len(images) <= IMAGES else np.sort(rng.permutation(len(images))[:IMAGES])
+    for number in chosen:
+        rows = groups[number]
+        rows = rows if len(rows) <= BOXES else np.sort(rng.permutation(rows)[:BOXES])
+        boxes = _candidates(stored[rows], own)
+        outlined = np.array([a.masks is not None and a.masks[row] is not None for row in rows], dtype=bool)
+        pixels = None if outlined.all() else open_image(int(images[number]))
+        values = np.full(boxes.shape[:2], np.nan)
+        if pixels is not None:
+            factor = np.array(pixels.shape[1::-1]) / sizes[rows[0]]
+            mine = list(READINGS).index(own)
+            corners = to_xyxy(boxes[mine])
+            clipped = clip(corners, sizes[rows])  # as it would be put right
+            boxes[mine] = to_xywh(clipped)
+            values = _steps(pixels, boxes * np.tile(factor, 2))
+            impossible = (np.abs(corners - clipped) > FAR * np.tile(sizes[rows], 2)).any(axis=1)
+            values[mine, impossible | (boxes[mine][:, 2:] <= 0).any(axis=1)] = UNSEEN
+        for place in np.flatnonzero(outlined):
+            around = extent(a.masks[rows[place]])
+            if around is not None:
+                values[:, place] = np.log((iou(boxes[:, place], around[0]) + 0.05) / 0.5)
+        fits.own[:, rows] = values[: len(READINGS)]
+        fits.mirrored[:, :, rows] = values[len(READINGS) :].reshape(len(READINGS), 3, -1)
+    return fits
+
+
+def open_small(path: Path) -> np.ndarray | None:
+    """Return the pixels of an image, upright, float32 ``(H, W, 3)`` from 0 to 255; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (LONGEST, LONGEST))
+            image.load()
+            if image.mode.startswith("I") or image.mode == "F":
+                values = np.asarray(image, dtype=np.float32)
+                low, high = np.nanmin(values), np.nanmax(values)
+                image = Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
+            image = ImageOps.exif_transpose(image).convert("RGB")
+            image.thumbnail((LONGEST, LONGEST), reducing_gap=2)
+            return np.asarray(image, dtype=np.float32)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _candidates(stored: np.ndarray, own: str) -> np.ndarray:
+    """Return the boxes in every reading, and each mirrored about the layout's own in x, in y and in both,
+    ``(readings + 3 * readings, N, 4)``."""
+    readings = [in_order(read_as(stored, own)) if r == own else read_as(stored, r) for r in READINGS]
+    mine = readings[list(READINGS).index(own)]
+    middle = mine[:, :2] + mine[:, 2:] / 2
+    mirrored = []
+    for boxes in readings:
+        away = boxes[:, :2] + boxes[:, 2:] / 2 - middle
+        for turn in ((-1, 1), (1, -1), (-1, -1)):
+            mirrored.append(np.concatenate([middle + away * turn - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1))
+    return np.stack([*readings, *mirrored])
+
+
+def _steps(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return how sharp the sides of boxes ``(..., 4)`` are: the mean logarithm of the weaker half of their sides.
+
+    A box beside an object has a side or two on edges by accident, so the weaker ones count. A side is as sharp as the
+    mean of a strip inside of it differs from that of the strip outside. 0 stands for eight grey levels; NaN for a box
+    that leaves the image or has fewer than two sides with something beyond them.
+    """
+    height, width = pixels.shape[:2]
+    sums = np.zeros((height + 1, width + 1, 3))
+    np.cumsum(np.cumsum(pixels, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
+    corners = to_xyxy(boxes)
+    inside = (boxes[..., 2:] > 1).all(axis=-1) & (corners[..., :2] > -3).all(axis=-1)
+    inside &= (corners[..., 2:] < np.array([width + 3, height + 3])).all(axis=-1)
+    x1, y1, x2, y2 = (np.rint(np.where(inside, corners[..., i], 0)).astype(np.int64) for i in range(4))
+    x1, x2, y1, y2 = x1.clip(0, width), x2.clip(0, width), y1.clip(0, height), y2.clip(0, height)
+    tx, ty = (np.rint(DEPTH * (b - a)).astype(np.int64).clip(2, DEEPEST) for a, b in ((x1, x2), (y1, y2)))
+    # The middle half of each side: round objects touch their box there.
+    ax, bx, ay, by = x1 + (x2 - x1) // 4, x2 - (x2 - x1) // 4, y1 + (y2 - y1) // 4, y2 - (y2 - y1) // 4
+    pairs = (
+        ((x1 - tx, ay, x1, by), (x1, ay, x1 + tx, by)),
+        ((x2, ay, x2 + tx, by), (x2 - tx, ay, x2, by)),
+        ((ax, y1 - ty, bx, y1), (ax, y1, bx, y1 + ty)),
+        ((ax, y2, bx, y2 + ty), (ax, y2 - ty, bx, y2)),
+    )
+    steps = [np.abs(_mean(sums, *out) - _mean(sums, *within)).max(axis=-1) for out, within in pairs]
+    logs = np.sort(np.log((np.stack(steps) + 4) / 12), axis=0)  # NaN last
+    sides = (~np.isnan(logs)).sum(axis=0)
+    weakest = np.where(sides > 3, (logs[0] + logs[1]) / 2, logs[0])
+    return np.where(inside & (sides >= 2), weakest, np.nan)
+
+
+def _mean(sums: np.ndarray, x1: np.ndarray, y1: np.ndarray, x2: np.ndarray, y2: np.ndarray) -> np.ndarray:
+    """Return the mean colour of rectangles, of what of them is in the image; NaN where nothing is."""
+    height, width = sums.shape[0] - 1, sums.shape[1] - 1
+    x1, x2, y1, y2 = x1.clip(0, width), x2.clip(0, width), y1.clip(0, height), y2.clip(0, height)
+    total = sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]
+    count = ((x2 - x1) * (y2 - y1))[..., None]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def are_fractions(stored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return which boxes, in numbers that should be pixels, are fractions of their image: bool ``(N,)``.
+
+    All, or those with decimals if there are three and at least one in fifty: a few tools write ``[0, 0, 1, 1]`` where
+    there is nothing.
+    """
+    small = (stored.max(axis=1) <= 1 + SLACK) & (stored.max(axis=1) > 0) & (sizes.min(axis=1) > 2)
+    if small.all():
+        return small
+    small &= (stored % 1 != 0).any(axis=1)
+    return small if small.sum() >= max(3, 0.02 * len(small)) else np.zeros(len(small), dtype=bool)
+
+
+def named(reading: str, fractions: bool) -> str:
+    """Return the words for a reading."""
+    return READINGS[reading] + (" as fractions of the image" if fractions else " in pixels")
