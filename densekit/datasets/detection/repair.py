@@ -150,7 +150,7 @@ def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places)
     right = replace(boxes, xywh=conventions.read_as(stored, reading))
 
     def place(number: int) -> Example:
-        words = f"read as {conventions.READINGS[reading]} {right.words(number, draft.classes)}"
+        words = f"but {right.words(number, draft.classes)} if read as {conventions.READINGS[reading]}"
         example = places.annotation(a, rows[among[number]], words)
         return replace(example, likely=(right.corners(number),))
 

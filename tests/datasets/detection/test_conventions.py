@@ -84,7 +84,7 @@ def test_edges_name_the_convention_and_the_share_of_wrong_rows(scenes, own, read
     stored, rows = in_both(scenes, own, reading, share)
     verdict = scenes.judge(stored, own)
     assert verdict.reading == reading
-    assert verdict.share == pytest.approx(share, abs=0.02)
+    assert verdict.share == pytest.approx(share, abs=0.03)  # near the origin [x1, y1, x2, y2] is [x, y, width, height]
     assert rows[verdict.rows].mean() > 0.95
 
 
@@ -254,7 +254,7 @@ def test_every_layout_tells_every_convention(tmp_path, drawn, scenes, load, layo
     assert finding.severity == "error"
     unit = "as fractions of the image" if fractions else "in pixels"
     assert f"most likely {READINGS[reading]} {unit}" in finding.message
-    assert finding.count == pytest.approx(rows.sum(), abs=0.02 * len(rows))
+    assert finding.count == pytest.approx(rows.sum(), abs=0.03 * len(rows))
     assert ("% of the boxes are in another format" in finding.message) == (share < 1)
     assert all(len(example.boxes) == len(example.likely) == 1 for example in finding.examples)
     assert not {"box-over-border", "box-inverted", "box-outside"} & found.keys()

@@ -1,8 +1,11 @@
 """The page about a data set: what is wrong, with pictures, and nothing that a name could smuggle in."""
 
+import base64
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,3 +49,16 @@ def test_names_are_escaped(page):
     html = page("<b>x.jpg", [(1, [5, 5, 0, 0]), (1, BOX)], ("<script>alert(1)</script>",))
     assert "<script>alert" not in html
     assert "<b>x" not in html
+
+
+def test_boxes_in_another_convention_are_shown_in_both_readings(page):
+    corners = [[30, 20, 50, 40], [10, 10, 60, 45], [40, 5, 63, 25], [2, 2, 8, 9]]
+    html = page("a.png", [(1, box) for box in corners], ("cat",))
+    assert "red: as it stands, yellow: as it is likely meant" in html
+    pictures = re.findall(r'src="data:image/webp;base64,([^"]+)"', html)[:3]
+    for picture in pictures:
+        seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"), dtype=int)
+        red, green, blue = np.moveaxis(seen, -1, 0)
+        assert ((red > 180) & (green < 120)).any()  # as it stands
+        assert ((red > 180) & (green > 180) & (blue < 150)).any()  # as it is likely meant
+    assert len(pictures) == 3
