@@ -29,10 +29,15 @@ READINGS = {
 IMAGES, BOXES = 60, 40
 """So many images are looked at, and so many boxes in each."""
 
+PIXELS = 200_000_000
+"""Pixels of all images together after which no further one is opened: large PNGs take seconds."""
+
 SLACK = 0.01
 """Share of the image's side, at least two pixels, that a box may reach over a border: that much is carelessness."""
 
 FAR = 0.1
+"""Share of the image's side from which on a box over the border is impossible."""
+
 WHOLE = 0.95
 """Share of the boxes from which on all of them are said to be in another convention."""
 
@@ -241,30 +246,36 @@ def look(
     images, starts = np.unique(a.image_index[order], return_index=True)
     groups = np.split(order, starts[1:])
     rng = np.random.default_rng(0)
-    chosen = np.arange(len(images)) if len(images) <= IMAGES else np.sort(rng.permutation(len(images))[:IMAGES])
-    for number in chosen:
+    chosen = rng.permutation(len(images))[:IMAGES]
+    areas = sizes.prod(axis=1)[[groups[number][0] for number in chosen]]
+    for number in chosen[np.cumsum(areas) - areas < PIXELS]:
         rows = groups[number]
         rows = rows if len(rows) <= BOXES else np.sort(rng.permutation(rows)[:BOXES])
         boxes = _candidates(stored[rows], own)
-        outlined = np.array([a.masks is not None and a.masks[row] is not None for row in rows], dtype=bool)
-        pixels = None if outlined.all() else open_image(int(images[number]))
-        values = np.full(boxes.shape[:2], np.nan)
-        if pixels is not None:
-            factor = np.array(pixels.shape[1::-1]) / sizes[rows[0]]
-            mine = list(READINGS).index(own)
-            corners = to_xyxy(boxes[mine])
-            clipped = clip(corners, sizes[rows])  # as it would be put right
-            boxes[mine] = to_xywh(clipped)
-            values = _steps(pixels, boxes * np.tile(factor, 2))
-            impossible = (np.abs(corners - clipped) > FAR * np.tile(sizes[rows], 2)).any(axis=1)
-            values[mine, impossible | (boxes[mine][:, 2:] <= 0).any(axis=1)] = UNSEEN
-        for place in np.flatnonzero(outlined):
-            around = extent(a.masks[rows[place]])
+        outlines = [a.masks[row] if a.masks is not None else None for row in rows]
+        pixels = open_image(int(images[number])) if any(outline is None for outline in outlines) else None
+        values = _fit(pixels, boxes, sizes[rows[0]], list(READINGS).index(own))
+        for place, outline in enumerate(outlines):
+            around = None if outline is None else extent(outline)
             if around is not None:
                 values[:, place] = np.log((iou(boxes[:, place], around[0]) + 0.05) / 0.5)
         fits.own[:, rows] = values[: len(READINGS)]
         fits.mirrored[:, :, rows] = values[len(READINGS) :].reshape(len(READINGS), 3, -1)
     return fits
+
+
+def _fit(pixels: np.ndarray | None, boxes: np.ndarray, size: np.ndarray, mine: int) -> np.ndarray:
+    """Return how well boxes ``(candidates, N, 4)`` fit an image; those at ``mine`` clipped to it, as they would be."""
+    if pixels is None:
+        return np.full(boxes.shape[:2], np.nan)
+    corners = to_xyxy(boxes[mine])
+    clipped = clip(corners, size)
+    boxes = boxes.copy()
+    boxes[mine] = to_xywh(clipped)
+    values = _steps(pixels, boxes * np.tile(np.array(pixels.shape[1::-1]) / size, 2))
+    impossible = (np.abs(corners - clipped) > FAR * np.tile(size, 2)).any(axis=1)
+    values[mine, impossible | (boxes[mine][:, 2:] <= 0).any(axis=1)] = UNSEEN
+    return values
 
 
 def open_small(path: Path) -> np.ndarray | None:
