@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.findings import Findings
+from densekit.datasets.detection.findings import EXAMPLES, Findings
 from densekit.datasets.shared.image_files import ImageIndex, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
@@ -27,6 +27,8 @@ _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categori
 """COCO's three lists, and what names something in their items."""
 _KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
 _HEAD = 1 << 20
+_AMBIGUOUS = -2
+"""In place of an image whose name fits several files; annotations of it are left out with it."""
 
 
 def find(root: Path) -> DetectionSource | None:
@@ -203,25 +205,48 @@ def _drop_parents(draft: Draft, orders: Sequence[list]) -> None:
 def _read_images(
     records: list[dict], part: Part, source: DetectionSource, index: ImageIndex, findings: Findings
 ) -> tuple[list[DraftImage], dict[Any, int]]:
-    """Return the images of one file, and the place of each image id among them."""
+    """Return the images of one file, and the place of each image id among them, :data:`_AMBIGUOUS` for none."""
     where = source.relative(part.path)
-    nameless = next((r for r in records if not isinstance(r.get("file_name"), str) or "id" not in r), None)
-    if nameless is not None:
-        raise DataError(f"{part.path}: image {str(nameless)[:80]} has no file_name or no id; export the file again")
+    names = _file_names(records, part, findings)
     beside = source.relative(part.path.parent)
-    files = index.locate([r["file_name"] for r in records], beside="" if beside == "." else beside, split=part.split)
-    images, number = [], {}
-    for record, file in zip(records, files, strict=True):
+    found = index.locate(names, beside="" if beside == "." else beside, split=part.split)
+    images, number, unclear = [], {}, defaultdict(list)
+    for record, name, files in zip(records, names, found, strict=True):
+        width, height = size = _size(record)
+        candidates = index.narrow(files, size)
+        if len(candidates) > 1:
+            number.setdefault(record["id"], _AMBIGUOUS)
+            unclear[name, tuple(candidates)].append(record["id"])
+            continue
+        file = candidates[0] if candidates else None
         place = number.setdefault(record["id"], len(images))
-        if place != len(images) and images[place].file != (file or record["file_name"]):
-            findings.add(
-                "image-id-twice", f"{where}: id {record['id']} is {images[place].file} and {record['file_name']}"
-            )
-        sides = (record.get("width"), record.get("height"))
-        width, height = sides if all(isinstance(s, (int, float)) and s > 0 for s in sides) else (0, 0)
-        name = file or record["file_name"]
-        images.append(DraftImage(name, part.split, round(width), round(height), record["id"], where, file is not None))
+        if place != len(images) and images[place].file != (file or name):
+            findings.add("image-id-twice", f"{where}: id {record['id']} is {images[place].file} and {name}")
+        images.append(DraftImage(file or name, part.split, width, height, record["id"], where, file is not None))
+    places = [f"{where}: {name} (id {few(ids, 3)}) is {' or '.join(files)}" for (name, files), ids in unclear.items()]
+    findings.add("image-ambiguous", *places[:EXAMPLES], count=sum(map(len, unclear.values())))
     return images, number
+
+
+def _file_names(records: list[dict], part: Part, findings: Findings) -> list[str]:
+    """Return what the images are called; LVIS writes no name but an address, of which the last two parts are it."""
+    names = []
+    for record in records:
+        name, url = record.get("file_name"), record.get("coco_url")
+        if not isinstance(name, str) and isinstance(url, str):
+            name = "/".join(url.split("/")[-2:])
+        if not isinstance(name, str) or "id" not in record:
+            raise DataError(f"{part.path}: image {str(record)[:80]} has no file_name or no id; export the file again")
+        names.append(name)
+    if records and not any("file_name" in record for record in records):
+        findings.add("layout", count=1, message="images have no file_name: the end of their coco_url is taken (LVIS)")
+    return names
+
+
+def _size(record: Mapping) -> tuple[int, int]:
+    sides = (record.get("width"), record.get("height"))
+    known = all(isinstance(side, (int, float)) and 0 < side < float("inf") for side in sides)
+    return (round(sides[0]), round(sides[1])) if known else (0, 0)
 
 
 class _Reader:
@@ -240,7 +265,7 @@ class _Reader:
         outlines = [r.get("segmentation") or None for r in records]
         xywh, malformed = self._boxes(outlines)
         a = Detections(
-            image_index=image + first,
+            image_index=np.where(image < 0, image, image + first),
             labels=labels,
             xywh=xywh,
             crowd=self._flags("iscrowd"),
@@ -251,7 +276,7 @@ class _Reader:
         )
         self._lacking("crowd-missing", "iscrowd")
         say = self._say
-        self.findings.rows("annotation-without-image", np.flatnonzero(image < 0), lambda r: say(r, "image_id"))
+        self.findings.rows("annotation-without-image", np.flatnonzero(image == -1), lambda r: say(r, "image_id"))
         unknown = Counter(records[r].get("category_id") for r in np.flatnonzero(labels < 0))
         for category, count in unknown.items():
             self.findings.add(

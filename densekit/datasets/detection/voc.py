@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.image_files import ImageIndex, subfolders
+from densekit.datasets.shared.image_files import ImageIndex, composed, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError, few
 from densekit.structures.detections import Detections
@@ -140,14 +140,27 @@ class _Reader:
             self.findings.add("row-malformed", f"{where}: {error}")
             return
         name = (root.findtext("filename") or stem).strip().replace("\\", "/").rpartition("/")[2]
-        found = self.index.by_stem(stem, folders) or self.index.by_stem(name.rpartition(".")[0] or name, folders)
         width, height = (_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
         sides = (round(width), round(height)) if width and height else (0, 0)
-        image = found or f"{folders[0]}/{name}".lstrip("/")
-        self.images.append(DraftImage(image, split, *sides, source=where, found=found is not None))
+        found = self._find_image(file, stem, name, folders, sides)
+        if len(found) > 1:
+            self.findings.add("image-ambiguous", f"{where}: is of {' or '.join(found)}")
+            return
+        image = found[0] if found else f"{folders[0]}/{name}".lstrip("/")
+        self.images.append(DraftImage(image, split, *sides, source=where, found=bool(found)))
         official = _DATABASE.search(f"{root.findtext('source/database')} {file.parent.parent.name}") is not None
         for number, item in enumerate(root.iter("object"), start=1):
             self._read_object(item, where, number, official)
+
+    def _find_image(self, file: Path, stem: str, name: str, folders: Sequence[str], size: tuple[int, int]) -> list[str]:
+        """Return the image of an XML file; several, if neither folder nor the name in it nor the size tell which."""
+        found = self.index.by_stem(stem, folders) or self.index.by_stem(name.rpartition(".")[0] or name, folders)
+        for agrees in (
+            lambda image: self.source.root / image == file.parent / image.rpartition("/")[2],
+            lambda image: composed(image.rpartition("/")[2]) == composed(name),
+        ):
+            found = [image for image in found if agrees(image)] or found
+        return self.index.narrow(found, size)
 
     def _read_object(self, item: ElementTree.Element, where: str, number: int, official: bool) -> None:
         text = item.findtext("name") or ""
