@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,8 @@ from densekit.io.files import load_json
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
-_OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
+_KEYPOINTS = "person_keypoints_"
+_OTHER_TASKS = (_KEYPOINTS, "captions_", "panoptic_", "stuff_", "image_info_")
 _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}
 """COCO's three lists, and what names something in their items."""
 _KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
@@ -35,30 +37,81 @@ def find(root: Path) -> DetectionSource | None:
     """Look for COCO JSON files in ``root``, in its ``annotations`` and in its folders called like splits.
 
     Raises:
-        DataError: if two files are for the same split.
+        DataError: if two files are for the same split, or one that belongs to them cannot be read.
     """
-    folders = [root, root / "annotations", *(f for f in subfolders(root) if split_of(f.name))]
-    files = [file for folder in folders for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
+    candidates = _json_files(root)
+    files = [file for file in candidates if _looks_like_coco(file)]
     official = [file for file in files if file.name.startswith("instances_")]
-    files = official or [file for file in files if not file.name.startswith(_OTHER_TASKS)]
-    return _source(root, files) if files else None
+    files = (
+        official
+        or [file for file in files if not file.name.startswith(_OTHER_TASKS)]
+        or [file for file in files if file.name.startswith(_KEYPOINTS)]
+    )
+    if not files:
+        return None
+    _refuse_unreadable(files, candidates)
+    return _source(root, files)
+
+
+def _json_files(root: Path) -> list[Path]:
+    folders = [root, root / "annotations", *(f for f in subfolders(root) if split_of(f.name))]
+    return [file for folder in folders for file in sorted(folder.glob("*.json"))]
 
 
 def find_file(path: Path) -> DetectionSource | None:
-    """Take one JSON file, with the files of the other splits beside it that are called alike."""
+    """Take one JSON file, with the files of the other splits beside it that are called alike.
+
+    Raises:
+        DataError: if one of these cannot be read.
+    """
     if not _looks_like_coco(path):
+        load_json(path)  # which says why, if it is no JSON at all
         return None
     root = path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
     alike = [path]
     if split_of(path.stem):
-        pattern = _without_split(path.stem)
-        siblings = (file for file in sorted(path.parent.glob("*.json")) if file != path and split_of(file.stem))
-        alike += [file for file in siblings if _without_split(file.stem) == pattern and _looks_like_coco(file)]
+        alike += [file for file in sorted(path.parent.glob("*.json")) if file != path and _called_alike(path, file)]
     elif split_of(path.parent.name):
         root = path.parent.parent
         others = (f / path.name for f in subfolders(root) if split_of(f.name) and f != path.parent)
-        alike += [file for file in others if file.is_file()]
+        alike += [file for file in others if os.path.lexists(file)]
+    _refuse_unreadable([path], alike)
     return _source(root, alike)
+
+
+def unreadable(root: Path) -> str:
+    """Say which JSON file, of those that lie where COCO's lie, cannot be read, and why; "" if there is none."""
+    return next((why for file in _json_files(root) if (why := _why_no_object(file))), "")
+
+
+def _refuse_unreadable(files: Sequence[Path], candidates: Sequence[Path]) -> None:
+    """Refuse what lies among COCO files and is no JSON object, or is called like one of them and has no images."""
+    for file in candidates:
+        if file in files or file.name.startswith(_OTHER_TASKS):
+            continue
+        alike = file.name.startswith("instances_") or any(_called_alike(known, file) for known in files)
+        if alike and not _looks_like_coco(file):
+            _load(file)
+        elif not alike and (why := _why_no_object(file)):
+            raise DataError(why)
+
+
+def _called_alike(file: Path, other: Path) -> bool:
+    """Whether two files are called alike but for the split, in their own names or in those of their folders."""
+    if split_of(file.stem) and split_of(other.stem):
+        return _without_split(file.stem) == _without_split(other.stem)
+    return file.name == other.name and bool(split_of(file.parent.name) and split_of(other.parent.name))
+
+
+def _why_no_object(path: Path) -> str:
+    """Say why a file that begins neither like a JSON object nor like a list cannot be read; "" if it does."""
+    if _head(path)[:1] in (b"{", b"["):
+        return ""
+    try:
+        load_json(path)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _without_split(stem: str) -> str:
@@ -86,12 +139,20 @@ def _source(root: Path, files: Sequence[Path]) -> DetectionSource:
 
 
 def _looks_like_coco(path: Path) -> bool:
+    head = _head(path)
+    if not head.startswith(b"{"):
+        return False
+    # A long list of categories, as LVIS has, may stand before the keys that tell.
+    return _KEYS.search(head) is not None or (len(head) > _HEAD // 2 and _KEYS.search(path.read_bytes()) is not None)
+
+
+def _head(path: Path) -> bytes:
+    """Return the beginning of a file without byte order mark and spaces, nothing if it cannot be read."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            return file.read(_HEAD).lstrip(b"\xef\xbb\xbf \r\n\t")
     except OSError:
-        return False
-    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _KEYS.search(head) is not None
+        return b""
 
 
 def read(source: DetectionSource) -> Draft:
@@ -179,11 +240,13 @@ def _read_categories(
 
 def _compare_orders(orders: Sequence[tuple[str, list]], findings: Findings) -> None:
     (first_file, first), *others = orders
-    ids = {name: i for i, name, _ in first}
+    ids: dict[str, set] = defaultdict(set)  # Roboflow names a class like its parent: one name, two ids
+    for i, name, _ in first:
+        ids[name].add(i)
     for file, order in others:
-        differ = [(name, i) for i, name, _ in order if ids.get(name, i) != i]
+        differ = [(name, i) for i, name, _ in order if name in ids and i not in ids[name]]
         if differ:
-            words = few((f"{name} is {ids[name]} there, {i} here" for name, i in differ), 3)
+            words = few((f"{name} is {few(sorted(ids[name], key=str))} there, {i} here" for name, i in differ), 3)
             findings.add("category-order", f"{file}, against {first_file}: {words}", count=len(differ))
 
 
@@ -245,7 +308,7 @@ def _file_names(records: list[dict], part: Part, findings: Findings) -> list[str
 
 def _size(record: Mapping) -> tuple[int, int]:
     sides = (record.get("width"), record.get("height"))
-    known = all(isinstance(side, (int, float)) and 0 < side < float("inf") for side in sides)
+    known = all(isinstance(side, (int, float)) and 0 < side < 2**31 for side in sides)
     return (round(sides[0]), round(sides[1])) if known else (0, 0)
 
 
@@ -310,14 +373,15 @@ class _Reader:
         malformed = np.zeros(len(values), dtype=bool)
         try:
             bbox = np.array(values, dtype=np.float64).reshape(len(values), 4)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             bbox = np.full((len(values), 4), np.nan)
             for row, value in enumerate(values):
                 try:
                     bbox[row] = np.array(value, dtype=np.float64).reshape(4)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     malformed[row] = value not in (None, []) or outlines[row] is None
-        malformed |= ~np.isfinite(bbox).all(axis=1) & np.array([o is None for o in outlines], dtype=bool)
+        given = np.array([value not in (None, []) for value in values], dtype=bool)
+        malformed |= ~np.isfinite(bbox).all(axis=1) & (given | np.array([o is None for o in outlines], dtype=bool))
         return bbox, malformed
 
     def _flags(self, key: str) -> np.ndarray:
@@ -325,7 +389,9 @@ class _Reader:
 
     def _areas(self) -> np.ndarray:
         values = [r.get("area") for r in self.records]
-        area = np.array([v if isinstance(v, (int, float)) and v > 0 else np.nan for v in values], dtype=np.float64)
+        area = np.array(
+            [v if isinstance(v, (int, float)) and 0 < v < 1e300 else np.nan for v in values], dtype=np.float64
+        )
         self.findings.rows("area-missing", np.flatnonzero(np.isnan(area)), lambda r: self._say(r, "area"))
         return area
 

@@ -52,6 +52,8 @@ def recognize(path: str | Path, *, format: str | None = None) -> DetectionSource
             raise DataError(f"{folder}: could be read in more than one way ({layouts}); say which with {files}")
         if found:
             return found[0]
+    if (why := coco.unreadable(path)) and format in (None, "coco"):
+        raise DataError(why)
     looked = LOOKED_FOR if format is None else format
     raise DataError(
         f"{path}: no detection data set was found; looked for {looked}; {path.name} {contents(path)}{_hint(path)}"

@@ -55,5 +55,5 @@ def test_masks_that_cannot_be_right(nuclei, load):
     assert found["mask-empty"].examples[0].where == "one/masks/d.png"
     assert "the mask is 32 x 32, the image 64 x 48" in found["mask-size"].examples[0].where
     assert found["mask-values"].examples[0].where == "one/masks/f.png"
-    assert found["row-malformed"].examples[0].where == "one/masks/g.png"
+    assert found["file-unreadable"].examples[0].where == "one/masks/g.png: not an image"
     assert [found[c].severity for c in ("mask-empty", "mask-size", "mask-values")] == ["warning", "error", "error"]
