@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,12 +120,13 @@ class _Reader:
         self.in_folder: dict[Path, dict[str, Path]] = {}
 
     def read_part(self, part: Part) -> None:
-        files = self.in_folder.setdefault(part.path, {composed(f.stem): f for f in sorted(part.path.glob("*.xml"))})
+        files = self.in_folder.setdefault(part.path, {f.stem: f for f in sorted(part.path.glob("*.xml"))})
         stems = list(files) if part.ids is None else _read_list(part.ids, files)
+        files = {composed(stem): file for stem, file in files.items()} | files
         folders = [self.source.relative(f) for f in part.images]
         folders = ["" if f == "." else f for f in folders]
         for stem in stems:
-            if (file := files.get(composed(stem))) is not None:
+            if (file := files.get(stem) or files.get(composed(stem))) is not None:
                 self._read_file(file, file.stem, part.split, folders)
             elif part.split == "test":
                 message = f"images of {part.ids.name} without an annotation file, left out"
@@ -201,18 +202,19 @@ def _number(text: str | None) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _read_list(path: Path, known: Container[str]) -> list[str]:
+def _read_list(path: Path, known: Collection[str]) -> list[str]:
     """Read a list of image names; the second column that lists of one class have (-1, 0, 1) is left aside.
 
     Args:
         path: The list.
-        known: Names that have an XML file, in composed form: a line that is one of them is taken as it stands.
+        known: Names that have an XML file: a line that is one of them is taken as it stands.
     """
+    known = {*known, *map(composed, known)}
     names = []
     for line in filter(None, map(str.strip, read_text(path).split("\n"))):
         name, _, column = line.rpartition(" ") if "\t" not in line else line.rpartition("\t")
         ways = [line, *([name.strip()] if column in ("-1", "0", "1") and name.strip() else [])]
         ways += [way.rpartition(".")[0] for way in ways if is_image(way)]
         ways += [way.replace("\\", "/").rpartition("/")[2] for way in ways]
-        names.append(next((way for way in ways if composed(way) in known), ways[-1]))
+        names.append(next((way for way in ways if way in known or composed(way) in known), ways[-1]))
     return names
