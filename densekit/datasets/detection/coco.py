@@ -1,10 +1,8 @@
-"""COCO JSON: COCO's own folders, one export beside its images, or a file in each split's folder (Roboflow)."""
+"""COCO JSON read: categories by name, images by the ends of their names, annotations as columns."""
 
 from __future__ import annotations
 
 import gc
-import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,143 +14,16 @@ import numpy as np
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
 from densekit.datasets.detection.findings import EXAMPLES, Findings
-from densekit.datasets.shared.image_files import ImageIndex, subfolders
-from densekit.datasets.shared.image_splits import split_of
+from densekit.datasets.shared.image_files import ImageIndex
 from densekit.errors import DataError, few
 from densekit.io.files import load_json
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
-_KEYPOINTS = "person_keypoints_"
-_OTHER_TASKS = (_KEYPOINTS, "captions_", "panoptic_", "stuff_", "image_info_")
 _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}
 """COCO's three lists, and what names something in their items."""
-_KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
-_HEAD = 1 << 20
 _AMBIGUOUS = -2
 """In place of an image whose name fits several files; annotations of it are left out with it."""
-
-
-def find(root: Path) -> DetectionSource | None:
-    """Look for COCO JSON files in ``root``, in its ``annotations`` and in its folders called like splits.
-
-    Raises:
-        DataError: if two files are for the same split, or one that belongs to them cannot be read.
-    """
-    candidates = _json_files(root)
-    files = [file for file in candidates if _looks_like_coco(file)]
-    official = [file for file in files if file.name.startswith("instances_")]
-    files = (
-        official
-        or [file for file in files if not file.name.startswith(_OTHER_TASKS)]
-        or [file for file in files if file.name.startswith(_KEYPOINTS)]
-    )
-    if not files:
-        return None
-    _refuse_unreadable(files, candidates)
-    return _source(root, files)
-
-
-def _json_files(root: Path) -> list[Path]:
-    folders = [root, root / "annotations", *(f for f in subfolders(root) if split_of(f.name))]
-    return [file for folder in folders for file in sorted(folder.glob("*.json"))]
-
-
-def find_file(path: Path) -> DetectionSource | None:
-    """Take one JSON file, with the files of the other splits beside it that are called alike.
-
-    Raises:
-        DataError: if one of these cannot be read.
-    """
-    if not _looks_like_coco(path):
-        load_json(path)  # which says why, if it is no JSON at all
-        return None
-    root = path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
-    alike = [path]
-    if split_of(path.stem):
-        alike += [file for file in sorted(path.parent.glob("*.json")) if file != path and _called_alike(path, file)]
-    elif split_of(path.parent.name):
-        root = path.parent.parent
-        others = (f / path.name for f in subfolders(root) if split_of(f.name) and f != path.parent)
-        alike += [file for file in others if os.path.lexists(file)]
-    _refuse_unreadable([path], alike)
-    return _source(root, alike)
-
-
-def unreadable(root: Path) -> str:
-    """Say which JSON file, of those that lie where COCO's lie, cannot be read, and why; "" if there is none."""
-    return next((why for file in _json_files(root) if (why := _why_no_object(file))), "")
-
-
-def _refuse_unreadable(files: Sequence[Path], candidates: Sequence[Path]) -> None:
-    """Refuse what lies among COCO files and is no JSON object, or is called like one of them and has no images."""
-    for file in candidates:
-        if file in files or file.name.startswith(_OTHER_TASKS):
-            continue
-        alike = file.name.startswith("instances_") or any(_called_alike(known, file) for known in files)
-        if alike and not _looks_like_coco(file):
-            _load(file)
-        elif not alike and (why := _why_no_object(file)):
-            raise DataError(why)
-
-
-def _called_alike(file: Path, other: Path) -> bool:
-    """Whether two files are called alike but for the split, in their own names or in those of their folders."""
-    if split_of(file.stem) and split_of(other.stem):
-        return _without_split(file.stem) == _without_split(other.stem)
-    return file.name == other.name and bool(split_of(file.parent.name) and split_of(other.parent.name))
-
-
-def _why_no_object(path: Path) -> str:
-    """Say why a file that begins neither like a JSON object nor like a list cannot be read; "" if it does."""
-    if _head(path)[:1] in (b"{", b"["):
-        return ""
-    try:
-        load_json(path)
-    except DataError as error:
-        return str(error)
-    return ""
-
-
-def _without_split(stem: str) -> str:
-    return "".join(word for word in re.findall("[a-z]+|[^a-z]+", stem.lower()) if not split_of(word))
-
-
-def _source(root: Path, files: Sequence[Path]) -> DetectionSource:
-    parts = [Part(split_of(f.stem) or (split_of(f.parent.name) if f.parent != root else None), f) for f in files]
-    notes = []
-    named = [part for part in parts if part.split]
-    if named and len(named) < len(parts):
-        left = few(part.path.relative_to(root) for part in parts if not part.split)
-        notes.append(f"left aside, since the names of other files say their split and these do not: {left}")
-        parts = named
-    for split, count in Counter(part.split for part in parts).items():
-        if count > 1:
-            names = few(part.path.relative_to(root) for part in parts if part.split == split)
-            what = f"for {split}" if split else "whose names do not say which split they are for"
-            raise DataError(
-                f"{root}: {count} COCO files {what} ({names}); give the path of the one you mean, "
-                f"or move the others elsewhere"
-            )
-    words = few(f"{part.path.relative_to(root).as_posix()} ({part.split or 'all images'})" for part in parts)
-    return DetectionSource("coco", root, f"COCO JSON: {words}", tuple(parts), read, notes=tuple(notes))
-
-
-def _looks_like_coco(path: Path) -> bool:
-    head = _head(path)
-    if not head.startswith(b"{"):
-        return False
-    # A long list of categories, as LVIS has, may stand before the keys that tell.
-    return _KEYS.search(head) is not None or (len(head) > _HEAD // 2 and _KEYS.search(path.read_bytes()) is not None)
-
-
-def _head(path: Path) -> bytes:
-    """Return the beginning of a file without byte order mark and spaces, nothing if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD).lstrip(b"\xef\xbb\xbf \r\n\t")
-    except OSError:
-        return b""
 
 
 def read(source: DetectionSource) -> Draft:
@@ -168,7 +39,7 @@ def read(source: DetectionSource) -> Draft:
     names: dict[str, int] = {}
     orders: list[tuple[str, list[tuple[Any, str]]]] = []
     for part in source.parts:
-        data = _load(part.path)
+        data = load(part.path)
         where = source.relative(part.path)
         labels, order = _read_categories(data, where, names, findings)
         orders.append((where, order))
@@ -194,7 +65,12 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """Read a COCO JSON.
+
+    Raises:
+        DataError: if the file cannot be read, or has not COCO's three lists of objects with plain ids.
+    """
     with _without_collector():
         data = load_json(path)
     lacking = [key for key in _IDS if not isinstance(data, dict) or not isinstance(data.get(key), list)]

@@ -55,7 +55,7 @@ KINDS: dict[str, Kind] = {
     ),
     "split-empty": Kind(
         "error",
-        "splits that are given but name no image",
+        "validation splits that are given but have no image",
         "complete the file or folder of the split, or remove it: then a validation split is drawn",
     ),
     "image-id-twice": Kind(

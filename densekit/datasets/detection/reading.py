@@ -167,10 +167,10 @@ def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Exa
 
 
 def _find_empty_splits(draft: Draft, source: DetectionSource) -> None:
-    """Say which validation or test split is given but empty: another must not be drawn in its place."""
+    """Say which validation split is given but empty: another must not be drawn in its place."""
     for part in source.parts:
-        if part.split in ("val", "test") and all(image.split != part.split for image in draft.images):
-            draft.findings.add("split-empty", f"{part.split}: {source.relative(part.ids or part.path)}")
+        if part.split == "val" and all(image.split != "val" for image in draft.images):
+            draft.findings.add("split-empty", f"val: {source.relative(part.ids or part.path)}")
 
 
 def _assign_splits(draft: Draft, root: Path, seed: int | None, given: Collection[str | None] = ()) -> None:
