@@ -10,6 +10,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -91,13 +92,18 @@ class ImageIndex:
         self.root = root
         self.files = {name for name in list_tree(root) if is_image(name)}
         self._by_end: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
         for file in sorted(self.files):
-            end = composed(file)
-            self._by_stem[end.rpartition("/")[2].rpartition(".")[0]].append(file)
+            end = file.partition("/")[2] if file.isascii() else composed(file)  # whole names are in ``files``
             while end:
                 self._by_end[end].append(file)
                 end = end.partition("/")[2]
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for file in sorted(self.files):
+            found[composed(file.rpartition("/")[2].rpartition(".")[0])].append(file)
+        return found
 
     def locate(self, names: Sequence[str], *, beside: str, split: str | None) -> list[list[str]]:
         """Find the files that each name in an annotation file may mean: by the longest end of the name that fits.
@@ -120,8 +126,10 @@ class ImageIndex:
         if split is not None and not any(files for _, files in found):  # the names of the folders speak for nothing
             found = [self._fitting(name, None) for name in cleaned]
         found = _without_cut_names(cleaned, found)
+        if all(len(files) < 2 for _, files in found):
+            return [files for _, files in found]
         folders = [{file: composed(file).removesuffix(end).rstrip("/") for file in files} for end, files in found]
-        home = _home(folders, beside, split) if any(len(files) > 1 for _, files in found) else None
+        home = _home(folders, beside, split)
         listed = Counter(end for end, _ in found)
         result = []
         for (end, files), below in zip(found, folders, strict=True):
@@ -134,6 +142,8 @@ class ImageIndex:
         end = name
         while end:
             files = self._by_end.get(end, [])
+            if end in self.files and end.isascii():
+                files = [end, *files]
             if split is not None:
                 files = [f for f in files if split_of(composed(f).removesuffix(end)) in (None, split)]
             if files:
