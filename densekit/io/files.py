@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from pathlib import Path
@@ -10,20 +11,43 @@ from typing import Any
 from densekit.errors import DataError, few
 
 
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, with or without byte order mark.
+
+    Raises:
+        DataError: if it cannot be read, with the reason.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{content[error.start]:02x} at {error.start}"
+        raise DataError(f"{path}: is no text in UTF-8 ({wrong}); save it as UTF-8, or fetch it again") from error
+
+
 def load_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
         DataError: if it cannot be read or is not JSON, with line and column.
     """
+    text = read_text(path)
+    start = text.lstrip()[:1]
+    if start in ("", "<"):
+        what = "is a web page or XML, not JSON" if start else "is empty"
+        raise DataError(f"{path}: {what}; export or fetch the file again")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); correct the file"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); check the file") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: is nested too deeply for JSON; export the file again") from error
 
 
 def contents(folder: Path) -> str:

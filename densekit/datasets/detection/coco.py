@@ -1,10 +1,9 @@
-"""COCO JSON: COCO's own folders, one export beside its images, or a file in each split's folder (Roboflow)."""
+"""COCO JSON read: categories by name, images by the ends of their names, annotations as columns."""
 
 from __future__ import annotations
 
 import gc
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,82 +13,17 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.image_files import ImageIndex, subfolders
-from densekit.datasets.shared.image_splits import split_of
+from densekit.datasets.detection.findings import EXAMPLES, Findings
+from densekit.datasets.shared.image_files import ImageIndex
 from densekit.errors import DataError, few
 from densekit.io.files import load_json
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
-_OTHER_TASKS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
 _IDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id",)}
 """COCO's three lists, and what names something in their items."""
-_KEYS = re.compile(rb'"(images|annotations)"\s*:')  # other tools' JSON has categories and info as well
-_HEAD = 1 << 20
-
-
-def find(root: Path) -> DetectionSource | None:
-    """Look for COCO JSON files in ``root``, in its ``annotations`` and in its folders called like splits.
-
-    Raises:
-        DataError: if two files are for the same split.
-    """
-    folders = [root, root / "annotations", *(f for f in subfolders(root) if split_of(f.name))]
-    files = [file for folder in folders for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
-    official = [file for file in files if file.name.startswith("instances_")]
-    files = official or [file for file in files if not file.name.startswith(_OTHER_TASKS)]
-    return _source(root, files) if files else None
-
-
-def find_file(path: Path) -> DetectionSource | None:
-    """Take one JSON file, with the files of the other splits beside it that are called alike."""
-    if not _looks_like_coco(path):
-        return None
-    root = path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
-    alike = [path]
-    if split_of(path.stem):
-        pattern = _without_split(path.stem)
-        siblings = (file for file in sorted(path.parent.glob("*.json")) if file != path and split_of(file.stem))
-        alike += [file for file in siblings if _without_split(file.stem) == pattern and _looks_like_coco(file)]
-    elif split_of(path.parent.name):
-        root = path.parent.parent
-        others = (f / path.name for f in subfolders(root) if split_of(f.name) and f != path.parent)
-        alike += [file for file in others if file.is_file()]
-    return _source(root, alike)
-
-
-def _without_split(stem: str) -> str:
-    return "".join(word for word in re.findall("[a-z]+|[^a-z]+", stem.lower()) if not split_of(word))
-
-
-def _source(root: Path, files: Sequence[Path]) -> DetectionSource:
-    parts = [Part(split_of(f.stem) or (split_of(f.parent.name) if f.parent != root else None), f) for f in files]
-    notes = []
-    named = [part for part in parts if part.split]
-    if named and len(named) < len(parts):
-        left = few(part.path.relative_to(root) for part in parts if not part.split)
-        notes.append(f"left aside, since the names of other files say their split and these do not: {left}")
-        parts = named
-    for split, count in Counter(part.split for part in parts).items():
-        if count > 1:
-            names = few(part.path.relative_to(root) for part in parts if part.split == split)
-            what = f"for {split}" if split else "whose names do not say which split they are for"
-            raise DataError(
-                f"{root}: {count} COCO files {what} ({names}); give the path of the one you mean, "
-                f"or move the others elsewhere"
-            )
-    words = few(f"{part.path.relative_to(root).as_posix()} ({part.split or 'all images'})" for part in parts)
-    return DetectionSource("coco", root, f"COCO JSON: {words}", tuple(parts), read, notes=tuple(notes))
-
-
-def _looks_like_coco(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return False
-    return head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") and _KEYS.search(head) is not None
+_AMBIGUOUS = -2
+"""In place of an image whose name fits several files; annotations of it are left out with it."""
 
 
 def read(source: DetectionSource) -> Draft:
@@ -105,7 +39,7 @@ def read(source: DetectionSource) -> Draft:
     names: dict[str, int] = {}
     orders: list[tuple[str, list[tuple[Any, str]]]] = []
     for part in source.parts:
-        data = _load(part.path)
+        data = load(part.path)
         where = source.relative(part.path)
         labels, order = _read_categories(data, where, names, findings)
         orders.append((where, order))
@@ -131,7 +65,12 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """Read a COCO JSON.
+
+    Raises:
+        DataError: if the file cannot be read, or has not COCO's three lists of objects with plain ids.
+    """
     with _without_collector():
         data = load_json(path)
     lacking = [key for key in _IDS if not isinstance(data, dict) or not isinstance(data.get(key), list)]
@@ -177,11 +116,13 @@ def _read_categories(
 
 def _compare_orders(orders: Sequence[tuple[str, list]], findings: Findings) -> None:
     (first_file, first), *others = orders
-    ids = {name: i for i, name, _ in first}
+    ids: dict[str, set] = defaultdict(set)  # Roboflow names a class like its parent: one name, two ids
+    for i, name, _ in first:
+        ids[name].add(i)
     for file, order in others:
-        differ = [(name, i) for i, name, _ in order if ids.get(name, i) != i]
+        differ = [(name, i) for i, name, _ in order if name in ids and i not in ids[name]]
         if differ:
-            words = few((f"{name} is {ids[name]} there, {i} here" for name, i in differ), 3)
+            words = few((f"{name} is {few(sorted(ids[name], key=str))} there, {i} here" for name, i in differ), 3)
             findings.add("category-order", f"{file}, against {first_file}: {words}", count=len(differ))
 
 
@@ -203,25 +144,48 @@ def _drop_parents(draft: Draft, orders: Sequence[list]) -> None:
 def _read_images(
     records: list[dict], part: Part, source: DetectionSource, index: ImageIndex, findings: Findings
 ) -> tuple[list[DraftImage], dict[Any, int]]:
-    """Return the images of one file, and the place of each image id among them."""
+    """Return the images of one file, and the place of each image id among them, :data:`_AMBIGUOUS` for none."""
     where = source.relative(part.path)
-    nameless = next((r for r in records if not isinstance(r.get("file_name"), str) or "id" not in r), None)
-    if nameless is not None:
-        raise DataError(f"{part.path}: image {str(nameless)[:80]} has no file_name or no id; export the file again")
+    names = _file_names(records, part, findings)
     beside = source.relative(part.path.parent)
-    files = index.locate([r["file_name"] for r in records], beside="" if beside == "." else beside, split=part.split)
-    images, number = [], {}
-    for record, file in zip(records, files, strict=True):
+    found = index.locate(names, beside="" if beside == "." else beside, split=part.split)
+    images, number, unclear = [], {}, defaultdict(list)
+    for record, name, files in zip(records, names, found, strict=True):
+        width, height = size = _size(record)
+        candidates = index.narrow(files, size)
+        if len(candidates) > 1:
+            number.setdefault(record["id"], _AMBIGUOUS)
+            unclear[name, tuple(candidates)].append(record["id"])
+            continue
+        file = candidates[0] if candidates else None
         place = number.setdefault(record["id"], len(images))
-        if place != len(images) and images[place].file != (file or record["file_name"]):
-            findings.add(
-                "image-id-twice", f"{where}: id {record['id']} is {images[place].file} and {record['file_name']}"
-            )
-        sides = (record.get("width"), record.get("height"))
-        width, height = sides if all(isinstance(s, (int, float)) and s > 0 for s in sides) else (0, 0)
-        name = file or record["file_name"]
-        images.append(DraftImage(name, part.split, round(width), round(height), record["id"], where, file is not None))
+        if place != len(images) and images[place].file != (file or name):
+            findings.add("image-id-twice", f"{where}: id {record['id']} is {images[place].file} and {name}")
+        images.append(DraftImage(file or name, part.split, width, height, record["id"], where, file is not None))
+    places = [f"{where}: {name} (id {few(ids, 3)}) is {' or '.join(files)}" for (name, files), ids in unclear.items()]
+    findings.add("image-ambiguous", *places[:EXAMPLES], count=sum(map(len, unclear.values())))
     return images, number
+
+
+def _file_names(records: list[dict], part: Part, findings: Findings) -> list[str]:
+    """Return what the images are called; LVIS writes no name but an address, of which the last two parts are it."""
+    names = []
+    for record in records:
+        name, url = record.get("file_name"), record.get("coco_url")
+        if not isinstance(name, str) and isinstance(url, str):
+            name = "/".join(url.split("/")[-2:])
+        if not isinstance(name, str) or "id" not in record:
+            raise DataError(f"{part.path}: image {str(record)[:80]} has no file_name or no id; export the file again")
+        names.append(name)
+    if records and not any("file_name" in record for record in records):
+        findings.add("layout", count=1, message="images have no file_name: the end of their coco_url is taken (LVIS)")
+    return names
+
+
+def _size(record: Mapping) -> tuple[int, int]:
+    sides = (record.get("width"), record.get("height"))
+    known = all(isinstance(side, (int, float)) and 0 < side < 2**31 for side in sides)
+    return (round(sides[0]), round(sides[1])) if known else (0, 0)
 
 
 class _Reader:
@@ -240,7 +204,7 @@ class _Reader:
         outlines = [r.get("segmentation") or None for r in records]
         xywh, malformed = self._boxes(outlines)
         a = Detections(
-            image_index=image + first,
+            image_index=np.where(image < 0, image, image + first),
             labels=labels,
             xywh=xywh,
             crowd=self._flags("iscrowd"),
@@ -251,7 +215,7 @@ class _Reader:
         )
         self._lacking("crowd-missing", "iscrowd")
         say = self._say
-        self.findings.rows("annotation-without-image", np.flatnonzero(image < 0), lambda r: say(r, "image_id"))
+        self.findings.rows("annotation-without-image", np.flatnonzero(image == -1), lambda r: say(r, "image_id"))
         unknown = Counter(records[r].get("category_id") for r in np.flatnonzero(labels < 0))
         for category, count in unknown.items():
             self.findings.add(
@@ -285,14 +249,15 @@ class _Reader:
         malformed = np.zeros(len(values), dtype=bool)
         try:
             bbox = np.array(values, dtype=np.float64).reshape(len(values), 4)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             bbox = np.full((len(values), 4), np.nan)
             for row, value in enumerate(values):
                 try:
                     bbox[row] = np.array(value, dtype=np.float64).reshape(4)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     malformed[row] = value not in (None, []) or outlines[row] is None
-        malformed |= ~np.isfinite(bbox).all(axis=1) & np.array([o is None for o in outlines], dtype=bool)
+        given = np.array([value not in (None, []) for value in values], dtype=bool)
+        malformed |= ~np.isfinite(bbox).all(axis=1) & (given | np.array([o is None for o in outlines], dtype=bool))
         return bbox, malformed
 
     def _flags(self, key: str) -> np.ndarray:
@@ -300,7 +265,9 @@ class _Reader:
 
     def _areas(self) -> np.ndarray:
         values = [r.get("area") for r in self.records]
-        area = np.array([v if isinstance(v, (int, float)) and v > 0 else np.nan for v in values], dtype=np.float64)
+        area = np.array(
+            [v if isinstance(v, (int, float)) and 0 < v < 1e300 else np.nan for v in values], dtype=np.float64
+        )
         self.findings.rows("area-missing", np.flatnonzero(np.isnan(area)), lambda r: self._say(r, "area"))
         return area
 

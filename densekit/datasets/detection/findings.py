@@ -43,6 +43,21 @@ KINDS: dict[str, Kind] = {
         "the boxes would lie in the wrong places: export the annotations again for these very files "
         "(rotated photographs: save them upright first)",
     ),
+    "image-ambiguous": Kind(
+        "error",
+        "names of images fit several files, so nobody knows whose the boxes are",
+        "write the folder into the names (camA/1.jpg) or rename the files, or move those that are not meant elsewhere",
+    ),
+    "file-unreadable": Kind(
+        "error",
+        "annotation files cannot be read",
+        "save text as UTF-8, export or fetch damaged files again; a file that is not meant is to be moved elsewhere",
+    ),
+    "split-empty": Kind(
+        "error",
+        "validation splits that are given but have no image",
+        "complete the file or folder of the split, or remove it: then a validation split is drawn",
+    ),
     "image-id-twice": Kind(
         "error",
         "image ids stand for two different files, so nobody knows whose the boxes are",

@@ -42,6 +42,15 @@ def _cases(base: Path) -> Iterator[tuple[Path, list[Path]]]:
                 yield images[0], _image_files(folder / "masks")
 
 
+def _several(base: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Return the folders among the cases in which it is not one image that the masks are of, with their images."""
+    for folder in subfolders(base):
+        if (folder / "images").is_dir() and (folder / "masks").is_dir():
+            images = _image_files(folder / "images")
+            if len(images) != 1:
+                yield folder, images
+
+
 def _image_files(folder: Path) -> list[Path]:
     return [f for f in sorted(folder.iterdir()) if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
 
@@ -52,6 +61,10 @@ def read(source: DetectionSource) -> Draft:
     images: list[DraftImage] = []
     jobs: list[tuple[int, Path]] = []
     for part in source.parts:
+        for folder, images_there in _several(part.path):
+            names = " or ".join(image.name for image in images_there)
+            code = "image-ambiguous" if names else "annotation-without-image"
+            findings.add(code, f"{source.relative(folder)}: the masks are of {names or 'no image'}")
         for image, masks in _cases(part.path):
             folder = source.relative(image.parent.parent / "masks")
             images.append(DraftImage(source.relative(image), part.split, source=folder))
@@ -59,25 +72,26 @@ def read(source: DetectionSource) -> Draft:
     rows = []
     with ThreadPoolExecutor(8) as pool:
         for (image, file), found in zip(jobs, pool.map(_read_mask, (file for _, file in jobs)), strict=True):
-            if isinstance(found, str):
-                findings.add(found, source.relative(file))
+            if isinstance(found, tuple):
+                code, problem = found
+                findings.add(code, source.relative(file) + (f": {problem}" if problem else ""))
             else:
                 rows.append((image, 0, run_lengths.extent(found)[0], found, file.name))
     return Draft(images, [CLASS], objects_of(rows), findings, "mask")
 
 
-def _read_mask(path: Path) -> dict[str, Any] | str:
-    """Return the run lengths of a mask, or the code of what is wrong with it."""
+def _read_mask(path: Path) -> dict[str, Any] | tuple[str, str]:
+    """Return the run lengths of a mask, or the code of what is wrong with it and the reason."""
     try:
         with Image.open(path) as image:
             values = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return "row-malformed"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return "file-unreadable", "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     if values.ndim == 3:  # a grey image saved as colour; an opaque alpha channel says nothing
         values = values[..., :3].max(axis=2)
     mask = values != 0
     if not mask.any():
-        return "mask-empty"
+        return "mask-empty", ""
     if values.max() != values[mask].min():
-        return "mask-values"
+        return "mask-values", ""
     return run_lengths.encode(mask[None])[0]

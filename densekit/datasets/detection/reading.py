@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
-VERSION = 1
+VERSION = 2
 """Goes into every fingerprint: raised when the same files are read differently."""
 
 
@@ -46,7 +46,8 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
         draft.findings.add("layout", count=1, message=note)
     _merge_repeated_images(draft, source.root)
     _look_at_files(draft, source.root)
-    _assign_splits(draft, source.root, seed)
+    _find_empty_splits(draft, source)
+    _assign_splits(draft, source.root, seed, {part.split for part in source.parts})
     annotations = repair(draft, source.root)
     annotations, names = _select_classes(draft, annotations, classes, source)
     _count_notes(draft, annotations, source.root)
@@ -165,8 +166,15 @@ def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Exa
     return places.image(index, words + (" (EXIF turns it)" if turned else ""), boxes)
 
 
-def _assign_splits(draft: Draft, root: Path, seed: int | None) -> None:
-    """Give a split to images that have none: by a CSV beside the data, else drawn."""
+def _find_empty_splits(draft: Draft, source: DetectionSource) -> None:
+    """Say which validation split is given but empty: another must not be drawn in its place."""
+    for part in source.parts:
+        if part.split == "val" and all(image.split != "val" for image in draft.images):
+            draft.findings.add("split-empty", f"val: {source.relative(part.ids or part.path)}")
+
+
+def _assign_splits(draft: Draft, root: Path, seed: int | None, given: Collection[str | None] = ()) -> None:
+    """Give a split to images that have none: by a CSV beside the data, else drawn, if none was given."""
     loose = [image for image in draft.images if image.split is None]
     table = read_table(root) if loose else None
     if table is not None:
@@ -187,7 +195,7 @@ def _assign_splits(draft: Draft, root: Path, seed: int | None) -> None:
         return
     for image in loose:
         image.split = "train"
-    if seed is None or any(image.split == "val" for image in draft.images):
+    if seed is None or "val" in given or any(image.split == "val" for image in draft.images):
         return
     pool = [image for image in draft.images if image.split == "train"]
     chosen = draw([image.file for image in pool], seed=seed)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from densekit.datasets.detection import coco, masks, voc, yolo
+from densekit.datasets.detection import coco_files, masks, voc, yolo
 from densekit.datasets.detection.draft import DetectionSource
 from densekit.errors import ConfigError, DataError
 from densekit.io.files import contents
 
 FORMATS = {
-    "coco": coco.find,
+    "coco": coco_files.find,
     "yolo": yolo.find,
     "voc": voc.find,
     "masks": masks.find,
@@ -52,6 +52,8 @@ def recognize(path: str | Path, *, format: str | None = None) -> DetectionSource
             raise DataError(f"{folder}: could be read in more than one way ({layouts}); say which with {files}")
         if found:
             return found[0]
+    if (why := coco_files.unreadable(path)) and format in (None, "coco"):
+        raise DataError(why)
     looked = LOOKED_FOR if format is None else format
     raise DataError(
         f"{path}: no detection data set was found; looked for {looked}; {path.name} {contents(path)}{_hint(path)}"
@@ -87,7 +89,7 @@ def _recognize_file(path: Path) -> DetectionSource:
         raise DataError(f"{path}: is an archive; unpack it and give the folder")
     source = None
     if suffix == ".json":
-        source = coco.find_file(path)
+        source = coco_files.find_file(path)
     elif suffix in (".yaml", ".yml"):
         source = yolo.find_file(path)
     if source is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,12 +12,14 @@ import numpy as np
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.image_files import ImageIndex, subfolders
+from densekit.datasets.shared.image_files import ImageIndex, composed, is_image, subfolders
 from densekit.datasets.shared.image_splits import split_of
-from densekit.errors import DataError, few
+from densekit.errors import few
+from densekit.io.files import read_text
 from densekit.structures.detections import Detections
 
 _DATABASE = re.compile(r"VOC\s*20\d\d", re.IGNORECASE)
+_LOOKED_AT = 20
 _LISTS = ("train", "val", "valid", "validation", "test", "trainval")
 
 
@@ -37,7 +40,7 @@ def _devkit(kit: Path) -> Iterator[Part]:
         return
     images = tuple(kit / name for name in ("JPEGImages", "images", "Images"))
     lists = {stem: kit / "ImageSets" / "Main" / f"{stem}.txt" for stem in _LISTS}
-    lists = {stem: file for stem, file in lists.items() if file.is_file()}
+    lists = {stem: file for stem, file in lists.items() if os.path.lexists(file)}
     if "train" in lists:
         lists.pop("trainval", None)
     for stem, file in lists.items():
@@ -57,13 +60,19 @@ def _flat(root: Path) -> Iterator[Part]:
 
 
 def _holds_voc(folder: Path) -> bool:
-    first = next(iter(sorted(folder.glob("*.xml"))), None) if folder.is_dir() else None
-    if first is None:
-        return False
+    """Whether one of the first files is Pascal VOC's, or all that are there cannot be read: then reading says which."""
+    first = sorted(folder.glob("*.xml"))[:_LOOKED_AT] if folder.is_dir() else []
+    tags = [_tag(file) for file in first]
+    return "annotation" in tags or (bool(tags) and not any(tags))
+
+
+def _tag(file: Path) -> str:
+    """Return the tag of the outermost element, "" of a file that is no XML or is a web page."""
     try:
-        return ElementTree.parse(first).getroot().tag == "annotation"
+        tag = ElementTree.parse(file).getroot().tag
     except (OSError, ElementTree.ParseError):
-        return True  # a broken file among them: reading says which
+        return ""
+    return "" if tag.rpartition("}")[2].lower() == "html" else tag
 
 
 def read(source: DetectionSource) -> Draft:
@@ -115,12 +124,13 @@ class _Reader:
 
     def read_part(self, part: Part) -> None:
         files = self.in_folder.setdefault(part.path, {f.stem: f for f in sorted(part.path.glob("*.xml"))})
-        stems = list(files) if part.ids is None else _read_list(part.ids)
+        stems = list(files) if part.ids is None else _read_list(part.ids, files)
+        files = {composed(stem): file for stem, file in files.items()} | files
         folders = [self.source.relative(f) for f in part.images]
         folders = ["" if f == "." else f for f in folders]
         for stem in stems:
-            if stem in files:
-                self._read_file(files[stem], stem, part.split, folders)
+            if (file := files.get(stem) or files.get(composed(stem))) is not None:
+                self._read_file(file, file.stem, part.split, folders)
             elif part.split == "test":
                 message = f"images of {part.ids.name} without an annotation file, left out"
                 self.findings.add("layout", stem, message=message)
@@ -139,18 +149,35 @@ class _Reader:
         where = self.source.relative(file)
         try:
             root = ElementTree.parse(file).getroot()
+            problem = "" if root.tag == "annotation" else f"its outermost element is {root.tag[:60]}, not annotation"
         except (OSError, ElementTree.ParseError) as error:
-            self.findings.add("row-malformed", f"{where}: {error}")
+            empty = file.is_file() and file.stat().st_size == 0
+            problem = "is empty" if empty else getattr(error, "strerror", None) or str(error)
+        if problem:
+            self.findings.add("file-unreadable", f"{where}: {problem}")
             return
         name = (root.findtext("filename") or stem).strip().replace("\\", "/").rpartition("/")[2]
-        found = self.index.by_stem(stem, folders) or self.index.by_stem(name.rpartition(".")[0] or name, folders)
         width, height = (_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
         sides = (round(width), round(height)) if width and height else (0, 0)
-        image = found or f"{folders[0]}/{name}".lstrip("/")
-        self.images.append(DraftImage(image, split, *sides, source=where, found=found is not None))
+        found = self._find_image(file, stem, name, folders, sides)
+        if len(found) > 1:
+            self.findings.add("image-ambiguous", f"{where}: is of {' or '.join(found)}")
+            return
+        image = found[0] if found else f"{folders[0]}/{name}".lstrip("/")
+        self.images.append(DraftImage(image, split, *sides, source=where, found=bool(found)))
         official = _DATABASE.search(f"{root.findtext('source/database')} {file.parent.parent.name}") is not None
         for number, item in enumerate(root.iter("object"), start=1):
             self._read_object(item, where, number, official)
+
+    def _find_image(self, file: Path, stem: str, name: str, folders: Sequence[str], size: tuple[int, int]) -> list[str]:
+        """Return the image of an XML file; several, if neither folder nor the name in it nor the size tell which."""
+        found = self.index.by_stem(stem, folders) or self.index.by_stem(name.rpartition(".")[0] or name, folders)
+        for agrees in (
+            lambda image: self.source.root / image == file.parent / image.rpartition("/")[2],
+            lambda image: composed(image.rpartition("/")[2]) == composed(name),
+        ):
+            found = [image for image in found if agrees(image)] or found
+        return self.index.narrow(found, size)
 
     def _read_object(self, item: ElementTree.Element, where: str, number: int, official: bool) -> None:
         text = item.findtext("name") or ""
@@ -175,10 +202,19 @@ def _number(text: str | None) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _read_list(path: Path) -> list[str]:
-    """Read a list of image names; the lists of one class have a second column, which is left aside."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a list of images ({error})") from error
-    return [line.split()[0] for line in lines if line.strip()]
+def _read_list(path: Path, known: Collection[str]) -> list[str]:
+    """Read a list of image names; the second column that lists of one class have (-1, 0, 1) is left aside.
+
+    Args:
+        path: The list.
+        known: Names that have an XML file: a line that is one of them is taken as it stands.
+    """
+    known = {*known, *map(composed, known)}
+    names = []
+    for line in filter(None, map(str.strip, read_text(path).split("\n"))):
+        name, _, column = line.rpartition(" ") if "\t" not in line else line.rpartition("\t")
+        ways = [line, *([name.strip()] if column in ("-1", "0", "1") and name.strip() else [])]
+        ways += [way.rpartition(".")[0] for way in ways if is_image(way)]
+        ways += [way.replace("\\", "/").rpartition("/")[2] for way in ways]
+        names.append(next((way for way in ways if way in known or composed(way) in known), ways[-1]))
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any, NamedTuple
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
-from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, is_image, list_tree, subfolders
+from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, ImageIndex, is_image, list_tree, subfolders
 from densekit.datasets.shared.image_splits import split_of
+from densekit.datasets.shared.similar import look_alike
 from densekit.errors import DataError, few
+from densekit.io.files import read_text
 
 _KEYS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels", "notes.json")
 _NOT_LABELS = frozenset({*_NAME_FILES, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "license.txt"})
+_DESCRIBING = ("data", "dataset")
+"""Stems of a YAML file that nothing else is called."""
 _SLACK = 0.01  # labels rounded to a few digits may lie this much outside 0 to 1
 
 
@@ -41,6 +46,9 @@ def find_file(path: Path) -> DetectionSource | None:
         DataError: if a folder that it names is not there, or its class names cannot be understood.
     """
     content = _load_yaml(path)
+    if not isinstance(content, dict) and path.stem in _DESCRIBING:
+        what = f"holds {str(content)[:40]!r}" if content is not None else "is empty"
+        raise DataError(f"{path}: {what}; expected train:, val: and names:, write it again")
     if not isinstance(content, dict) or "names" not in content:
         return None
     names = _names(path, content)
@@ -73,18 +81,25 @@ def _is_data_yaml(path: Path) -> bool:
     try:
         content = _load_yaml(path)
     except DataError:
-        return path.stem == "data"  # then reading it says what is wrong with it
-    return isinstance(content, dict) and "names" in content and bool({"path", "nc", *_KEYS} & content.keys())
+        return path.stem in _DESCRIBING  # then reading it says what is wrong with it
+    if not isinstance(content, dict):
+        return path.stem in _DESCRIBING
+    return "names" in content and bool({"path", "nc", *_KEYS} & content.keys())
 
 
 def _load_yaml(path: Path) -> Any:
+    """Read a YAML file. Class names are text, also where YAML takes them for something else: on, no, 1.10."""
     import yaml
 
+    text = read_text(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(text)
+        if isinstance(content, dict) and isinstance(content.get("names"), (list, dict)):
+            content["names"] = yaml.load(text, Loader=yaml.BaseLoader)["names"]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read as YAML ({reason}); correct the file") from error
+    return content
 
 
 def _names(path: Path, content: Mapping) -> dict[int, str]:
@@ -141,7 +156,8 @@ def _find_folders(
     if names is None:
         names, names_from = _names_beside(where)
     if not parts and names is not None:
-        flat = [(split_of(f.name), f) for f in subfolders(root) if split_of(f.name)] or [(None, root)]
+        flat = [(split_of(f.name), f) for f in subfolders(root) if split_of(f.name)]
+        flat = flat or [(None, root), *((None, f) for f in [root / "images"] if f.is_dir())]
         parts = [Part(split, folder) for split, folder in flat if _has_pairs(folder)]
     if not parts:
         return None
@@ -171,7 +187,7 @@ def _names_beside(folders: Sequence[Path]) -> tuple[dict[int, str] | None, Path 
     if file is None:
         return None, None
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
         if file.suffix == ".json":  # Label Studio's notes.json
             lines = [str(c["name"]) for c in sorted(json.loads(text)["categories"], key=lambda c: c["id"])]
         else:
@@ -199,42 +215,96 @@ def read(source: DetectionSource) -> Draft:
     rows: list[tuple] = []
     place = {number: label for label, number in enumerate(source.class_names)}
     reader = _Labels(place, source, findings)
+    finder = _Images(source, findings)
     without = []
     for part in source.parts:
-        files = list(_images(part, source))
+        files = list(finder.images(part))
         for image, label in files:
-            images.append(DraftImage(source.relative(image), part.split, source=source.relative(label)))
-            found = reader.read(label, len(images) - 1)
-            rows += found or ()
-            if found is None:
+            found = finder.is_there(image)
+            images.append(DraftImage(source.relative(image), part.split, source=source.relative(label), found=found))
+            read_rows = reader.read(label, len(images) - 1) if found else ()
+            rows += read_rows or ()
+            if read_rows is None:
                 without.append(images[-1].file)
         _orphans(part, [label for _, label in files], source, findings)
-    if len(without) < len(images):
+    there = sum(image.found for image in images)
+    if len(without) < there:
         findings.rows("image-without-label", range(len(without)), lambda n: without[n])
-    elif images:
-        raise DataError(
-            f"{source.root}: none of the {len(images)} images has a label file; expected {images[0].source}"
-        )
+    elif there:
+        expected = next(image.source for image in images if image.found)
+        raise DataError(f"{source.root}: none of the {there} images has a label file; expected {expected}")
     if any(row[3] is not None for row in rows):  # boxes of a set with outlines are outlines that were not drawn
         findings.add("layout", count=1, message="rows with points are outlines; their boxes are taken around them")
     return Draft(images, list(source.class_names.values()), objects_of(rows), findings, "line", fractions=True)
 
 
-def _images(part: Part, source: DetectionSource) -> Iterator[tuple[Path, Path]]:
-    """Return the images of a part with their label files."""
-    if part.path.is_dir():
-        names = sorted(n for n in list_tree(part.path) if is_image(n))
-        files = (part.path / name for name in names)
-    else:
-        try:
-            lines = part.path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{part.path}: cannot be read as a list of images ({error})") from error
-        names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
-        bases = (part.path.parent, source.root)
-        files = (_listed(bases, name) for name in names)
-    for file in files:
-        yield file, _label_file(file)
+class _Images:
+    """Finds the images of the parts of a source, and the label file of each."""
+
+    def __init__(self, source: DetectionSource, findings: Findings) -> None:
+        self.source = source
+        self.findings = findings
+        self.listed: set[Path] = set()
+        self.missing: set[Path] = set()
+
+    def is_there(self, image: Path) -> bool:
+        """Whether an image that a list names was found; what a folder holds is there."""
+        return image not in self.missing
+
+    def images(self, part: Part) -> Iterator[tuple[Path, Path]]:
+        """Return the images of a part with their label files, but for two images of one label file."""
+        files = self._in_folder(part) if part.path.is_dir() else self._in_list(part)
+        by_label: dict[Path, list[Path]] = {}
+        for image in files:
+            by_label.setdefault(self._label_file(image), []).append(image)
+        for label, found in by_label.items():
+            different = list(dict.fromkeys(found))
+            if any(not look_alike(str(different[0]), str(image)) for image in different[1:]):
+                names = " or ".join(map(self.source.relative, different))
+                self.findings.add("image-ambiguous", f"{self.source.relative(label)}: is of {names}")
+            else:
+                yield from ((image, label) for image in found)
+
+    def _in_folder(self, part: Part) -> list[Path]:
+        return [part.path / name for name in sorted(n for n in list_tree(part.path) if is_image(n))]
+
+    def _in_list(self, part: Part) -> list[Path]:
+        """Follow a list of images; what is not where it says is looked for by the end of its path."""
+        names = [line.strip().replace("\\", "/") for line in read_text(part.path).split("\n") if line.strip()]
+        files = [_listed((part.path.parent, self.source.root), name) for name in names]
+        lost = [number for number, file in enumerate(files) if not file.is_file()]
+        if not lost:
+            return files
+        index = ImageIndex(self.source.root)
+        found = dict(zip(lost, index.locate([names[n] for n in lost], beside="", split=None), strict=True))
+        found = {number: index.narrow(candidates, (0, 0)) for number, candidates in found.items()}
+        where = self.source.relative(part.path)
+        unclear = [number for number in lost if len(found[number]) > 1]
+        self.findings.rows("image-ambiguous", unclear, lambda n: f"{where}: {names[n]} is {' or '.join(found[n])}")
+        for number in lost:
+            if found[number]:
+                files[number] = self.source.root / found[number][0]
+            else:
+                self.missing.add(files[number])
+        moved = sum(len(candidates) == 1 for candidates in found.values())
+        if moved:
+            words = f"{where}: {moved} images are not where it says ({names[lost[0]]}); found by the end of their path"
+            self.findings.add("layout", count=1, message=words)
+        return [file for number, file in enumerate(files) if number not in set(unclear)]
+
+    def _label_file(self, image: Path) -> Path:
+        """Return the label file of an image.
+
+        It is called like the image, in a folder where the last ``images`` of the path is ``labels``, or beside it. A
+        folder above the data set is exchanged only for a file that is there and where none lies beside the image.
+        """
+        beside = image.with_suffix(".txt")
+        exchanged = _exchanged(beside)
+        if exchanged is None:
+            return beside
+        within = image.is_relative_to(self.source.root) and "images" in image.relative_to(self.source.root).parts[:-1]
+        first, second = (exchanged, beside) if within else (beside, exchanged)
+        return second if not os.path.lexists(first) and os.path.lexists(second) else first
 
 
 def _listed(bases: Sequence[Path], name: str) -> Path:
@@ -242,13 +312,13 @@ def _listed(bases: Sequence[Path], name: str) -> Path:
     return next((c for c in candidates if c.is_file()), candidates[-1])
 
 
-def _label_file(image: Path) -> Path:
-    """Return the label file: the same path with the last ``images`` replaced by ``labels``, if there is one."""
-    parts = list(image.parts)
-    if "images" in parts[:-1]:
-        last = len(parts) - 2 - parts[-2::-1].index("images")
-        parts[last] = "labels"
-    return Path(*parts).with_suffix(".txt")
+def _exchanged(label: Path) -> Path | None:
+    """Return the path with the last folder ``images`` replaced by ``labels``, None if there is none."""
+    parts = list(label.parts)
+    if "images" not in parts[:-1]:
+        return None
+    parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
+    return Path(*parts)
 
 
 def _orphans(part: Part, labels: Sequence[Path], source: DetectionSource, findings: Findings) -> None:
@@ -276,12 +346,12 @@ class _Labels:
 
     def read(self, file: Path, image: int) -> list[tuple] | None:
         """Return the annotations of an image in fractions of it; None if there is no label file."""
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
+        if not os.path.lexists(file):
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            self.findings.add("row-malformed", f"{self.source.relative(file)}: {error}")
+        try:
+            text = read_text(file)
+        except DataError as error:
+            self.findings.add("file-unreadable", str(error).replace(str(file), self.source.relative(file), 1))
             return []
         rows = []
         for number, line in enumerate(text.splitlines(), start=1):

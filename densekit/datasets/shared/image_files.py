@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
+import unicodedata
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -79,6 +82,8 @@ def fingerprint(folders: Iterable[Path]) -> str:
 class ImageIndex:
     """The images below a folder, to find the files that annotations mean by their names.
 
+    Names are compared in Unicode's composed form: macOS writes the two marks of an umlaut apart.
+
     Args:
         root: The folder. Paths given and returned are relative to it, in POSIX form.
     """
@@ -86,23 +91,27 @@ class ImageIndex:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files = {name for name in list_tree(root) if is_image(name)}
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self.folders: set[str] = {""}
+        self._by_end: dict[str, list[str]] = defaultdict(list)
         for file in sorted(self.files):
-            folder, _, name = file.rpartition("/")
-            self._by_name[name].append(file)
-            self._by_stem[name.rpartition(".")[0]].append(file)
-            while folder not in self.folders:
-                self.folders.add(folder)
-                folder = folder.rpartition("/")[0]
+            end = file.partition("/")[2] if file.isascii() else composed(file)  # whole names are in ``files``
+            while end:
+                self._by_end[end].append(file)
+                end = end.partition("/")[2]
 
-    def locate(self, names: Sequence[str], *, beside: str, split: str | None) -> list[str | None]:
-        """Find the file of each name that an annotation file lists.
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for file in sorted(self.files):
+            found[composed(file.rpartition("/")[2].rpartition(".")[0])].append(file)
+        return found
 
-        Names are tried below the annotation file's own folder, then below folders called like the split, then below
-        the folder that has most of them; what is left is looked up by its bare name, if only one file has it. Folders
-        that belong to another split are not looked into.
+    def locate(self, names: Sequence[str], *, beside: str, split: str | None) -> list[list[str]]:
+        """Find the files that each name in an annotation file may mean: by the longest end of the name that fits.
+
+        Files in folders that belong to another split are not looked at. Of several files that a name fits, the one
+        below the annotation file's own folder is meant, then the one below the only folder called like the split,
+        then the one below the only folder that has an image for every name. A name that is listed twice can mean
+        each of several files, and so can one for which none of this is so.
 
         Args:
             names: As the annotations give them; backslashes and a leading ``./`` or ``/`` are understood.
@@ -110,44 +119,89 @@ class ImageIndex:
             split: Split of the annotation file, None if it is not known.
 
         Returns:
-            For each name the file, or None.
+            For each name its file; no file if none fits; several, sorted, if nothing tells them apart.
         """
-        cleaned = [name.replace("\\", "/").removeprefix("./").lstrip("/") for name in names]
-        allowed = [f for f in self.folders if split is None or split_of(f) in (None, split)]
-        sample = cleaned[:: max(1, len(cleaned) // 200)]
-        hits = {f: sum(_join(f, name) in self.files for name in sample) for f in allowed}
-        if not any(hits.values()):  # nothing speaks for the names of the folders: look everywhere
-            allowed = list(self.folders)
-            hits = {f: sum(_join(f, name) in self.files for name in sample) for f in allowed}
+        cleaned = [composed(name.replace("\\", "/").removeprefix("./").lstrip("/")) for name in names]
+        found = [self._fitting(name, split) for name in cleaned]
+        if split is not None and not any(files for _, files in found):  # the names of the folders speak for nothing
+            found = [self._fitting(name, None) for name in cleaned]
+        found = _without_cut_names(cleaned, found)
+        if all(len(files) < 2 for _, files in found):
+            return [files for _, files in found]
+        folders = [{file: composed(file).removesuffix(end).rstrip("/") for file in files} for end, files in found]
+        home = _home(folders, beside, split)
+        listed = Counter(end for end, _ in found)
+        result = []
+        for (end, files), below in zip(found, folders, strict=True):
+            meant = [file for file in files if below[file] == home] if listed[end] == 1 and home is not None else []
+            result.append(meant or sorted(files, key=lambda file: below[file] != home))
+        return result
 
-        def rank(folder: str) -> tuple:
-            enough = 2 * hits[folder] >= len(sample)
-            own = folder == beside
-            named = split is not None and split_of(folder) == split
-            return (not (enough and own), not (enough and named), -hits[folder], folder.count("/"), folder)
+    def _fitting(self, name: str, split: str | None) -> tuple[str, list[str]]:
+        """Return the longest end of a name that files have, and these files."""
+        end = name
+        while end:
+            files = self._by_end.get(end, [])
+            if end in self.files and end.isascii():
+                files = [end, *files]
+            if split is not None:
+                files = [f for f in files if split_of(composed(f).removesuffix(end)) in (None, split)]
+            if files:
+                return end, files
+            end = end.partition("/")[2]
+        return name, []
 
-        order = sorted((f for f in allowed if hits[f]), key=rank)
-        return [self._locate_one(name, order, set(allowed)) for name in cleaned]
+    def narrow(self, files: Sequence[str], size: tuple[int, int]) -> list[str]:
+        """Keep, of files that a name may mean, those of the annotated width and height; one of files that are equal.
 
-    def _locate_one(self, name: str, order: Sequence[str], allowed: set[str]) -> str | None:
-        for folder in order:
-            if (file := _join(folder, name)) in self.files:
-                return file
-        return self._only(self._by_name.get(name.rpartition("/")[2], []), allowed)
+        Args:
+            files: As :meth:`locate` and :meth:`by_stem` return them.
+            size: Width and height in the annotations, zeros if they do not say.
+        """
+        if len(files) < 2:
+            return list(files)
+        headers = dict(zip(files, read_headers([str(self.root / file) for file in files]), strict=True))
+        fitting = [f for f in files if headers[f] is not None and (headers[f].width, headers[f].height) == size]
+        kept = fitting or list(files)
+        same = all(filecmp.cmp(self.root / kept[0], self.root / file, shallow=False) for file in kept[1:])
+        return kept[:1] if same else kept
 
-    def by_stem(self, stem: str, folders: Sequence[str]) -> str | None:
-        """Find the image called ``stem`` with any image suffix in the first of ``folders`` that has one."""
+    def by_stem(self, stem: str, folders: Sequence[str]) -> list[str]:
+        """Find the images called ``stem`` with any image suffix, directly in one of ``folders``."""
+        stem = composed(stem)
+        wanted = {composed(_join(folder, stem)) for folder in folders}
         found = self._by_stem.get(stem.rpartition("/")[2], [])
-        for folder in folders:
-            for file in found:
-                if file.rpartition(".")[0] == _join(folder, stem):
-                    return file
-        return None
+        return [file for file in found if composed(file).rpartition(".")[0] in wanted]
 
-    @staticmethod
-    def _only(files: list[str], allowed: set[str]) -> str | None:
-        files = [f for f in files if f.rpartition("/")[0] in allowed]
-        return files[0] if len(files) == 1 else None
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form, in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _without_cut_names(names: Sequence[str], found: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    """Find no file for a name of which more was cut off than of the others: camB/1.jpg is not camA/1.jpg."""
+    fits = [(name.count("/") - end.count("/"), end.count("/")) for name, (end, files) in zip(names, found, strict=True)]
+    foldered = [fit for fit, name, (_, files) in zip(fits, names, found, strict=True) if files and "/" in name]
+    if not foldered:
+        return found
+    cut, kept = min(cut for cut, _ in foldered), max(kept for _, kept in foldered)
+    return [
+        (end, [] if "/" in name and fit[0] > cut and fit[1] < kept else files)
+        for name, (end, files), fit in zip(names, found, fits, strict=True)
+    ]
+
+
+def _home(folders: Sequence[dict[str, str]], beside: str, split: str | None) -> str | None:
+    """Return the folder that the names are relative to, None if several could be it."""
+    hits = Counter(folder for below in folders for folder in set(below.values()))
+    most = max(hits.values())
+    named = [folder for folder in hits if split is not None and split_of(folder) == split and 2 * hits[folder] >= most]
+    whole = [folder for folder, count in hits.items() if count == len(folders)]
+    for candidates in ([beside] if hits[composed(beside)] == most else [], named, whole):
+        if len(candidates) == 1:
+            return composed(candidates[0])
+    return None
 
 
 def _join(folder: str, name: str) -> str:

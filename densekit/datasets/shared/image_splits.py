@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -77,8 +78,10 @@ def look_up(file: str, table: dict[str, str]) -> str | None:
 def draw(files: Sequence[str], *, seed: int) -> set[str]:
     """Choose a fifth of the images for validation.
 
-    Each image has its own number, made from its name and the seed, so that adding images moves hardly any of the
-    others. Augmented copies of one image, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay together.
+    Each image has its own number, made from its stem and the seed, so that adding images moves hardly any of the
+    others and the same images are chosen whatever layout they lie in (of images with one stem in several folders, the
+    folder above counts too). Augmented copies of one image, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay
+    together.
 
     Args:
         files: POSIX paths.
@@ -89,12 +92,29 @@ def draw(files: Sequence[str], *, seed: int) -> set[str]:
     """
     groups: dict[str, list[str]] = {}
     for file in files:
-        groups.setdefault(file.split(".rf.")[0], []).append(file)
+        folder, _, name = file.rpartition("/")
+        stem = name.split(".rf.")[0] if ".rf." in name else name.rpartition(".")[0] or name
+        groups.setdefault(f"{folder}/{stem}", []).append(file)
     if len(groups) < 2:
         return set()
 
-    def number(name: str) -> bytes:
+    short = _short_names(groups)
+
+    def number(path: str) -> bytes:
+        name = short[path]
         return hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
 
     wanted = max(1, round(VALIDATION_SHARE * len(groups)))
     return {file for name in sorted(groups, key=number)[:wanted] for file in groups[name]}
+
+
+def _short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Return the shortest end of each path, in whole parts, that no other has."""
+    short, left, parts = {}, list(paths), 1
+    while left:
+        ends = {path: "/".join(path.split("/")[-parts:]) for path in left}
+        count = Counter(ends.values())
+        short |= {path: end for path, end in ends.items() if count[end] == 1}
+        left = [path for path in left if count[ends[path]] > 1]
+        parts += 1
+    return short

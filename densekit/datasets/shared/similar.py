@@ -86,6 +86,12 @@ def similar_pairs(
     return _pairs(list(members.values()), thumbnails)
 
 
+def look_alike(one: str, other: str) -> bool:
+    """Whether two image files show the same, by their thumbnails."""
+    first, second = _thumbnail(one), _thumbnail(other)
+    return first is not None and second is not None and float(first @ second) > ALIKE
+
+
 def _pairs(groups: Sequence[list[int]], thumbnails: dict[int, np.ndarray | None]) -> Iterator[tuple[int, int, float]]:
     for one, other in combinations(groups, 2):
         rows = [i for i in one if thumbnails[i] is not None]

@@ -215,3 +215,214 @@ def test_broken_json_is_named_with_its_line(make):
     with pytest.raises(DataError, match=r"result\.json, line 2"):
         source = recognize(make.root)
         source.reader(source)
+
+
+# --- one name, several files -----------------------------------------------------------------------------------------
+
+
+def cameras(make, size=((64, 48), (64, 48)), numbers=(1, 2)):
+    for camera, sides in zip("AB", size, strict=True):
+        for number in numbers:
+            make.image(f"cam{camera}/{number}.jpg", sides)
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "./{}.jpg", "/content/upload/{}.jpg", "C:\\data\\{}.jpg"])
+@pytest.mark.parametrize("json_at", ["labels.json", "annotations/instances_default.json"])
+def test_names_that_fit_two_folders_are_an_error_that_names_them(make, load, boxes_of, name, json_at):
+    cameras(make)
+    make.image("camA/3.jpg")
+    names = [name.format(n) for n in (1, 2, 1, 2, 3)]
+    make.coco(json_at, names, [(image, 0, BOX) for image in range(5)])
+    dataset, found = load(make.root)
+    assert found["image-ambiguous"].count == 4
+    assert "(id 1, 3) is camA/1.jpg or camB/1.jpg" in found["image-ambiguous"].examples[0].where
+    assert [file for file, _, _ in boxes_of(dataset)] == ["camA/3.jpg"]
+
+
+@pytest.mark.parametrize("prefix", ["cam{}/", "/content/set/cam{}/", "C:\\set\\cam{}\\"])
+def test_names_with_their_folder_are_told_apart(make, load, boxes_of, prefix):
+    cameras(make)
+    names = [f"{prefix.format(camera)}{n}.jpg" for camera in "AB" for n in (1, 2)]
+    make.coco("labels.json", names, [(image, 0, BOX) for image in range(4)])
+    dataset, found = load(make.root)
+    assert "image-ambiguous" not in found
+    assert [file for file, _, _ in boxes_of(dataset)] == ["camA/1.jpg", "camA/2.jpg", "camB/1.jpg", "camB/2.jpg"]
+
+
+def test_sizes_tell_the_cameras_apart(make, load, boxes_of):
+    cameras(make, ((64, 48), (32, 48)))
+    records = [
+        {"id": n, "file_name": "1.jpg", "width": width, "height": 48} for n, width in enumerate((32, 64), start=1)
+    ]
+    make.coco("labels.json", records, [(0, 0, BOX), (1, 0, BOX)])
+    dataset, found = load(make.root)
+    assert "image-ambiguous" not in found
+    assert [file for file, _, _ in boxes_of(dataset)] == ["camB/1.jpg", "camA/1.jpg"]
+
+
+@pytest.mark.parametrize("json_at", ["camB/labels.json", "labels.json"])
+def test_a_file_of_one_camera_is_read_from_the_folder_it_fits(make, load, boxes_of, json_at):
+    cameras(make)
+    make.image("camB/3.jpg")
+    make.coco(json_at, ["1.jpg", "2.jpg", "3.jpg"], [(image, 0, BOX) for image in range(3)])
+    dataset, found = load(make.root / json_at)
+    assert "image-ambiguous" not in found
+    assert {dataset.path(n).parent.name for n in range(3)} == {"camB"}
+
+
+def test_equal_files_are_one_image(make, load):
+    cameras(make)
+    for n in (1, 2):
+        (make.root / f"camB/{n}.jpg").write_bytes((make.root / f"camA/{n}.jpg").read_bytes())
+    make.coco("labels.json", ["1.jpg", "2.jpg"], [(0, 0, BOX)])
+    assert "image-ambiguous" not in load(make.root)[1]
+
+
+def test_an_image_of_another_folder_is_not_taken_for_a_missing_one(make, load):
+    cameras(make)
+    make.image("camA/7.jpg")
+    make.coco("labels.json", ["camA/1.jpg", "camB/7.jpg"], [(0, 0, BOX), (1, 0, BOX)])
+    assert load(make.root)[1]["image-missing"].examples[0].where == "camB/7.jpg"
+
+
+def test_an_umlaut_is_found_however_the_file_system_writes_it(make, load):
+    make.image("images/Ma\u0308use.jpg")
+    make.coco("labels.json", ["M\u00e4use.jpg"], [(0, 0, BOX)])
+    assert "image-missing" not in load(make.root)[1]
+
+
+# --- files that cannot be read ---------------------------------------------------------------------------------------
+
+FAULTS = {
+    "empty": (b"", "is empty"),
+    "spaces": (b" \n", "is empty"),
+    "utf-16": ('{"images": [], "annotations": [], "categories": []}'.encode("utf-16"), "is UTF-16 text"),
+    "web page": (b"<!DOCTYPE html><html></html>", "is a web page or XML"),
+    "list": (b"[]", "has no list 'images'"),
+    "other object": (b'{"message": "Not Found"}', "has no list 'images'"),
+    "cut": (b'{"images": [{"id": 1', "not valid JSON"),
+    "binary": (b"\x89PNG\r\n\x1a\n", "is no text in UTF-8"),
+    "text": (b"hello", "not valid JSON"),
+    "dangling link": (None, "cannot be read"),
+    "folder": (..., "cannot be read"),
+}
+
+
+def spoil(path, content):
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.symlink_to("nowhere")
+    elif content is ...:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("content", "words"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "annotations/instances_{}2017.json",
+        "annotations/{}.json",
+        "{}.json",
+        "{}/_annotations.coco.json",
+        "lvis_{}.json",
+    ],
+)
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_a_file_that_cannot_be_read_is_not_as_if_it_were_not_there(make, load, name, content, words, given):
+    for split in ("train", "val"):
+        make.image(f"{split}/{split}.jpg")
+        make.coco(name.format(split), [f"{split}.jpg"], [(0, 0, BOX)])
+    spoil(make.root / name.format("val"), content)
+    with pytest.raises(DataError, match=words) as error:
+        load(make.root if given == "folder" else make.root / name.format("train"))
+    assert name.format("val") in str(error.value)
+
+
+@pytest.mark.parametrize(("content", "words"), [FAULTS[k] for k in ("empty", "utf-16", "web page", "binary")])
+def test_the_only_file_is_named_with_what_is_wrong(make, load, content, words):
+    make.image("images/1.jpg")
+    spoil(make.root / "labels.json", content)
+    with pytest.raises(DataError, match=rf"labels\.json.*{words}"):
+        load(make.root)
+
+
+def test_other_programs_files_beside_are_left_alone(make, load):
+    root = make.two_splits([(0, 0, BOX)], [(0, 0, BOX)])
+    make.text("annotations/detections.json", "[]")
+    make.text("settings.json", "{}")
+    make.text("annotations/captions_val2017.json", "")
+    assert load(root)[0].splits == ("train", "val")
+
+
+def test_a_validation_file_without_images_is_an_error_and_none_is_drawn(make, load):
+    root = make.two_splits([(0, 0, BOX), (1, 0, BOX)], [])
+    make.coco("annotations/instances_val2017.json", [], [])
+    dataset, found = load(root)
+    assert found["split-empty"].examples[0].where == "val: annotations/instances_val2017.json"
+    assert dataset.splits == ("train",)
+
+
+# --- numbers that are none, LVIS, Roboflow ---------------------------------------------------------------------------
+
+OUTLINE = [[4, 4, 14, 4, 14, 16, 4, 16]]
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF, 10**400, "nan"], ids=["nan", "inf", "-inf", "huge", "text"])
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("outline", [None, OUTLINE], ids=["box", "outlined"])
+def test_a_box_that_is_no_number_is_an_error_with_its_id(make, load, bad, place, outline):
+    box = [bad if n == place else v for n, v in enumerate(BOX)]
+    root = make.two_splits([(0, 0, BOX, {"bbox": box, "segmentation": outline, "id": 77}), (1, 0, BOX)], [])
+    dataset, found = load(root)
+    assert "annotation 77 has bbox" in found["box-malformed"].examples[0].where
+    assert len(dataset.annotations) == 1
+
+
+@pytest.mark.parametrize("key", ["area", "width", "height"])
+@pytest.mark.parametrize("bad", [NAN, INF, 10**400, -1], ids=["nan", "inf", "huge", "negative"])
+def test_areas_and_sides_that_are_no_number_are_computed(make, load, key, bad):
+    make.image("1.jpg")
+    record = {"id": 1, "file_name": "1.jpg", "width": 64, "height": 48}
+    own = key == "area"
+    make.coco("r.json", [record if own else {**record, key: bad}], [(0, 0, BOX, {"area": bad} if own else {})])
+    dataset, _ = load(make.root)
+    assert (dataset.images[0].width, dataset.images[0].height) == (64, 48)
+    assert dataset.annotations.areas.tolist() == [120]
+
+
+@pytest.mark.parametrize("host", ["http://images.cocodataset.org/", "s3://bucket/deep/"])
+@pytest.mark.parametrize("folder", ["{}2017/", "images/"])
+def test_lvis_names_its_images_by_address(make, load, boxes_of, host, folder):
+    for split in ("train", "val"):
+        make.image(f"{folder.format(split)}{split}.jpg")
+        record = {"id": 1, "coco_url": f"{host}{split}2017/{split}.jpg", "width": 64, "height": 48}
+        make.coco(f"annotations/lvis_v1_{split}.json", [record], [(0, 0, BOX)])
+    dataset, _ = load(make.root)
+    assert [file for file, _, _ in boxes_of(dataset)] == [f"{folder.format(s)}{s}.jpg" for s in ("train", "val")]
+
+
+def test_keypoint_files_are_read_for_their_boxes(make, load):
+    make.image("train2017/1.jpg")
+    make.coco("annotations/person_keypoints_train2017.json", ["1.jpg"], [(0, 0, BOX, {"keypoints": [1, 1, 2]})])
+    assert len(load(make.root)[0].annotations) == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "warned"),
+    [
+        ([(0, "disc"), (1, "disc")], [(0, "disc"), (1, "disc")], False),
+        ([(0, "disc"), (1, "disc")], [(1, "disc")], False),
+        ([(0, "disc"), (1, "bar")], [(1, "disc"), (0, "bar")], True),
+        ([(0, "disc"), (1, "disc")], [(2, "disc")], True),
+    ],
+)
+def test_equal_lists_of_categories_are_in_the_same_order(make, load, train, val, warned):
+    for split, listed in (("train", train), ("valid", val)):
+        make.image(f"{split}/{split}.jpg")
+        categories = [{"id": i, "name": name} for i, name in listed]
+        box = (0, 0, BOX, {"category_id": listed[-1][0]})
+        make.coco(f"{split}/_annotations.coco.json", [f"{split}.jpg"], [box], categories=categories)
+    assert ("category-order" in load(make.root)[1]) == warned

@@ -55,5 +55,33 @@ def test_masks_that_cannot_be_right(nuclei, load):
     assert found["mask-empty"].examples[0].where == "one/masks/d.png"
     assert "the mask is 32 x 32, the image 64 x 48" in found["mask-size"].examples[0].where
     assert found["mask-values"].examples[0].where == "one/masks/f.png"
-    assert found["row-malformed"].examples[0].where == "one/masks/g.png"
+    assert found["file-unreadable"].examples[0].where == "one/masks/g.png: not an image"
     assert [found[c].severity for c in ("mask-empty", "mask-size", "mask-values")] == ["warning", "error", "error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "not an image"), (b"<html></html>", "not an image"), (None, "No such file"), (..., "Is a directory")],
+    ids=["empty", "web page", "dangling link", "folder"],
+)
+def test_a_mask_that_cannot_be_read_is_an_error(nuclei, load, content, words):
+    file = nuclei.root / "one/masks/a.png"
+    file.unlink()
+    if content is None:
+        file.symlink_to("nowhere")
+    elif content is ...:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    found = load(nuclei.root)[1]["file-unreadable"]
+    assert (found.severity, found.count) == ("error", 1)
+    assert found.examples[0].where.startswith("one/masks/a.png: ")
+    assert words in found.examples[0].where
+
+
+@pytest.mark.parametrize("name", ["one.jpg", "other.png", "two.png"])
+def test_a_case_of_two_images_is_an_error_and_not_passed_over(nuclei, load, name):
+    nuclei.image(f"one/images/{name}")
+    place = load(nuclei.root)[1]["image-ambiguous"].examples[0].where
+    assert place.startswith("one: the masks are of ")
+    assert name in place

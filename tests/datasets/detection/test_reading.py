@@ -96,3 +96,21 @@ def test_a_csv_that_cannot_be_followed(make, load, text, words):
     make.text("splits.csv", text)
     with pytest.raises(DataError, match=words):
         load(make.root)
+
+
+def test_the_same_images_validate_as_coco_voc_and_yolo(make, load):
+    names = [f"p{n}" for n in range(20)]
+    for name in names:
+        make.image(f"coco/images/{name}.jpg")
+        make.image(f"voc/{name}.jpg")
+        make.xml(f"voc/{name}.xml", [("cat", (2, 2, 12, 14))])
+        make.image(f"yolo/images/{name}.jpg")
+        make.text(f"yolo/labels/{name}.txt", "0 .5 .5 .2 .2\n")
+    make.coco("coco/labels.json", [f"{name}.jpg" for name in names], [(0, 0, [4, 4, 10, 12])])
+    make.text("yolo/classes.txt", "cat\n")
+    drawn = []
+    for layout in ("coco", "voc", "yolo"):
+        dataset, found = load(make.root / layout)
+        assert "4 of 20 images drawn" in found["split-drawn"].message
+        drawn.append({dataset.path(n).stem for n, image in enumerate(dataset.images) if image.split == "val"})
+    assert drawn[0] == drawn[1] == drawn[2]

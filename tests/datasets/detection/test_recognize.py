@@ -5,6 +5,7 @@ import json
 import pytest
 
 from densekit.datasets.detection import recognize
+from densekit.datasets.volume.recognize import holds_volumes
 from densekit.errors import ConfigError, DataError
 
 BOX = [4, 4, 10, 10]
@@ -151,3 +152,12 @@ def test_files_that_are_no_data_set(make):
     for name, words in (("d.zip", "unpack it"), ("d.json", "neither a COCO JSON"), ("d.yaml", "nor a data.yaml")):
         with pytest.raises(DataError, match=words):
             recognize(make.text(name, "{}"))
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "case.json", "fingerprint.json", "plans.json", "splits.json"])
+@pytest.mark.parametrize("images", ["images/1.jpg", "1.jpg"])
+def test_what_a_json_holds_decides_not_its_name(make, name, images):
+    make.image(images)
+    make.coco(name, ["1.jpg"], [(0, 0, BOX)])
+    assert (recognize(make.root).format, holds_volumes(make.root)) == ("coco", False)
+    assert recognize(make.root / name).format == "coco"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from densekit.errors import DataError
+
 
 @pytest.fixture
 def voc(make):
@@ -72,7 +74,7 @@ def test_broken_xml_and_objects_without_box_are_errors(voc, load):
     voc.text("Annotations/a.xml", text.replace("<xmin>10</xmin>", "<xmin>ten</xmin>"))
     _, found = load(voc.root)
     places = [example.where for example in found["row-malformed"].examples]
-    assert any(place.startswith("Annotations/b.xml: ") for place in places)
+    assert found["file-unreadable"].examples[0].where.startswith("Annotations/b.xml: mismatched tag")
     assert "Annotations/a.xml, object 1: no bndbox of four numbers" in places
 
 
@@ -98,3 +100,91 @@ def test_split_folders_with_xml_beside_the_images(make, load):
         make.image(f"{split}/{split}.jpg")
         make.xml(f"{split}/{split}.xml", [("cat", (2, 2, 12, 14))])
     assert load(make.root)[0].splits == ("train", "val")
+
+
+NAMES = ["a b", "Scan 00 (front)", "a.b", "1.2.826", "Mäuse", "x 1", "-1", "a  b", "it's, this"]
+
+
+@pytest.mark.parametrize("column", ["", " 1", "  1", " -1", "\t0"], ids=repr)
+@pytest.mark.parametrize("line", ["{}", "{}.jpg", "JPEGImages/{}.jpg", "C:\\voc\\JPEGImages\\{}.jpg"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"], ids=repr)
+def test_lists_name_images_in_any_way(make, load, column, line, ending):
+    for name in NAMES:
+        make.image(f"JPEGImages/{name}.jpg")
+        make.xml(f"Annotations/{name}.xml", [("cat", (2, 2, 12, 14))])
+    lines = (line.format(name) + column for name in NAMES)
+    make.text("ImageSets/Main/train.txt", "").write_bytes(ending.join(lines).encode())
+    dataset, found = load(make.root)
+    assert [image.file for image in dataset.images] == [f"JPEGImages/{name}.jpg" for name in NAMES]
+    assert not {"annotation-missing", "image-missing", "image-without-annotation"} & found.keys()
+
+
+def test_a_list_in_composed_form_finds_files_in_the_other(make, load):
+    make.image("JPEGImages/Ma\u0308use.jpg")
+    make.xml("Annotations/Ma\u0308use.xml", [("cat", (2, 2, 12, 14))])
+    make.text("ImageSets/Main/train.txt", "M\u00e4use\n")
+    dataset, found = load(make.root)
+    assert len(dataset.annotations) == 1
+    assert not {"annotation-missing", "image-missing"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"<html><body>404</body></html>", "its outermost element is html"),
+        (b"<robot/>", "its outermost element is robot"),
+        (b"[1]", "syntax error"),
+        (b"\x89PNG", "not well-formed"),
+        (None, "No such file"),
+    ],
+    ids=["empty", "web page", "other", "list", "binary", "dangling link"],
+)
+@pytest.mark.parametrize("name", ["a", "c"])
+def test_an_xml_file_that_cannot_be_read_is_an_error(voc, load, content, words, name):
+    file = voc.root / f"Annotations/{name}.xml"
+    file.unlink()
+    file.symlink_to("nowhere") if content is None else file.write_bytes(content)
+    _, found = load(voc.root)
+    place = found["file-unreadable"].examples[0].where
+    assert place.startswith(f"Annotations/{name}.xml: ")
+    assert words in place
+    assert found["file-unreadable"].severity == "error"
+
+
+@pytest.mark.parametrize("content", ["a\n".encode("utf-16"), b"\xff\xfe\xfa", None], ids=["utf-16", "binary", "link"])
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_list_that_cannot_be_read_is_an_error(voc, load, content, name):
+    file = voc.root / f"ImageSets/Main/{name}.txt"
+    file.unlink()
+    file.symlink_to("nowhere") if content is None else file.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}\.txt: "):
+        load(voc.root)
+
+
+def test_an_empty_validation_list_is_an_error_and_none_is_drawn(voc, load):
+    voc.text("ImageSets/Main/val.txt", "")
+    dataset, found = load(voc.root)
+    assert found["split-empty"].examples[0].where == "val: ImageSets/Main/val.txt"
+    assert dataset.splits == ("train",)
+
+
+@pytest.mark.parametrize("other", ["JPEGImages/a.png", "images/a.jpg", "Images/a.jpeg"])
+def test_two_images_of_one_name_are_an_error_unless_the_size_tells(voc, load, other):
+    text = (voc.root / "Annotations/a.xml").read_text()
+    voc.text("Annotations/a.xml", text.replace("<filename>a.jpg</filename>", ""))
+    voc.image(other)
+    assert f"JPEGImages/a.jpg or {other}" in load(voc.root)[1]["image-ambiguous"].examples[0].where.replace(
+        f"{other} or JPEGImages/a.jpg", f"JPEGImages/a.jpg or {other}"
+    )
+    voc.image(other, (32, 32))
+    dataset, found = load(voc.root)
+    assert "image-ambiguous" not in found
+    assert dataset.images[0].file == "JPEGImages/a.jpg"
+
+
+def test_the_name_in_the_xml_tells_two_suffixes_apart(voc, load):
+    voc.image("JPEGImages/a.bmp")
+    dataset, found = load(voc.root)
+    assert "image-ambiguous" not in found
+    assert dataset.images[0].file == "JPEGImages/a.jpg"

@@ -1,6 +1,7 @@
 """YOLO labels: data.yaml in its variants, boxes and polygons, and each kind of broken row with file and line."""
 
 import pytest
+from PIL import Image
 
 from densekit.errors import DataError
 
@@ -151,3 +152,169 @@ def test_label_studios_notes_name_the_classes(make, load):
     dataset, _ = load(make.root)
     assert dataset.classes == ("cat", "dog")
     assert dataset.annotations.labels.tolist() == [1]
+
+
+# --- labels and images where they lie --------------------------------------------------------------------------------
+
+ROW = "0 .5 .5 .2 .2\n"
+
+
+@pytest.mark.parametrize("above", ["", "images/", "images/deep/", "x/images/images/"])
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("{}/a{}.jpg", "{}/a{}.txt"),
+        ("images/{}/a{}.jpg", "labels/{}/a{}.txt"),
+        ("{}/images/a{}.jpg", "{}/labels/a{}.txt"),
+        ("images/{}/a{}.jpg", "images/{}/a{}.txt"),
+        ("{}/images/a.b{}.jpg", "{}/images/a.b{}.txt"),
+    ],
+)
+def test_labels_are_found_wherever_the_data_set_lies(make, load, above, image, label):
+    for split in ("train", "val"):
+        make.image(above + image.format(split, split))
+        make.text(above + label.format(split, split), ROW)
+    folder = image.rpartition("/")[0]
+    make.text(f"{above}data.yaml", f"train: {folder.format('train')}\nval: {folder.format('val')}\nnames: [cat]\n")
+    dataset, found = load(make.root / above)
+    assert {split: dataset.counts(split)["objects"] for split in dataset.splits} == {"train": 1, "val": 1}
+    assert "image-without-label" not in found
+
+
+def test_a_yaml_inside_the_images_folder_still_finds_the_labels_beside_it(make, load):
+    make.image("images/train/a.jpg")
+    make.text("labels/train/a.txt", ROW)
+    yaml = make.text("images/data.yaml", "train: train\nnames: [cat]\n")
+    assert len(load(yaml)[0].annotations) == 1
+
+
+def test_labels_beside_the_images_without_a_yaml(make, load):
+    make.image("images/a.jpg")
+    make.text("images/a.txt", ROW)
+    make.text("classes.txt", "cat\n")
+    assert len(load(make.root)[0].annotations) == 1
+
+
+@pytest.mark.parametrize(
+    "base", ["C:\\Users\\me\\ds\\images\\", "/content/ds/images/", "../ds/images/", "\\\\nas\\ds\\images\\", ""]
+)
+@pytest.mark.parametrize("ending", ["\n", "\r\n"], ids=repr)
+@pytest.mark.parametrize("name", ["a", "a b", "Mäuse", "a.b"])
+def test_lists_of_another_machine_are_followed_by_the_end_of_their_paths(make, load, base, ending, name):
+    for split in ("train", "val"):
+        make.image(f"images/{name}{split}.jpg")
+        make.text(f"labels/{name}{split}.txt", ROW)
+        make.text(f"{split}.txt", "").write_bytes(f"{base}{name}{split}.jpg{ending}".encode())
+    make.text("data.yaml", "train: train.txt\nval: val.txt\nnames: [cat]\n")
+    dataset, found = load(make.root)
+    assert [image.file for image in dataset.images] == [f"images/{name}{s}.jpg" for s in ("train", "val")]
+    assert len(dataset.annotations) == 2
+    assert "image-missing" not in found
+    assert any("found by the end of their path" in f.message for f in dataset.findings if f.code == "layout")
+
+
+def test_images_of_a_list_that_are_nowhere_are_missing_images(plain, load):
+    plain.text("train.txt", "/content/images/train/a.jpg\n/content/images/train/gone.jpg\n")
+    plain.text("data.yaml", "train: train.txt\nval: images/val\nnames: [cat, dog]\n")
+    dataset, found = load(plain.root)
+    assert found["image-missing"].examples[0].where.endswith("images/train/gone.jpg")
+    assert len(dataset.annotations) == 3
+
+
+def test_a_list_whose_names_fit_two_folders_is_an_error(make, load):
+    for camera in "AB":
+        pair(make, f"cam{camera}", "a", ROW)
+    make.text("train.txt", "/content/a.jpg\n")
+    make.text("data.yaml", "train: train.txt\nnames: [cat]\n")
+    place = load(make.root)[1]["image-ambiguous"].examples[0].where
+    assert place == "train.txt: /content/a.jpg is images/camA/a.jpg or images/camB/a.jpg"
+
+
+def test_two_images_of_one_label_file_are_an_error_unless_they_look_alike(plain, load):
+    plain.image("images/train/a.png")
+    place = load(plain.root)[1]["image-ambiguous"].examples[0].where
+    assert place == "labels/train/a.txt: is of images/train/a.jpg or images/train/a.png"
+    with Image.open(plain.root / "images/train/a.jpg") as image:
+        image.save(plain.root / "images/train/a.png")
+    assert "image-ambiguous" not in load(plain.root)[1]
+
+
+# --- files that cannot be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (ROW.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (ROW.encode("utf-16-be").join([b"\xfe\xff", b""]), "is UTF-16 text"),
+        (b"\x89PNG\r\n", "is no text in UTF-8"),
+        (None, "No such file"),
+        (..., "Is a directory"),
+    ],
+    ids=["utf-16", "big endian", "binary", "dangling link", "folder"],
+)
+def test_a_label_file_that_cannot_be_read_is_no_background(plain, load, content, words):
+    file = plain.root / "labels/train/a.txt"
+    file.unlink()
+    if content is None:
+        file.symlink_to("nowhere")
+    elif content is ...:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    found = load(plain.root)[1]["file-unreadable"]
+    assert found.severity == "error"
+    assert found.examples[0].where.startswith("labels/train/a.txt: ")
+    assert words in found.examples[0].where
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "dataset.yml"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        ("names: [cat]".encode("utf-16"), "is UTF-16 text"),
+        (b"<!DOCTYPE html>\n<p>404</p>", "expected train:"),
+        (b"- cat\n- dog\n", "expected train:"),
+        (b"\xff\x00", "is no text in UTF-8"),
+        (b"names: [", "cannot be read as YAML"),
+        (b"names: [cat]\nd: 2024-99-99", "cannot be read as YAML"),
+    ],
+    ids=["empty", "utf-16", "web page", "list", "binary", "cut", "no date"],
+)
+def test_a_yaml_that_cannot_be_read_is_not_as_if_it_were_not_there(make, load, name, content, words):
+    pair(make, "train", "a", ROW)
+    make.text("classes.txt", "cat\n")
+    make.text(name, "").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        load(make.root)
+
+
+@pytest.mark.parametrize("content", ["images/val/c.jpg".encode("utf-16"), b"\xff\x00"], ids=["utf-16", "binary"])
+def test_a_list_that_cannot_be_read_is_an_error(plain, load, content):
+    plain.text("val.txt", "").write_bytes(content)
+    plain.text("data.yaml", "train: images/train\nval: val.txt\nnames: [cat, dog]\n")
+    with pytest.raises(DataError, match=r"val\.txt: is "):
+        load(plain.root)
+
+
+def test_an_empty_validation_list_is_an_error_and_none_is_drawn(plain, load):
+    plain.text("val.txt", "\n")
+    plain.text("data.yaml", "train: images/train\nval: val.txt\nnames: [cat, dog]\n")
+    dataset, found = load(plain.root)
+    assert found["split-empty"].examples[0].where == "val: val.txt"
+    assert dataset.splits == ("train",)
+
+
+# --- class names -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["[{}, {}]", "{{0: {}, 1: {}}}", "\n- {}\n- {}", "\n  0: {}\n  1: {}"], ids=repr)
+@pytest.mark.parametrize(
+    "names",
+    [("on", "off"), ("yes", "no"), ("1.10", "1.1"), ("null", "~"), ("0x10", "010"), ("1e3", "1_000"), ("12:30", "y"),
+     ("2024-01-02", "true"), ("'on'", '"off"')],
+)  # fmt: skip
+def test_class_names_are_text_whatever_yaml_makes_of_them(plain, load, form, names):
+    plain.text("data.yaml", f"train: images/train\nval: images/val\nnames: {form.format(*names)}\n")
+    assert load(plain.root)[0].classes == tuple(name.strip("'\"") for name in names)

@@ -1,0 +1,43 @@
+"""Text that cannot be read is said with its reason and what to do."""
+
+import pytest
+
+from densekit.errors import DataError
+from densekit.io.files import load_json, read_text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("ä".encode("utf-16"), r"is UTF-16 text; save it as UTF-8$"),
+        ("ä".encode("cp1252"), r"is no text in UTF-8 \(byte 0xe4 at 0\)"),
+        (None, r"cannot be read \(No such file or directory\)"),
+    ],
+)
+def test_text_that_cannot_be_read(tmp_path, content, words):
+    path = tmp_path / "a.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.txt: {words}"):
+        read_text(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_no_text(tmp_path, encoding):
+    (tmp_path / "a.txt").write_text("ä", encoding=encoding)
+    assert read_text(tmp_path / "a.txt") == "ä"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ": is empty"),
+        ("\n<html>", ": is a web page or XML, not JSON"),
+        ('{"a":\n}', ", line 2, column 1: not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_json(tmp_path, text, words):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=rf"a\.json{words}|{words}"):
+        load_json(tmp_path / "a.json")
