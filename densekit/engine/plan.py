@@ -29,6 +29,9 @@ from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 from densekit.visualization.shared.curves import ScoreCurve
 
+RAMP = 10
+"""The moving average takes ``max(momentum, RAMP / (RAMP + t))`` of the weights after iteration ``t``."""
+
 
 class Plan(ABC):
     """A config together with the data set it is run on: everything that is derived, in one place.
@@ -252,9 +255,17 @@ class Plan(ABC):
             *([{"type": "densekit.AverageBuffersHook"}] if get_world_size() > 1 else []),
             {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
             {"type": "densekit.CsvLogHook", "names": self.class_names, "score": self.curve, "interval": c.log_interval},
-            *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
+            *([] if c.ema is None else [average_hook(c.ema)]),
             *c.custom_hooks,
         ]
+
+
+def average_hook(momentum: float) -> dict[str, Any]:
+    """MMEngine's moving average, short at first: after ``t`` iterations over no more than about ``t / RAMP`` of them.
+
+    One of fixed length holds the weights that a run starts from for as long as a short run lasts.
+    """
+    return {"type": "EMAHook", "ema_type": "MomentumAnnealingEMA", "momentum": momentum, "gamma": RAMP}
 
 
 def deterministic_kernels() -> None:

@@ -98,13 +98,18 @@ def train(
             runner.check_start(cfg.load_from)
         if is_main_process():
             _write_config(folder, plan, {**places, **report.derived()})
-            _tell(runner, report.describe(), [*filter(None, [lowered]), *report.cautions(), *changes])
+            _tell(
+                runner,
+                [*report.describe(), *report.averaged()],
+                [*filter(None, [lowered]), *report.cautions(), *changes],
+            )
             _tell(runner, report.before_training(runner))
         started = time.perf_counter()
         runner.train()
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
             done = f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}"
+            done += f" ({report.kept(runner)})"
             _tell(runner, [*report.after_training(runner, minutes), f"{done}, curves in {folder / 'curves.png'}"])
         if launcher == "pytorch":
             runner.model = runner.bare_model()
