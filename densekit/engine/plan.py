@@ -25,6 +25,7 @@ from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.preflight import Batch, SampleBatch
 from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, read_weights
+from densekit.package.seen import TRAINED_ON
 from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 from densekit.visualization.shared.curves import ScoreCurve
@@ -106,6 +107,11 @@ class Plan(ABC):
     def validation(self, work_dir: Path) -> dict[str, Any]:
         """The Runner's arguments for validation."""
 
+    def hashes(self, split: str | None) -> dict[str, str]:
+        """A hash of what each case of a split shows, by its name; nothing where that is not known."""
+        del split
+        return {}
+
     def described(self) -> dict[str, Any]:
         """What a checkpoint says beside its weights, see :func:`densekit.package.write_checkpoint`."""
         return {
@@ -116,6 +122,7 @@ class Plan(ABC):
             "inference": {},
             "meta": {
                 "config": str(self.config.filename and Path(self.config.filename).name),
+                TRAINED_ON: sorted(set(self.hashes(self.config.train_split).values())),
             },
         }
 

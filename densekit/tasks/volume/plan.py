@@ -73,6 +73,9 @@ class VolumePlan(Plan):
         """Case ids of a split, or of several joined by ``+``, each once; none for None."""
         return [] if split is None else list(dict.fromkeys(self.store.ids(split)))
 
+    def hashes(self, split: str | None) -> dict[str, str]:
+        return self.store.hashes(self.cases(split))
+
     @property
     def validates(self) -> bool:
         """Whether there is a validation split with cases in it."""
