@@ -151,6 +151,11 @@ class VolumePlan(Plan):
             _compile(model)
         return model
 
+    def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
+        from densekit.package.transfer import start_from
+
+        return start_from(model, path, self.class_names, config=self.model()).lines()
+
     def train_loader(self) -> dict[str, Any]:
         c = self.config
         length = c.iterations_per_epoch * c.batch_size * get_world_size()
