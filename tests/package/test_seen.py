@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from densekit.datasets.volume.store import open_store
-from densekit.errors import ConfigError
+from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
+from densekit.datasets.volume.store import write_store
 from densekit.package.seen import changed, image_hashes, leak, trained_on
 from densekit.tasks import test as score
 from densekit.tasks import train
 
-from ..volume_runs import SHORT, config, messages, no_curves, prepared, short_run  # noqa: F401
+from ..volume_runs import SHORT, config, make_case, messages, no_curves, prepared, short_run  # noqa: F401
 
 SEEN = frozenset({"a", "b", "c"})
 
@@ -93,8 +93,16 @@ def test_a_run_from_weights_says_which_validation_cases_they_know(short_run, div
     assert "1 of the 2 cases of val_split=test were trained on by" in messages(tmp_path / "run")
 
 
-def test_a_scan_keeps_its_hash_under_other_settings(prepared):  # noqa: F811
-    store = open_store(prepared)
-    with pytest.raises(ConfigError):
-        store.hashes(["nobody"])
-    assert len(set(store.hashes(list(store.about)).values())) == len(store.about)
+def test_a_scan_is_known_by_another_name_on_another_grid_with_other_labels(tmp_path):
+    def hashes(folder, case_id, image, label, **settings):
+        cases = (CaseSource(case_id, (image,), label, "train"),)
+        labels = ("background", "near", "far")
+        source = SourceDataset("one", "test", ("MR",), labels, cases, normalization="zscore", **settings)
+        return list(write_store(source, tmp_path / folder).hashes([case_id]).values())
+
+    image, label = make_case(tmp_path, "scan", seed=0)
+    other_image, other_label = make_case(tmp_path, "other", seed=1)
+    renamed = shutil.copy(image, tmp_path / "renamed.nii.gz")
+    first = hashes("a", "p1", image, label, spacing=None)
+    assert hashes("b", "p2", renamed, other_label, spacing=(3.0, 2.0, 2.0)) == first
+    assert hashes("c", "p1", other_image, label, spacing=None) != first
