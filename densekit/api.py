@@ -83,6 +83,7 @@ class Model:
         """
         c = self.checkpoint
         said = {"path": str(c.path), "task": c.task, "labels": self.labels, **c.meta}
+        said.pop("trained_on", None)  # a hash for every case
         return {**said, "preprocessing": c.preprocessing, "inference": c.inference}
 
     @property

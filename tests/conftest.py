@@ -33,6 +33,16 @@ def whatever_ran_before():
     DefaultScope._instance_dict.clear()
 
 
+def pytest_sessionfinish() -> None:
+    """Let go of what data processes have sent before the interpreter takes torch apart.
+
+    torch keeps a weak reference to each tensor that it received from another process; one that outlives torch's own
+    modules ends in an ignored exception, dozens of them after the last line of the tests.
+    """
+    if "torch.multiprocessing.reductions" in sys.modules:
+        sys.modules["torch.multiprocessing.reductions"].shared_cache.clear()
+
+
 _COMMAND = "import sys; from densekit.cli import main; sys.exit(main(sys.argv[1:]))"
 _START = """
 import os, signal, sys

@@ -25,9 +25,13 @@ from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.preflight import Batch, SampleBatch
 from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, read_weights
+from densekit.package.seen import TRAINED_ON
 from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 from densekit.visualization.shared.curves import ScoreCurve
+
+RAMP = 10
+"""The moving average takes ``max(momentum, RAMP / (RAMP + t))`` of the weights after iteration ``t``."""
 
 
 class Plan(ABC):
@@ -103,6 +107,11 @@ class Plan(ABC):
     def validation(self, work_dir: Path) -> dict[str, Any]:
         """The Runner's arguments for validation."""
 
+    def hashes(self, split: str | None) -> dict[str, str]:
+        """A hash of what each case of a split shows, by its name; nothing where that is not known."""
+        del split
+        return {}
+
     def described(self) -> dict[str, Any]:
         """What a checkpoint says beside its weights, see :func:`densekit.package.write_checkpoint`."""
         return {
@@ -113,6 +122,7 @@ class Plan(ABC):
             "inference": {},
             "meta": {
                 "config": str(self.config.filename and Path(self.config.filename).name),
+                TRAINED_ON: sorted(set(self.hashes(self.config.train_split).values())),
             },
         }
 
@@ -252,9 +262,17 @@ class Plan(ABC):
             *([{"type": "densekit.AverageBuffersHook"}] if get_world_size() > 1 else []),
             {"type": "densekit.FiniteLossHook", "patience": FP16_PATIENCE if c.amp == "fp16" else 1},
             {"type": "densekit.CsvLogHook", "names": self.class_names, "score": self.curve, "interval": c.log_interval},
-            *([] if c.ema is None else [{"type": "EMAHook", "momentum": c.ema}]),
+            *([] if c.ema is None else [average_hook(c.ema)]),
             *c.custom_hooks,
         ]
+
+
+def average_hook(momentum: float) -> dict[str, Any]:
+    """MMEngine's moving average, short at first: after ``t`` iterations over no more than about ``t / RAMP`` of them.
+
+    One of fixed length holds the weights that a run starts from for as long as a short run lasts.
+    """
+    return {"type": "EMAHook", "ema_type": "MomentumAnnealingEMA", "momentum": momentum, "gamma": RAMP}
 
 
 def deterministic_kernels() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from densekit.engine.plan import Plan
+from densekit.engine.hooks.checkpoint import BestAndLastHook
+from densekit.engine.plan import RAMP, Plan
 
 
 class RunReport:
@@ -25,9 +26,32 @@ class RunReport:
         lines = [f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"]
         return lines if plan.validates else [*lines, "no validation: best.pth will be the last epoch"]
 
+    def averaged(self) -> list[str]:
+        """Which weights are validated and kept, if there are two kinds."""
+        c = self.plan.config
+        if c.ema is None:
+            return []
+        length, run = round(1 / c.ema), self.plan.iterations_per_epoch * c.max_epochs
+        lines = [
+            f"what is validated and written to best.pth is a moving average of the weights (ema={c.ema:g}: over about "
+            f"{length:,} iterations, and at first over a tenth of those done)"
+        ]
+        if 3 * length > run:
+            lines.append(
+                f"the average of {length:,} iterations is longer than a third of the run ({run:,}): at its end it is "
+                f"over about {min(length, max(1, run // RAMP)):,}; ema={min(0.5, 3 / run):.2g} suits such a run, "
+                f"ema=None takes the weights as they are"
+            )
+        return lines
+
     def cautions(self) -> list[str]:
         """What is allowed and yet may not be meant."""
         return []
+
+    @staticmethod
+    def kept(runner: Any) -> str:
+        """Which epoch best.pth is of, and its score, in words."""
+        return next(hook for hook in runner.hooks if isinstance(hook, BestAndLastHook)).kept()
 
     def derived(self) -> dict[str, str]:
         """What was derived from what, by key of :meth:`Plan.resolved`."""

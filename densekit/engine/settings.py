@@ -158,7 +158,7 @@ COMMON = (
         "ema",
         None,
         (maybe(lambda value: is_number(value) and 0 < value < 1), "a number between 0 and 1, or None"),
-        "momentum of a moving average of the weights, e.g. 0.001",
+        "momentum of a moving average of the weights, e.g. 0.001, larger at first; validated and kept in their place",
         "optimisation",
     ),
     Setting(

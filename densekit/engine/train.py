@@ -25,6 +25,8 @@ from densekit.engine.run_report import RunReport
 from densekit.engine.runner import Runner, build_runner, training_device
 from densekit.errors import ConfigError, DensekitError
 from densekit.io import output_error, write_json_atomic
+from densekit.package import Checkpoint
+from densekit.package.seen import changed, leak, trained_on
 from densekit.processes import join_processes, leave_processes, main_first
 
 logger = logging.getLogger("densekit")
@@ -92,24 +94,44 @@ def train(
         carried = {key: plan.config[key] for key in setup.carried} | {"data_root": plan.resolved()["data_root"]}
         runner = build_runner(plan, folder, carried=carried, drawing=drawing, resume=resume, launcher=launcher)
         # before anything is written: what is loaded may not fit
-        if resume and (folder / "last.pth").exists():
-            runner.check_resumable(folder / "last.pth")
+        last = folder / "last.pth"
+        if resume and last.exists():
+            changes += _compared(plan, runner.check_resumable(last), goes_on=True)
         elif cfg.load_from is not None:
             runner.check_start(cfg.load_from)
+            changes += _compared(plan, cfg.load_from, goes_on=False)
         if is_main_process():
             _write_config(folder, plan, {**places, **report.derived()})
-            _tell(runner, report.describe(), [*filter(None, [lowered]), *report.cautions(), *changes])
+            _tell(
+                runner,
+                [*report.describe(), *report.averaged()],
+                [*filter(None, [lowered]), *report.cautions(), *changes],
+            )
             _tell(runner, report.before_training(runner))
         started = time.perf_counter()
         runner.train()
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
             done = f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}"
+            done += f" ({report.kept(runner)})"
             _tell(runner, [*report.after_training(runner, minutes), f"{done}, curves in {folder / 'curves.png'}"])
         if launcher == "pytorch":
             runner.model = runner.bare_model()
             leave_processes()
     return runner
+
+
+def _compared(plan: Plan, before: str | Path | Checkpoint, *, goes_on: bool) -> list[str]:
+    """How the cases of a run differ from those that its weights were trained on, in lines for the log."""
+    c, seen = plan.config, trained_on(before)
+    if not seen:
+        return []
+    lines = changed(seen, plan.hashes(c.train_split), f"train_split={c.train_split}") if goes_on else []
+    source = before.path if isinstance(before, Checkpoint) else before
+    scored = plan.hashes(c.val_split) if plan.validates else {}
+    own = set(plan.hashes(c.train_split).values())  # a split that is trained and validated on is said elsewhere
+    others = {name: found for name, found in scored.items() if found not in own}
+    return lines + leak(seen, others, f"val_split={c.val_split}", source)
 
 
 def _fit(plan: Plan, places: dict[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Starting a detector from the weights of another: what fits is loaded, and class rows go to the classes of their name.
+"""Starting a network from the weights of another: what fits is loaded, and class rows go to the classes of their name.
 
 Which layers depend on the classes is found by building the same architecture for other class counts on PyTorch's meta
 device and comparing shapes. How the rows of such a layer lie follows from its kind:
@@ -7,6 +7,8 @@ device and comparing shapes. How the rows of such a layer lie follows from its k
   as A times ``C + b``), with b = 1 where the last one is the background (SSD), else 0;
 * a fully connected layer with k numbers per class: ``class * k + number`` (class-specific boxes of R-CNN), and with one
   per class ``class``, background last (its scores).
+
+In a network of volumes the background is a class like the others, the first; its layers have one number per class.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from densekit.errors import CheckpointError, few
 from densekit.package.checkpoint import read_weights
 
 PREFIXES = re.compile(r"(module\.|model\.|ema_model\.|ema_|_orig_mod\.)+")
-"""What wrappers put before the names of a detector's parameters."""
+"""What wrappers put before the names of a network's parameters."""
 NEAR = 0.8
 """Similarity from which two class names are reported as perhaps meant to be the same."""
 _SHOWN = 6
@@ -181,13 +183,13 @@ def transfer_weights(
     other_classes: Sequence[str] | None,
     path: str | Path,
 ) -> TransferReport:
-    """Load what fits into a detector; of layers that depend on the classes, the rows of classes of the same name.
+    """Load what fits into a network; of layers that depend on the classes, the rows of classes of the same name.
 
     Names are compared without regard to case, else exactly: ``cat`` and ``Cat`` are one class, ``cat`` and ``cats`` are
     not. The background of a softmax counts as a class that both have.
 
     Args:
-        model: MMDetection detector, initialised: what is not loaded stays as it is.
+        model: MMDetection detector or segmentor of volumes, initialised: what is not loaded stays as it is.
         state_dict: Weights, also with the prefixes of wrappers (``module.``, ``model.``, ``ema_``).
         config: The config that the model was built from, with its ``type``.
         own_classes: Class names of the model by label.
@@ -213,6 +215,9 @@ def transfer_weights(
         elif pairs and name in layers and (moves := layers[name].moves(value, target, pairs, len(other_classes))):
             into, out_of = (torch.tensor(side, device=target.device) for side in zip(*moves, strict=True))
             chosen = value.to(target).index_select(layers[name].dim, out_of)
+            if (other := layers[name].from_dim) is not None:  # what a class takes from new classes says nothing yet
+                chosen = chosen.index_select(other, out_of)
+                chosen = target.new_zeros(chosen.shape[:other] + target.shape[other:]).index_copy(other, into, chosen)
             target.index_copy_(layers[name].dim, into, chosen)
             rows.append(name)
         else:
@@ -286,7 +291,7 @@ def _nothing_fits(path: Path, model: nn.Module, own: Mapping[str, Tensor], given
         return f"{path}: holds the weights of a backbone alone, not of a {name}; give it as pretrained={str(path)!r}"
     return (
         f"{path}: none of its {len(given)} tensors fits {name} as configured (its first is {next(iter(given))!r}, the "
-        f"model's {next(iter(own))!r}); give weights of the same kind of detector"
+        f"model's {next(iter(own))!r}); give weights of the same kind of network"
     )
 
 
@@ -300,12 +305,14 @@ class _ClassLayer:
         per_class: Its growth with one class more; 0 if it grows in another way.
         besides: What it has without any class.
         anchors: Whether the entries of one anchor lie together, not those of one class.
+        from_dim: The dimension of the classes that a layer from classes to classes takes from, else None.
     """
 
     dim: int
     per_class: int
     besides: int
     anchors: bool
+    from_dim: int | None = None
 
     def moves(
         self, value: Tensor, target: Tensor, pairs: Sequence[tuple[int, int]], others: int
@@ -322,7 +329,8 @@ class _ClassLayer:
         if not self.per_class:
             return []
         fits = value.dim() == target.dim() and value.shape[dim] == self.per_class * others + self.besides
-        rest = [d for d in range(target.dim()) if d != dim]
+        rest = [d for d in range(target.dim()) if d not in (dim, self.from_dim)]
+        fits &= self.from_dim is None or value.shape[self.from_dim] == others
         if not fits or any(value.shape[d] != target.shape[d] for d in rest):
             return []
         k, background = self.per_class, self.besides // self.per_class
@@ -342,18 +350,23 @@ def _class_layers(
 
     With one class some heads differ in more than their size, so the counts compared are larger than the model's.
     """
-    one, two = (_shapes(config, classes + more) for more in (1, 2))
+    shapes = _shapes_of_volumes if getattr(model, "spatial_dims", 2) == 3 else _shapes
+    one, two = (shapes(config, classes + more) for more in (1, 2))
     layers = {}
     for name, tensor in own.items():
         if name not in one or one[name] == two.get(name):
             continue
         changed = [d for d, (a, b) in enumerate(zip(one[name], two[name], strict=True)) if a != b]
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if len(changed) == 2 and one[name][changed[0]] == one[name][changed[1]] == classes + 1:
+            ends, starts = reversed(changed) if isinstance(owner, nn.modules.conv._ConvTransposeNd) else changed
+            layers[name] = _ClassLayer(ends, 1, 0, anchors=False, from_dim=starts)
+            continue
         dim = changed[0]
         per_class = two[name][dim] - one[name][dim]
         besides = one[name][dim] - per_class * (classes + 1)
         if len(changed) > 1 or tensor.shape[dim] != per_class * classes + besides:
             per_class, besides = 0, 0
-        owner = model.get_submodule(name.rpartition(".")[0])
         layers[name] = _ClassLayer(dim, per_class, besides, anchors=isinstance(owner, nn.modules.conv._ConvNd))
     return layers
 
@@ -366,5 +379,22 @@ def _shapes(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...
     from densekit.models.on_meta import on_meta
 
     with on_meta(), DefaultScope.overwrite_default_scope("mmdet"):
-        detector = MODELS.build(model_config(config, classes))
-    return {name: tuple(v.shape) for name, v in detector.state_dict().items() if isinstance(v, Tensor)}
+        return _shapes_in(MODELS.build(model_config(config, classes)))
+
+
+def _shapes_of_volumes(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
+    """The same of a segmentor of volumes, whose config names its counts."""
+    from densekit.models.assemble import model_config
+    from densekit.models.on_meta import on_meta
+    from densekit.registry import MODELS
+
+    parts = {
+        name: {key: value for key, value in part.items() if key != "num_classes"} if isinstance(part, Mapping) else part
+        for name, part in config.items()
+    }
+    with on_meta(), DefaultScope.overwrite_default_scope("densekit"):
+        return _shapes_in(MODELS.build(model_config(parts, classes)))
+
+
+def _shapes_in(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(v.shape) for name, v in model.state_dict().items() if isinstance(v, Tensor)}

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_bad_input_is_one_line_and_status_2(trained, prepared, tmp_path, capsys, config):
     path, folder, _ = trained
     other = config(more="model['backbone']['widths'] = (8, 32)\nmodel['neck']['in_channels'] = (8, 32)")
+    torch.save({"another": torch.zeros(1)}, tmp_path / "another.pth")
     calls = {
         "no such folder": ["train", path, "--data", tmp_path / "nothing"],
         "there is no last.pth": ["train", path, "--data", prepared, "--work-dir", tmp_path / "new", "--resume"],
@@ -37,13 +38,13 @@ def test_bad_input_is_one_line_and_status_2(trained, prepared, tmp_path, capsys,
             "--work-dir",
             tmp_path / "w",
         ],
-        "another architecture": [
+        "none of its 1 tensors fits VolumeSegmentor": [
             "train",
             other,
             "--data",
             prepared,
             "--load-from",
-            folder / "best.pth",
+            tmp_path / "another.pth",
             "--work-dir",
             tmp_path / "w",
         ],

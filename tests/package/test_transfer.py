@@ -416,3 +416,86 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
             read_named_weights(tmp_path / name)
         assert "\n" not in str(caught.value)
     assert read_named_weights(tmp_path / "z.safetensors").classes is None
+
+
+# --- volumes ----------------------------------------------------------------------------------------------------------
+ORGANS = ("background", "spleen", "Liver", "pancreas", "aorta")
+OWN = ("background", "tumour", "liver", "spleen")
+KEPT = {0: 0, 2: 2, 3: 1}  # label in OWN -> label in ORGANS
+UNET = {"channels": [4, 8, 16], "strides": [2, [1, 2, 2]]}
+DYNUNET = {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16]}
+CHAINED = "UNet of residual units"  # ends in a layer from classes to classes
+NETWORKS = {
+    "UNet": UNET,
+    CHAINED: {**UNET, "num_res_units": 2},
+    "DynUNet": {**DYNUNET, "deep_supervision": True},
+    "SegResNet": {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]},
+    "UNETR": {"img_size": [16, 16, 32], "feature_size": 4, "hidden_size": 12, "mlp_dim": 16, "num_heads": 2},
+}
+SMALL_UNITS = {"patch": (2, 2, 2), "unit": (2, 2, 2)}
+DFORMER = {
+    "type": "VolumeSegmentor",
+    "backbone": {"type": "DFormer", "widths": (8, 16), "depths": (2, 2), "heads": (1, 2), **SMALL_UNITS},
+    "neck": {"type": "DFormerDecoder", "in_channels": (8, 16), "depths": (2,), "heads": (1,), **SMALL_UNITS},
+    "head": {"type": "PatchExpandingHead", "in_channels": (8,), "patch": (2, 2, 2), "deep_supervision": 1},
+}
+
+
+def of_volumes(name, classes, seed):
+    """Config and network, random values in every parameter."""
+    from densekit.models.assemble import model_config
+    from densekit.registry import MODELS as registry
+
+    if name == "DFormer":
+        given = DFORMER
+    else:
+        backbone = {"type": "MonaiNetwork", "name": name.partition(" ")[0], "args": NETWORKS[name]}
+        given = {"type": "VolumeSegmentor", "backbone": backbone, "head": {"type": "LogitsHead"}}
+    config = model_config(given, len(classes), in_channels=1)
+    torch.manual_seed(seed)
+    model = registry.build(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return config, model.double().eval()
+
+
+@pytest.mark.parametrize("name", ["DFormer", *(name for name in NETWORKS if name != CHAINED)])
+def test_a_structure_is_seen_as_by_the_old_network(name):
+    config, model = of_volumes(name, OWN, seed=1)
+    old = of_volumes(name, ORGANS, seed=2)[1]
+    report = transfer_weights(
+        model, old.state_dict(), config=config, own_classes=OWN, other_classes=ORGANS, path="old.pth"
+    )
+    volume = torch.randn(1, 1, 16, 16, 32, dtype=torch.float64)
+    with torch.no_grad():
+        ours, theirs = model.predict_logits(volume), old.predict_logits(volume)
+    for own, other in KEPT.items():
+        torch.testing.assert_close(ours[:, own], theirs[:, other])
+    assert not torch.allclose(ours[:, 1], theirs[:, 3])
+    assert (report.kept, report.new) == (("background", "liver", "spleen"), ("tumour",))
+    assert report.dropped == ("pancreas", "aorta")
+    assert not report.fresh and report.rows
+    assert "3 of 4 keep what was learned" in report.lines()[1]
+
+
+@pytest.mark.parametrize("name", ["DFormer", CHAINED])
+def test_a_network_of_volumes_whose_classes_are_in_another_order_is_the_same(name):
+    turned = (ORGANS[0], *reversed(ORGANS[1:]))
+    config, model = of_volumes(name, turned, seed=1)
+    old = of_volumes(name, ORGANS, seed=2)[1]
+    transfer_weights(model, old.state_dict(), config=config, own_classes=turned, other_classes=ORGANS, path="old.pth")
+    volume = torch.randn(1, 1, 16, 16, 32, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict_logits(volume)[:, [0, 4, 3, 2, 1]], old.predict_logits(volume))
+
+
+@pytest.mark.parametrize("name", ["DFormer", CHAINED])
+def test_more_structures_change_nothing_of_those_that_are_known(name):
+    more = (ORGANS[0], "tumour", *ORGANS[1:])
+    config, model = of_volumes(name, more, seed=1)
+    old = of_volumes(name, ORGANS, seed=2)[1]
+    transfer_weights(model, old.state_dict(), config=config, own_classes=more, other_classes=ORGANS, path="old.pth")
+    volume = torch.randn(1, 1, 16, 16, 32, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict_logits(volume)[:, [0, 2, 3, 4, 5]], old.predict_logits(volume))

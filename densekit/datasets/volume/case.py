@@ -126,6 +126,7 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
         "volumes_ml": _volumes(scan, settings.labels),
         "notes": notes,
         "hash": case_hash,
+        "content": _content_hash(scan.image),
     }
     _write_by_rename(folder, arrays, description)
 
@@ -209,6 +210,13 @@ def _label_notes(scan: Scan, kept: np.ndarray, prepared: np.ndarray, names: Sequ
     if lost:
         notes.append(f"too small for the prepared grid, no voxel left: {', '.join(lost)}")
     return notes
+
+
+def _content_hash(image: np.ndarray) -> str:
+    digest = hashlib.blake2b(str(image.shape).encode(), digest_size=8)
+    for channel in image:
+        digest.update(np.ascontiguousarray(channel))
+    return digest.hexdigest()
 
 
 def _volumes(scan: Scan, names: Sequence[str]) -> dict[str, float] | None:

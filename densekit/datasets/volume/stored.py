@@ -20,7 +20,7 @@ from densekit.io import Geometry
 FORMAT = 2
 """Version of ``dataset.json``."""
 
-CASE_FORMAT = 2
+CASE_FORMAT = 3
 """Version of a case's files; part of its hash."""
 
 _MAPPED = ("image", "label", "foreground")
@@ -47,6 +47,7 @@ class StoredCase:
         volumes_ml: Volume of each class on the source grid in ml; None without label.
         notes: What was assumed, repaired or is worth knowing.
         hash: Of the sources and settings it was made from.
+        content: Hash of the scan as it was read, whatever files, settings and labels it comes with.
         patient: Whose scan it is; the case id where that is not known.
         classes: Class of the patient by name of what is told apart; without what is not known.
         meta: Meta-information by name, numbers or texts; without what is not known.
@@ -65,6 +66,7 @@ class StoredCase:
     volumes_ml: dict[str, float] | None
     notes: tuple[str, ...]
     hash: str
+    content: str
     patient: str
     classes: Mapping[str, str]
     meta: Mapping[str, float | str]
@@ -97,6 +99,7 @@ class StoredCase:
             volumes_ml=values["volumes_ml"],
             notes=tuple(values["notes"]),
             hash=values["hash"],
+            content=values.get("content", ""),  # a case prepared before there was one is made anew next time only
             patient=about["patient"],
             classes=about.get("classes", {}),
             meta=about.get("meta", {}),
@@ -215,6 +218,11 @@ class Store:
                 raise ConfigError(f"{self.path}: no case {case_id!r}{close_names(case_id, self.about)}")
             self._cases[case_id] = StoredCase.read(case_folder(self.path, case_id), self.about[case_id])
         return self._cases[case_id]
+
+    def hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Hash of what each of some cases shows, by its id."""
+        contents = {case_id: self.case(case_id).content for case_id in ids}
+        return {case_id: content for case_id, content in contents.items() if content}
 
     def read_reference(self, case_id: str) -> np.ndarray:
         """Read the label map of a case as it was before preprocessing, with this data set's label values.

@@ -13,7 +13,9 @@ from densekit.registry import HOOKS
 
 @HOOKS.register_module()
 class BestAndLastHook(Hook):
-    """Writes ``last.pth`` every ``interval`` epochs and ``best.pth`` when the validation score improves.
+    """Writes ``last.pth`` every ``interval`` epochs and ``best.pth`` when the validation score is the best so far.
+
+    Of equal scores the later one is kept: a run that finds nothing yet has learned for longer by then.
 
     In an epoch that ends with a validation, ``last.pth`` is written after it, so that a run killed during the
     validation is resumed before it and no score is lost. Without any validation ``best.pth`` is the last epoch (and the
@@ -32,6 +34,15 @@ class BestAndLastHook(Hook):
         self.metric = metric
         self.beside = tuple(beside)
         self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    def kept(self) -> str:
+        """Which epoch ``best.pth`` is of, and its score, in words."""
+        if self.best is None:
+            return "the last epoch"
+        if self.best == 0:
+            return f"of epoch {self.best_epoch}, with {self.metric} 0: nothing has been learned that counts"
+        return f"of epoch {self.best_epoch}, {self.metric} {self.best:.4f}"
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
@@ -41,10 +52,11 @@ class BestAndLastHook(Hook):
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         score = (metrics or {}).get(self.metric)
         # A score that cannot be computed (NaN) is never the best one.
-        improved = score is not None and score == score and (self.best is None or score > self.best)
+        improved = score is not None and score == score and (self.best is None or score >= self.best)
         if improved:
-            self.best = float(score)
-            runner.logger.info(f"best {self.metric} so far: {score:.4f} (epoch {runner.epoch}), written to best.pth")
+            self.best, self.best_epoch = float(score), runner.epoch
+            said = f"best {self.metric} so far: {score:.4f}" if score else f"{self.metric} is 0 so far"
+            runner.logger.info(f"{said} (epoch {runner.epoch}), written to best.pth")
             self._write(runner, "best.pth", runner.epoch)
             self._keep(Path(runner.work_dir))
         self._write(runner, "last.pth", runner.epoch)
@@ -55,11 +67,11 @@ class BestAndLastHook(Hook):
             self._write(runner, "best.pth", runner.epoch)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint["best_score"] = self.best
+        checkpoint["best_score"], checkpoint["best_epoch"] = self.best, self.best_epoch
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner.resuming:
-            self.best = checkpoint.get("best_score")
+            self.best, self.best_epoch = checkpoint.get("best_score"), checkpoint.get("best_epoch")
             if self.best is not None and not (Path(runner.work_dir) / "best.pth").is_file():
                 runner.logger.warning(
                     f"best.pth is gone ({self.metric} {self.best:.4f}): the best of the epochs from here on is kept"

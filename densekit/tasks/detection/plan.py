@@ -106,6 +106,14 @@ class DetectionPlan(ImagePlan):
         dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
         return SeededDataset(dataset, c.seed, c.repeat)
 
+    def hashes(self, split: str | None) -> dict[str, str]:
+        from densekit.evaluation.detection import read_truth
+        from densekit.package.seen import image_hashes
+
+        if split is None:
+            return {}
+        return image_hashes(read_truth(self.data.annotations[split], masks=False).images.files, self.data.root)
+
     def train_loader(self) -> dict[str, Any]:
         return train_loader(self, self.train_dataset)
 

@@ -68,7 +68,7 @@ class DetectionReport(ImageReport):
             title=f"{Path(plan.config.filename).stem} on {plan.data.name}",
             facts=[
                 ("training", f"{runner.epoch} epochs, seed {plan.config.seed}{took}"),
-                ("weights", f"best.pth, the epoch of the best {plan.score}"),
+                ("weights", f"best.pth, {self.kept(runner)}" + (", moving average" if plan.config.ema else "")),
             ],
             max_dets=plan.config.max_dets,
         )

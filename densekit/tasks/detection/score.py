@@ -22,6 +22,7 @@ from densekit.inference.images import ImageCase
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
+from densekit.package.seen import image_hashes, leak, trained_on
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 
@@ -107,6 +108,8 @@ def score_detector(
     folder = score_folder(out, checkpoint.path, split)  # before the long work
     predictor = DetectionPredictor.from_checkpoint(checkpoint, device=device)
     truth = read_truth(data.annotations[split], masks=predictor.masks)
+    for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
+        logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)

@@ -73,6 +73,9 @@ class VolumePlan(Plan):
         """Case ids of a split, or of several joined by ``+``, each once; none for None."""
         return [] if split is None else list(dict.fromkeys(self.store.ids(split)))
 
+    def hashes(self, split: str | None) -> dict[str, str]:
+        return self.store.hashes(self.cases(split))
+
     @property
     def validates(self) -> bool:
         """Whether there is a validation split with cases in it."""
@@ -147,6 +150,11 @@ class VolumePlan(Plan):
         if self.config.compile:
             _compile(model)
         return model
+
+    def load_weights(self, model: nn.Module, path: str | Path) -> list[str]:
+        from densekit.package.transfer import start_from
+
+        return start_from(model, path, self.class_names, config=self.model()).lines()
 
     def train_loader(self) -> dict[str, Any]:
         c = self.config

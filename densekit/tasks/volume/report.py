@@ -8,6 +8,10 @@ from densekit.engine.run_report import RunReport
 from densekit.tasks.volume.pictures import ValidationPictureHook
 from densekit.tasks.volume.plan import VolumePlan
 
+PUBLISHED = "synapse"
+"""The data set whose published recipes mirror left and right without swapping labels."""
+SHOWN = 3
+
 
 class VolumeReport(RunReport):
     """The words of a run on volumes."""
@@ -38,11 +42,25 @@ class VolumeReport(RunReport):
 
     def cautions(self) -> list[str]:
         """What is allowed and yet may not be meant."""
+        lines = self._sides()
         train_split, val_split = self.plan.config.train_split, self.plan.config.val_split
         shared = set(self.plan.cases(train_split)) & set(self.plan.cases(val_split))
-        if not shared:
+        if shared:
+            lines.append(
+                f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is "
+                f"chosen by cases it was trained on (val_split=None does without a choice)"
+            )
+        return lines
+
+    def _sides(self) -> list[str]:
+        """Whether the training teaches that left is right; the published recipes for Synapse do."""
+        store, mirrors = self.plan.store, [t for t in self.plan.pipeline() if t.get("type") == "AnatomicalMirror"]
+        taught = any("left-right" in t.get("axes", ("left-right",)) and not t.get("relabel", True) for t in mirrors)
+        if not taught or not store.mirror_pairs or store.name == PUBLISHED:
             return []
+        pairs = ", ".join(" and ".join(pair) for pair in store.mirror_pairs[:SHOWN])
         return [
-            f"{len(shared)} cases are in train_split={train_split} and in val_split={val_split}: best.pth is chosen by "
-            f"cases it was trained on (val_split=None does without a choice)"
+            f"mirror_relabel=False: half of the patches are mirrored left to right without their labels being swapped, "
+            f"so left and right are not learned apart ({pairs}{' ...' * (len(store.mirror_pairs) > SHOWN)}); that is "
+            f"the published recipe for Synapse alone, set mirror_relabel=True for data of your own"
         ]

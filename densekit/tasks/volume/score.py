@@ -14,6 +14,7 @@ from densekit.evaluation.volume.score import check_settings
 from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
+from densekit.package.seen import leak, trained_on
 
 logger = logging.getLogger("densekit")
 
@@ -70,6 +71,8 @@ def score_volumes(
     convention = convention or settings.get("convention") or store.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     folder = score_folder(out, checkpoint.path, split)  # before it as well
+    for line in leak(trained_on(checkpoint), store.hashes(ids), split, checkpoint.path):
+        logger.warning(line)
     scores, failures = [], {}
     for done, case_id in enumerate(ids):
         if progress:

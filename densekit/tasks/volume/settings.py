@@ -84,7 +84,7 @@ SETTINGS = settings_of(
             "mirror_relabel",
             True,
             SWITCH,
-            "a left/right mirror swaps paired labels; False mirrors the image only (nnFormer's recipe)",
+            "a left/right mirror swaps paired labels; False keeps them (nnFormer's recipe, for Synapse alone)",
             "data",
         ),
         Setting("compile", False, SWITCH, "torch.compile of backbone and neck", "optimisation"),

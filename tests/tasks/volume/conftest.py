@@ -1,3 +1,3 @@
 """A data set of volumes and a config that learns it."""
 
-from ...volume_runs import config, prepared  # noqa: F401
+from ...volume_runs import config, prepared, short_run  # noqa: F401

@@ -242,3 +242,22 @@ def test_a_config_without_a_task_says_what_to_start_it_with(tmp_path):
     path.write_text("max_epochs = 3\n")
     with pytest.raises(ConfigError, match=r"does not say its task; add a line such as task = 'volume'"):
         load_config(path)
+
+
+def test_a_training_starts_from_weights_for_other_structures(short_run, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    description = json.loads((data / "dataset.json").read_text())
+    renamed = {"near": "Near", "far": "distant"}
+    for key in ("labels", "scored"):
+        description[key] = [renamed.get(name, name) for name in description[key]]
+    (data / "dataset.json").write_text(json.dumps(description))
+    p = plan(short_run[0], data)
+    (first, classes) = p.load_weights(p.network(fresh=False), short_run[1] / "best.pth")
+    assert "start fresh" not in first
+    assert classes == "classes: 2 of 3 keep what was learned (background, Near); new: distant; dropped: far"
+
+
+def test_another_width_is_said(config, short_run, prepared):
+    p = plan(config(more="model['backbone']['widths'] = (8, 32)\nmodel['neck']['in_channels'] = (8, 32)"), prepared)
+    (first, _) = p.load_weights(p.network(fresh=False), short_run[1] / "best.pth")
+    assert "start fresh" in first

@@ -1,0 +1,71 @@
+"""Which cases a checkpoint was trained on, by hashes of what they show, and whether others are among them.
+
+Splits and folds lie beside the data and change; a case keeps its hash whatever split, folder or settings it is prepared
+with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from os import SEEK_END
+from pathlib import Path
+
+from densekit.errors import CheckpointError, few
+from densekit.package.checkpoint import Checkpoint, load_checkpoint
+
+TRAINED_ON = "trained_on"
+"""The key of a checkpoint's ``meta`` that lists the hashes."""
+_SHOWN = 4
+_READ = 16_384
+
+
+def image_hashes(files: Iterable[str], root: Path) -> dict[str, str]:
+    """A hash of each image, by its file below ``root``: of its size and what lies in the middle of the file.
+
+    Reading all of each would take as long as an epoch. A file that cannot be read has none.
+    """
+    hashes = {}
+    for file in files:
+        with suppress(OSError), (root / file).open("rb") as opened:
+            size = opened.seek(0, SEEK_END)
+            opened.seek(max(0, size // 2 - _READ // 2))
+            hashes[str(file)] = hashlib.blake2b(opened.read(_READ) + b"%d" % size, digest_size=8).hexdigest()
+    return hashes
+
+
+def trained_on(checkpoint: str | Path | Checkpoint) -> frozenset[str]:
+    """The hashes of the cases that a checkpoint was trained on; none for weights that do not say."""
+    try:
+        return frozenset(load_checkpoint(checkpoint).meta.get(TRAINED_ON, ()))
+    except CheckpointError:  # weights of another program; whoever loads them says what is wrong with them
+        return frozenset()
+
+
+def leak(seen: frozenset[str], cases: Mapping[str, str], split: str, source: str | Path) -> list[str]:
+    """Say which cases of a split that is to be scored were trained on.
+
+    Args:
+        seen: Of :func:`trained_on`.
+        cases: Hash by name.
+        split: Their split.
+        source: The checkpoint.
+    """
+    known = [name for name, found in cases.items() if found in seen]
+    if not known:
+        return []
+    return [
+        f"{len(known)} of the {len(cases)} cases of {split} were trained on by {source} ({few(known, _SHOWN)}): scores "
+        f"on them say nothing about new cases; score on others"
+    ]
+
+
+def changed(seen: frozenset[str], cases: Mapping[str, str], split: str) -> list[str]:
+    """Say how the training cases of a run that goes on differ from those it was started with."""
+    now = frozenset(cases.values())
+    if not seen or not now or seen == now:
+        return []
+    new = [name for name, found in cases.items() if found not in seen]
+    said = f"{len(new)} are new ({few(new, _SHOWN)})" if new else "none is new"
+    return [f"changed since the run was started: of the cases of {split} {said}, {len(seen - now)} are gone"]
