@@ -39,6 +39,7 @@ from densekit.datasets.volume.fingerprint import (
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import FORMAT, Store, StoredCase, case_folder, open_store, read_description
+from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_values, describe
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
@@ -264,6 +265,9 @@ def _describe(
     """Return the preprocessing with its intensities, and the fingerprint, from the cases as they are stored."""
     training = [case for case in source.cases if case.split == "train" and case.label]
 
+    def values(case: CaseSource) -> list[ChannelValues | None]:
+        return channel_values(StoredCase.read(case_folder(out, case.id), _about(case)))
+
     def histograms(case: CaseSource):
         stored = StoredCase.read(case_folder(out, case.id), _about(case))
         found = foreground_histograms(stored.image, stored.label, seed=list(case.id.encode()))
@@ -272,6 +276,7 @@ def _describe(
 
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(histograms, training))
+        scans = dict(zip((case.id for case in source.cases), pool.map(values, source.cases), strict=True))
     summaries = [summarize(of_case[name] for of_case, _ in found if name in of_case) for name in source.channels]
     if preprocessing.normalization == "ct":
         if None in summaries:
@@ -280,10 +285,22 @@ def _describe(
                 f"normalisation are not known; put labelled cases into split train"
             )
         preprocessing = replace(preprocessing, intensity=tuple(ct_intensity(summary) for summary in summaries))
+    for case_id, reason in cases_apart(scans, source.channels, preprocessing.normalization):
+        logger.warning("case %s: %s", case_id, reason)
+    preprocessing = replace(preprocessing, seen=_seen([scans[case.id] for case in training], preprocessing))
     descriptions = {case.id: read_description(case_folder(out, case.id)) for case in source.cases}
     _log_notes(descriptions)
     intensities = dict(zip(source.channels, summaries, strict=True))
     return preprocessing, fingerprint(descriptions, intensities, source.labels, exact=all(exact for _, exact in found))
+
+
+def _seen(scans: Sequence[Sequence[ChannelValues | None]], preprocessing: Preprocessing) -> list[dict | None]:
+    """What the training scans have in common, per channel."""
+    intensities = preprocessing.intensity or [None] * len(preprocessing.channels)
+    return [
+        describe([scan[number] for scan in scans if scan[number] is not None], intensity)
+        for number, intensity in enumerate(intensities)
+    ]
 
 
 def _present(source: SourceDataset, case: CaseSource) -> list[str]:
