@@ -39,7 +39,7 @@ class BatchResult(RunResult):
 
     @property
     def volumes_ml(self) -> dict[str, dict[str, float]]:
-        """By case, the volume in ml by structure name; empty for a case without a result."""
+        """By case, the volume in ml by structure name; empty for a case without a result or a known spacing."""
         return {row.case.id: _volumes_ml(row) for row in self.rows}
 
     @property
@@ -193,7 +193,7 @@ def _report(row: CaseResult, out: Path) -> CaseReport:
 
 
 def _volumes_ml(row: CaseResult) -> dict[str, float]:
-    return {s["name"]: s["volume_ml"] for s in row.facts.get("structures", [])}
+    return {s["name"]: s["volume_ml"] for s in row.facts.get("structures", []) if s["volume_ml"] is not None}
 
 
 def _volumes_csv(rows: Iterable[CaseResult]) -> str:
@@ -204,7 +204,7 @@ def _volumes_csv(rows: Iterable[CaseResult]) -> str:
     for row in rows:
         for s in row.facts.get("structures", []):
             borders = " ".join(s["touches_border"])
-            volume = f"{s['volume_ml']:.6g}"
+            volume = "" if s["volume_ml"] is None else f"{s['volume_ml']:.6g}"
             table.writerow([row.case.id, row.status, s["label"], s["name"], volume, s["voxels"], borders, ""])
         if not row.facts.get("structures"):
             table.writerow([row.case.id, row.status, "", "", "", "", "", row.reason or ""])

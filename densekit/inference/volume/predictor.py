@@ -167,7 +167,7 @@ class VolumePredictor(Predictor):
         with _timed(seconds, "predict"):
             labels = self.label_map(prepared, statistics, name=name, present=present, notes=notes, progress=progress)
         with _timed(seconds, "measure"):
-            structures = tuple(measure(labels, self.labels, geometry.voxel_ml))
+            structures = tuple(measure(labels, self.labels, geometry.voxel_ml if geometry.spacing_known else None))
         return Prediction(
             paths=tuple(paths),
             image=array,
