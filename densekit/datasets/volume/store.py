@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,8 +53,6 @@ PREVIOUS = "splits.previous.json"
 Spacing = tuple[float, float, float]
 Progress = Callable[[str, int, int, float], None]
 T = TypeVar("T")
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_store(
@@ -122,9 +119,9 @@ def _check_source(source: SourceDataset) -> None:
     problems = [] if ids else ["no cases"]
     problems += [f"case {i}: this id occurs {ids.count(i)} times" for i in sorted(set(ids)) if ids.count(i) > 1]
     for case in source.cases:
-        if not _SAFE_ID.fullmatch(case.id):
+        if not case.id.isprintable() or not case.id.strip() or set(case.id) & set("/\\"):
             problems.append(
-                f"case {case.id!r}: an id is made of letters, digits, '.', '_' and '-', to be a folder name"
+                f"case {case.id!r}: an id is a name without slashes and control characters; rename image and label"
             )
         problems += [f"case {case.id}: {problem}" for problem in _case_problems(case, source)]
     problems += Splits(_named(source), source.folds).problems(_patients(source))
@@ -340,7 +337,7 @@ def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _remove_other_cases(source: SourceDataset, out: Path) -> None:
     """Remove prepared cases that are no longer in the source."""
-    wanted = {case.id for case in source.cases}
+    wanted = {case_folder(out, case.id).name for case in source.cases}
     for folder in (out / "cases").iterdir():
         if folder.name not in wanted and (folder / "case.json").is_file():
             logger.warning("%s: removed, the case is no longer in the data set", folder)
