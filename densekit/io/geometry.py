@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import aff2axcodes, io_orientation
 
+_SMALLEST_MM, _LARGEST_MM = 0.01, 30.0
 _CANONICAL = ((2, 1.0), (1, -1.0), (0, -1.0))
 """For d, h, w: the RAS axis along which the index runs, and its sense: Superior, Posterior (-A), Left (-R)."""
 
@@ -35,6 +36,7 @@ class Geometry:
     Attributes:
         shape: Number of voxels along the file axes (i, j, k).
         affine: ``(4, 4)`` float64, voxel index (i, j, k, 1) -> RAS mm. Read-only.
+        spacing_known: False if the file says nothing of its spacing: 1 mm was assumed, and no volume in ml can be told.
 
     Raises:
         ValueError: if the shape is not three positive integers, or the affine is not an invertible map with axes of
@@ -43,6 +45,7 @@ class Geometry:
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+    spacing_known: bool = True
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -213,6 +216,26 @@ class Geometry:
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
         """Make a grid from what :meth:`to_dict` returned."""
         return cls(shape=tuple(values["shape"]), affine=np.array(values["affine"], dtype=np.float64))
+
+
+def grid_notes(geometry: Geometry) -> list[str]:
+    """Return notes on a sheared grid (0.1 degree is more than float32 rounding makes) and on sizes that no scan has."""
+    notes = []
+    if geometry.skew_degrees >= 0.1:
+        skew = f"{geometry.skew_degrees:.1f}"
+        notes.append(f"sheared grid, axes {skew} degrees off right angles: used as it is, not resampled")
+    low, high = min(geometry.spacing), max(geometry.spacing)
+    if low < _SMALLEST_MM or high > _LARGEST_MM:
+        units = (("metres", 1e3), ("micrometres", 1e-3))
+        fits = [name for name, f in units if low * f >= 0.1 and high * f <= 10]
+        guess = f"are these {fits[0]}?" if fits else "is the header right?"
+        notes.append(f"voxels of {in_mm(geometry.spacing)} are implausible, {guess} volumes in ml are counted by them")
+    return notes
+
+
+def in_mm(lengths: Sequence[float]) -> str:
+    """Write lengths for a message, ``"1.5 x 1.5 x 3 mm"``."""
+    return " x ".join(f"{length:.4g}" for length in lengths) + " mm"
 
 
 def _skew_volume(affine: np.ndarray) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from densekit.errors import DataError
-from densekit.io.geometry import Geometry
-from densekit.io.nifti import skew_notes
+from densekit.io.geometry import Geometry, grid_notes
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     _Described = SimpleITK.Image | SimpleITK.ImageFileReader
 
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
+_SPACING = re.compile(
+    rb"^(ElementSpacing|ElementSize|spacings|space directions)[ \t]*[=:]", re.MULTILINE | re.IGNORECASE
+)
+"""A line of a header that says how large voxels are."""
 _AGAIN = "copy or export the file again"
 
 
@@ -46,7 +50,7 @@ def from_itk(image: SimpleITK.Image, name: Path) -> tuple[np.ndarray, Geometry, 
         name: What messages call it.
     """
     geometry = _geometry(name, image, image.GetNumberOfComponentsPerPixel(), b"")
-    return _voxels(image, geometry), geometry, skew_notes(geometry)
+    return _voxels(image, geometry), geometry, grid_notes(geometry)
 
 
 def _voxels(image: SimpleITK.Image, geometry: Geometry) -> np.ndarray:
@@ -82,9 +86,12 @@ def _open(path: Path) -> tuple[Geometry, list[str], SimpleITK.ImageFileReader]:
         raise _data_error(path, error) from error
     geometry = _geometry(path, reader, reader.GetNumberOfComponents(), head)
     notes = []
+    if not _SPACING.search(head):
+        geometry = replace(geometry, spacing_known=False)
+        notes.append("the header says nothing of the spacing: unknown, taken as 1 mm, so no volumes in ml")
     if not re.search(rb"^(TransformMatrix|Rotation|Orientation|space|space dimension)\s*[=:]", head, re.MULTILINE):
         notes.append("the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does")
-    return geometry, notes + skew_notes(geometry), reader
+    return geometry, notes + grid_notes(geometry), reader
 
 
 def _geometry(path: Path, image: _Described, components: int, head: bytes) -> Geometry:
@@ -104,6 +111,13 @@ def _shape(path: Path, image: _Described) -> tuple[int, int, int]:
         raise DataError(f"{path}: is a 2D file (shape {shown}), expected a 3D volume; stack the slices to one volume")
     if min(size) < 1:
         raise DataError(f"{path}: has an axis without voxels (shape {shown}); {_AGAIN}")
+    if max(size[3:], default=1) > 1 and size[0] == 1:
+        raise DataError(
+            f"{path}: the first of its {len(size)} axes has one voxel (shape {shown}), as where a channel axis stands "
+            f"in front, expected a 3D volume; take it away, e.g. with SimpleITK: img = sitk.ReadImage(FILE); "
+            f"sitk.WriteImage(sitk.GetImageFromArray(sitk.GetArrayFromImage(img)[..., 0]), NEWFILE), and set its "
+            f"spacing, origin and direction from the scan it was made of"
+        )
     if max(size[3:], default=1) > 1:
         raise DataError(
             f"{path}: has {len(size)} dimensions (shape {shown}), expected one 3D volume; save the volume you want as "
@@ -134,7 +148,7 @@ def _head(path: Path) -> bytes:
     """Return the beginning of the file, where the text of its header is."""
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
+            head = file.read(1 << 16)  # tags of DICOM may stand before the grid
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: cannot be read ({reason}); check its permissions and the disk") from error

@@ -20,18 +20,17 @@ from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from densekit.errors import DataError
-from densekit.io.geometry import Geometry
+from densekit.io.geometry import Geometry, grid_notes, in_mm
+from densekit.io.qform import compare_forms, is_rounded, read_qform
 
-_SPACES = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni", 5: "template"}
 _TO_MM = {1: (1e3, "metres"), 3: (1e-3, "micrometres")}
 _MAX_DEFLATE_RATIO = 1032
 """Deflate cannot do better: a header that promises more voxels than this makes of the file is damaged."""
 
+_MOST_CHANNELS = 4
+"""A first axis of so few voxels, before three long ones, holds channels."""
+
 _AGAIN = "copy or export the file again"
-_QFORM_FIX = (
-    "set both to the right one, e.g. with nibabel: img = nib.load(FILE); "
-    "img.set_qform(img.get_sform(), code=int(img.header['sform_code'])); nib.save(img, NEWFILE)"
-)
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, Geometry, list[str]]:
@@ -96,7 +95,7 @@ def from_array(array: np.ndarray, affine: np.ndarray, name: Path) -> tuple[np.nd
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: {error}; give the (4, 4) map from voxel index to RAS mm") from error
     array = _real_voxels(array.reshape(geometry.shape), name)
-    return _scaled(name, array, _scaling(), []), geometry, skew_notes(geometry)
+    return _scaled(name, array, _scaling(), []), geometry, grid_notes(geometry)
 
 
 def _real_voxels(array: np.ndarray, name: Path) -> np.ndarray:
@@ -201,6 +200,20 @@ def _shape(path: Path, header: nib.Nifti1Header) -> tuple[int, int, int]:
             f"{path}: is a {ndim}D file (shape {shown}), expected a 3D volume; stack the slices to one volume"
         )
     count = math.prod(shape[3:])
+    if count > 1 and shape[0] == 1:
+        at = next(axis for axis, n in enumerate(shape) if n > 1)
+        zeros = ", ".join("0" * at)
+        raise DataError(
+            f"{path}: the first of its {ndim} axes has one voxel (shape {shown}), as where a channel axis stands in "
+            f"front, expected a 3D volume; take it away, e.g. with nibabel: img = nib.load(FILE); nib.save("
+            f"nib.Nifti1Image(np.asanyarray(img.dataobj)[{zeros}], img.affine), NEWFILE)"
+        )
+    if count > 1 and ndim == 4 and shape[0] <= _MOST_CHANNELS and min(shape[1:]) > 2 * _MOST_CHANNELS:
+        raise DataError(
+            f"{path}: holds {shape[0]} volumes along its first axis (shape {shown}), expected one; save each as a file "
+            f"of its own, e.g. with nibabel: img = nib.load(FILE); nib.save(nib.Nifti1Image("
+            f"np.asanyarray(img.dataobj)[0], img.affine), NEWFILE)"
+        )
     if count > 1:
         raise DataError(
             f"{path}: holds {count} volumes (shape {shown}), expected one; save the volume you want as a file of "
@@ -224,7 +237,7 @@ def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Geometry, list[str]]:
     if codes[0] > 0:
         affine = header.get_sform()
     elif codes[1] > 0:
-        affine = _qform(path, header)
+        affine = read_qform(path, header)
     else:
         affine = header.get_base_affine()
         notes.append("neither qform nor sform is set: assumed axes Left, Anterior, Superior, as nibabel does")
@@ -237,66 +250,16 @@ def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Geometry, list[str]]:
     except ValueError as error:
         which = "sform" if codes[0] > 0 else "qform" if codes[1] > 0 else "pixdim"
         raise DataError(f"{path}: {error} ({which}); correct the {which} in the header or {_AGAIN}") from error
+    if codes[1] > 0 and is_rounded(header):
+        read = "sform used" if codes[0] > 0 else "read as a half turn"
+        notes.append(f"the squares of the qform's quaternion sum to more than 1 by rounding: {read}")
     if min(codes) > 0:
-        notes += _compare_forms(path, header, geometry, scale)
+        notes += compare_forms(path, header, geometry, scale)
     elif codes[0] > 0 and not np.allclose(geometry.spacing, scale * pixdim, rtol=0.01):
-        notes.append(f"spacing by pixdim is {_mm(scale * pixdim)}, by the sform {_mm(geometry.spacing)}: sform used")
-    return geometry, notes + skew_notes(geometry)
-
-
-def skew_notes(geometry: Geometry) -> list[str]:
-    """Return a note if the axes are not at right angles; 0.1 degree is more than float32 rounding makes."""
-    if geometry.skew_degrees < 0.1:
-        return []
-    return [f"sheared grid, axes {geometry.skew_degrees:.1f} degrees off right angles: used as it is, not resampled"]
-
-
-def _qform(path: Path, header: nib.Nifti1Header) -> np.ndarray:
-    header = header.copy()
-    if header["pixdim"][0] == 0:  # the standard reads 0 as 1, nibabel refuses it
-        header["pixdim"][0] = 1
-    try:
-        return header.get_qform()
-    except (HeaderDataError, ValueError) as error:
-        raise DataError(f"{path}: unreadable qform in the header ({error}); {_AGAIN}") from error
-
-
-def _compare_forms(path: Path, header: nib.Nifti1Header, geometry: Geometry, scale: float) -> list[str]:
-    """Compare qform and sform where both are set; the sform is the one in use.
-
-    A qform cannot hold shear and keeps a rotation with a limited precision, so the comparison is with the qform that
-    the sform would make. Two forms of different code (scanner and aligned, say) may name two spaces on purpose, as
-    SPM's coregistration does: then a rigid motion between them is only noted.
-
-    Raises:
-        DataError: if they differ by more than a voxel edge at the farthest corner, and no such purpose explains it.
-    """
-    remade = header.copy()
-    remade.set_qform(header.get_sform(), code=1)
-    scaling = np.diag((scale, scale, scale, 1.0))
-    try:
-        qform = Geometry(geometry.shape, scaling @ _qform(path, header))
-        sform = Geometry(geometry.shape, scaling @ _qform(path, remade))
-    except ValueError as error:
-        raise DataError(f"{path}: unusable qform in the header: {error}; {_QFORM_FIX}") from error
-    ends = np.array(np.meshgrid(*[(0, n - 1) for n in geometry.shape])).reshape(3, -1)
-    moved = (qform.affine - sform.affine) @ np.vstack([ends, np.ones(8)])
-    apart = float(np.linalg.norm(moved[:3], axis=0).max())
-    edge = min(geometry.spacing)
-    names = [_SPACES.get(int(header[f"{form}_code"]), "unknown code") for form in ("qform", "sform")]
-    shown = (
-        f"qform ({names[0]}, {qform.orientation}, {_mm(qform.spacing)}) and "
-        f"sform ({names[1]}, {geometry.orientation}, {_mm(geometry.spacing)}) are {apart:.3g} mm apart at the "
-        f"farthest corner"
-    )
-    alike = qform.orientation == sform.orientation and np.allclose(qform.spacing, sform.spacing, rtol=0.01)
-    if apart > edge and not (alike and header["qform_code"] != header["sform_code"]):
-        raise DataError(f"{path}: {shown}; {_QFORM_FIX}")
-    return [f"{shown}: sform used"] if apart > 0.1 * edge else []
-
-
-def _mm(lengths) -> str:
-    return " x ".join(f"{length:.4g}" for length in lengths) + " mm"
+        notes.append(
+            f"spacing by pixdim is {in_mm(scale * pixdim)}, by the sform {in_mm(geometry.spacing)}: sform used"
+        )
+    return geometry, notes + grid_notes(geometry)
 
 
 def _dtype(path: Path, header: nib.Nifti1Header) -> np.dtype:
@@ -352,6 +315,8 @@ def _fill(path: Path, file: IO[bytes], target: memoryview) -> None:
 def _scaled(path: Path, array: np.ndarray, header: Mapping[str, Any], notes: list[str]) -> np.ndarray:
     """Apply ``scl_slope`` and ``scl_inter``; integers stay integers where slope and intercept are integral."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope):
+        notes.append(f"scl_slope is {slope}: values taken as they are stored, not scaled")
     if not math.isfinite(slope) or slope == 0:
         slope, inter = 1.0, 0.0  # the standard: then the data are not scaled
     elif not math.isfinite(inter):

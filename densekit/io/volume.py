@@ -19,7 +19,7 @@ from nibabel.spatialimages import SpatialImage
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry
 from densekit.io.itk import from_itk, read_itk, read_itk_grid
-from densekit.io.nifti import from_array, from_nibabel, read_nifti, read_nifti_grid
+from densekit.io.nifti import from_array, from_nibabel, read_nifti, read_nifti_grid, read_nifti_header
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 """Endings of the files that :func:`read_volume` reads, in lower case."""
@@ -125,17 +125,8 @@ def read_label(path: str | os.PathLike) -> Volume:
     volume = read_volume(path)
     array, notes = volume.array, volume.notes
     if array.dtype.kind == "f":
-        rounded = np.rint(array)
-        apart = np.abs(array - rounded)
-        if apart.max() > _LABEL_ROUNDING:
-            example = float(array.reshape(-1)[int(apart.argmax())])
-            raise DataError(
-                f"{path}: has values that are not integers (such as {example:g}), expected a label map; give the label "
-                f"file, or if it was resampled, resample it again with nearest-neighbour interpolation"
-            )
-        if apart.any():
-            notes += ("values within 0.001 of an integer: rounded",)
-        array = rounded
+        array, note = _integers(Path(path), array)
+        notes += (note,) if note else ()
     low, high = array.min().item(), array.max().item()
     if low < 0:
         raise DataError(
@@ -146,6 +137,33 @@ def read_label(path: str | os.PathLike) -> Volume:
     if dtype is None:
         raise DataError(f"{path}: has values up to {high:g}, expected a label map; give the label file")
     return Volume(array.astype(dtype, copy=False), volume.geometry, volume.path, notes)
+
+
+def _integers(path: Path, array: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """Round the values of a label map that are integers but for the way they were stored.
+
+    nibabel stores floats in an integer type as multiples of ``scl_slope``. What was the integer k lies within half a
+    slope of k then; where the slope is below 1 no other integer can be meant.
+
+    Raises:
+        DataError: for values that are not integers.
+    """
+    rounded = np.rint(array)
+    apart = np.abs(array - rounded)
+    worst = int(apart.argmax())
+    if apart.flat[worst] <= _LABEL_ROUNDING:
+        return rounded, "values within 0.001 of an integer: rounded" if apart.any() else None
+    slope, stored = 1.0, ""
+    if _is_nifti(path):
+        slope = abs(float(read_nifti_header(path)["scl_slope"]))
+        stored = f", stored as multiples of scl_slope {slope:.6g}" if np.isfinite(slope) and slope not in (0, 1) else ""
+    # float32 keeps 7 digits of a value
+    if stored and slope < 1 and (apart <= 0.5 * slope + 1e-6 * np.abs(array)).all():
+        return rounded, f"integers stored as multiples of scl_slope {slope:.6g}: the nearest integers taken"
+    raise DataError(
+        f"{path}: has values that are not integers (such as {float(array.flat[worst]):g}{stored}), expected a label "
+        f"map; give the label file, or if it was resampled, resample it again with nearest-neighbour interpolation"
+    )
 
 
 def read_geometry(path: str | os.PathLike) -> Geometry:

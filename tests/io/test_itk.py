@@ -191,3 +191,29 @@ def test_sheared_is_used_and_noted(tmp_path):
     volume = read_volume(path)
     assert volume.notes == ("sheared grid, axes 5.7 degrees off right angles: used as it is, not resampled",)
     assert volume.geometry.voxel_ml == pytest.approx(0.5 * 0.75 * 3 / 1000)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+@pytest.mark.parametrize("said", [True, False])
+def test_a_file_that_says_nothing_of_its_spacing_is_known_as_such(tmp_path, suffix, said):
+    values = np.arange(60, dtype="<i2").reshape(5, 4, 3)
+    if suffix == ".nrrd":
+        spacing = "spacings: 1 1 1\n" if said else ""
+        head = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 3 4 5\n{spacing}endian: little\nencoding: raw\n\n"
+    else:
+        spacing = "ElementSpacing = 1 1 1\n" if said else ""
+        head = f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{spacing}"
+        head += "DimSize = 3 4 5\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(head.encode() + values.tobytes())
+    volume = read_volume(path)
+    assert volume.geometry.spacing_known == said
+    assert any("nothing of the spacing" in note for note in volume.notes) != said
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_an_axis_of_one_voxel_in_front_is_named(tmp_path, suffix):
+    image = sitk.GetImageFromArray(np.zeros((5, 4, 3, 1), np.int16), isVector=False)
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    with pytest.raises(DataError, match="the first of its 4 axes has one voxel"):
+        read_volume(tmp_path / f"a{suffix}")

@@ -344,7 +344,7 @@ class TestRefused:
 
     def test_impossible_quaternion(self, tmp_path):
         path = patch(save(tmp_path / "a.nii"), sform_code=0, qform_code=1, quatern_b=3.0)
-        self.refuse(path, r"unreadable qform in the header \(.*\); copy or export")
+        self.refuse(path, r"unreadable qform in the header \(.*\) and no sform; export")
 
     @pytest.mark.parametrize("offset", [np.nan, -8])
     def test_impossible_offset(self, tmp_path, offset):
@@ -361,3 +361,64 @@ class TestRefused:
 
     def test_float64_beyond_float32(self, tmp_path):
         self.refuse(save(tmp_path / "a.nii.gz", VALUES * 1e300), "0 voxels are NaN and 59 infinite")
+
+
+class TestAxesInFront:
+    @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+    @pytest.mark.parametrize("lead", [(1,), (1, 1)])
+    def test_an_axis_of_one_voxel_in_front_is_refused_with_a_command_that_takes_it_away(self, tmp_path, name, lead):
+        path = tmp_path / name
+        nib.save(nib.Nifti1Image(VALUES.reshape(*lead, *SHAPE), np.diag((-1.0, -1.0, 2.0, 1.0))), path)
+        with pytest.raises(DataError, match=r"has one voxel .* channel axis stands in front") as caught:
+            read_volume(path)
+        command = str(caught.value).split("e.g. with nibabel: ")[1]
+        exec(command, {"nib": nib, "np": np, "FILE": path, "NEWFILE": tmp_path / "new.nii"})
+        volume = read_volume(tmp_path / "new.nii")
+        np.testing.assert_array_equal(stored(volume), VALUES)
+        np.testing.assert_array_equal(volume.geometry.affine, np.diag((-1.0, -1.0, 2.0, 1.0)))
+
+    def test_channels_in_front_are_told_from_volumes_behind(self, tmp_path):
+        nib.save(nib.Nifti1Image(np.zeros((2, 12, 13, 14), np.int16), np.eye(4)), tmp_path / "front.nii")
+        nib.save(nib.Nifti1Image(np.zeros((12, 13, 14, 2), np.int16), np.eye(4)), tmp_path / "behind.nii")
+        with pytest.raises(DataError, match="2 volumes along its first axis"):
+            read_volume(tmp_path / "front.nii")
+        with pytest.raises(DataError, match=r"slicer\[\.\.\., 0\]"):
+            read_volume(tmp_path / "behind.nii")
+
+    @pytest.mark.parametrize("shape", [(3, 4, 5, 1), (3, 4, 5, 1, 1), (1, 4, 15), (3, 20, 1)])
+    def test_axes_of_one_voxel_elsewhere_are_read(self, tmp_path, shape):
+        nib.save(nib.Nifti1Image(VALUES.reshape(shape), np.eye(4)), tmp_path / "a.nii")
+        assert read_volume(tmp_path / "a.nii").geometry.shape == shape[:3]
+
+
+@pytest.mark.parametrize("slope", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32])
+def test_a_slope_that_is_no_number_is_said_and_not_applied(tmp_path, slope, dtype):
+    path = patch(save(tmp_path / "a.nii", np.abs(VALUES).astype(dtype)), scl_slope=slope)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(stored(volume), np.abs(VALUES))
+    assert volume.notes == (f"scl_slope is {slope}: values taken as they are stored, not scaled",)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "words"),
+    [((1500, 1500, 3000), "micrometres"), ((0.0015, 0.0015, 0.003), "metres"), ((1, 1, 45), "is the header right")],
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+def test_implausible_voxels_are_said_with_a_guess(tmp_path, spacing, words, suffix):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(VALUES)
+    image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    (note,) = read_volume(tmp_path / f"a{suffix}").notes
+    assert "implausible" in note and words in note
+
+
+@pytest.mark.parametrize("spacing", [(0.02, 0.02, 0.05), (0.7, 0.7, 25), (1, 1, 1)])
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+def test_nothing_is_said_of_small_and_thick_voxels_that_there_are(tmp_path, spacing, suffix):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(VALUES)
+    image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    assert read_volume(tmp_path / f"a{suffix}").notes == ()

@@ -210,3 +210,45 @@ class TestCheckIntensities:
 )
 def test_names(name, stem, suffix):
     assert (volume_stem(name), volume_suffix(name)) == (stem, suffix)
+
+
+class TestLabelsStoredAsMultiples:
+    """nibabel stores the floats of a label map in an integer type as multiples of a slope."""
+
+    @staticmethod
+    def save(path, values, dtype):
+        image = nib.Nifti1Image(np.asarray(values, np.float64), np.eye(4))
+        image.set_data_dtype(dtype)
+        nib.save(image, path)
+        return path
+
+    @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16])
+    @pytest.mark.parametrize("highest", [1, 2, 3, 13, 61, 104, 200])
+    def test_the_integers_come_back(self, tmp_path, suffix, dtype, highest):
+        steps = sorted({0, 1, highest // 2, highest - 1, highest})
+        values = np.resize(steps, (4, 5, 6))
+        path = self.save(tmp_path / f"a{suffix}", values, dtype)
+        label = read_label(path)
+        np.testing.assert_array_equal(label.geometry.restore(label.array[0]), values)
+        slope = abs(float(nib.load(path).dataobj.slope))
+        off = np.abs(nib.load(path).get_fdata() - values).max()
+        assert any("scl_slope" in note for note in label.notes) == (off > 1e-3 and slope != 1)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+    @pytest.mark.parametrize("highest", [1, 2, 13, 61])
+    def test_resampled_labels_are_refused_and_the_slope_is_named(self, tmp_path, dtype, highest):
+        values = np.resize(np.linspace(0, highest, 37), (4, 5, 6))
+        with pytest.raises(DataError, match=r"not integers .* scl_slope .* nearest-neighbour"):
+            read_label(self.save(tmp_path / "a.nii", values, dtype))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_resampled_floats_are_refused(self, tmp_path, dtype):
+        values = np.resize([0, 0.37, 1, 1.5], (4, 5, 6))
+        with pytest.raises(DataError, match=r"such as 1\.5\)"):
+            read_label(self.save(tmp_path / "a.nii", values, dtype))
+
+    def test_a_slope_above_1_cannot_tell_neighbours_apart(self, tmp_path):
+        values = np.resize([0, 1, 2, 3, 400], (4, 5, 6))
+        with pytest.raises(DataError, match=r"stored as multiples of scl_slope 1\.5"):
+            read_label(self.save(tmp_path / "a.nii", values, np.uint8))

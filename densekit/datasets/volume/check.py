@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from densekit.datasets.volume.case import CaseSettings, check_grids, read_case
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import Store, read_store
+from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_values
 from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
 from densekit.structures.findings import Finding
@@ -26,7 +27,7 @@ from densekit.structures.findings import Finding
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the checks across cases compare: of each case its splits, spacing, content, and volume of each class.
+    """What the checks across cases compare: of each case its splits, spacing, content, volume of each class, values.
 
     The splits are the named one and that of each fold, None where it is in none.
     """
@@ -35,6 +36,7 @@ class _Facts:
     spacing: tuple[float, float, float]
     digest: str
     volumes_ml: Mapping[str, float] | None
+    values: Sequence[ChannelValues | None]
 
 
 def check(
@@ -89,6 +91,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
         try:
             case = store.case(case_id)
             problems = list(_array_problems(store, case_id))
+            values = [] if problems else channel_values(case)
             digest = hashlib.blake2b(np.ascontiguousarray(case.image), digest_size=16).hexdigest()
         except DataError as error:
             findings.append(Finding("error", case_id, str(error)))
@@ -101,8 +104,9 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
             message = f"source file {gone[0]} is gone; `densekit test` needs it, training does not"
             findings.append(Finding("warning", case_id, message))
         places = tuple(_split_of(case_id, members) for members in layers)
-        facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml)
-    return findings + list(_compare(facts, store.labels)), len(store.about)
+        facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
+    findings += _compare(facts, store.labels)
+    return findings + _apart(facts, store.channels, store.preprocessing.normalization), len(store.about)
 
 
 def _split_of(case_id: str, members: Members) -> str | None:
@@ -127,7 +131,14 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
                 findings.append(Finding("error", case.id, str(error)))
             else:
                 findings += [Finding("warning", case.id, note) for note in notes]
-        return findings + list(_compare(facts, source.labels)), len(source.cases)
+        findings += _compare(facts, source.labels)
+        return findings + _apart(facts, source.channels, source.normalization), len(source.cases)
+
+
+def _apart(facts: Mapping[str, _Facts], channels: Sequence[str], normalization: str) -> list[Finding]:
+    """Cases in another unit than most."""
+    cases = {case_id: fact.values for case_id, fact in facts.items() if fact.values}
+    return [Finding("warning", *found) for found in cases_apart(cases, channels, normalization)]
 
 
 def _read_facts(case: CaseSource, source: SourceDataset) -> tuple[_Facts, list[str]]:
@@ -141,7 +152,11 @@ def _read_facts(case: CaseSource, source: SourceDataset) -> tuple[_Facts, list[s
         millilitres = (scan.counts[1:] * scan.geometry.voxel_ml).tolist()
         volumes = dict(zip(source.labels[1:], millilitres, strict=True))
     digest = hashlib.blake2b(np.ascontiguousarray(scan.image), digest_size=16).hexdigest()
-    return _Facts((case.split,), scan.geometry.canonical_spacing, digest, volumes), scan.notes
+    values = [
+        None if path is None else ChannelValues.of(channel, scan.labels)
+        for channel, path in zip(scan.image, case.images, strict=True)
+    ]
+    return _Facts((case.split,), scan.geometry.canonical_spacing, digest, volumes, values), scan.notes
 
 
 def _array_problems(store: Store, case_id: str) -> Iterator[str]:

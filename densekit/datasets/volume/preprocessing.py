@@ -67,6 +67,8 @@ class Preprocessing:
         normalization: ``"ct"``: clip to ``[lower, upper]``, subtract ``mean``, divide by ``std``, the same for every
             scan. ``"zscore"``: subtract each scan's own mean, divide by its own standard deviation.
         intensity: For ``"ct"``, one dict ``{"lower", "upper", "mean", "std"}`` per channel (HU for CT).
+        seen: What the training scans have in common, per channel, see :data:`densekit.datasets.volume.units.Seen`; None
+            where it is not known. Changes no input, only what is said of scans in another unit.
 
     Raises:
         ConfigError: if the values contradict each other.
@@ -76,6 +78,7 @@ class Preprocessing:
     spacing: tuple[float, float, float] | None
     normalization: str
     intensity: tuple[dict[str, float], ...] | None = None
+    seen: tuple[dict[str, float] | None, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -89,6 +92,12 @@ class Preprocessing:
                 )
         if self.intensity is not None:
             self._check_intensity()
+        if self.seen is not None:
+            object.__setattr__(self, "seen", tuple(self.seen))
+            if len(self.seen) != len(self.channels):
+                raise ConfigError(
+                    f"preprocessing: seen describes {len(self.seen)} channels, expected {len(self.channels)}"
+                )
 
     def _check_intensity(self) -> None:
         object.__setattr__(self, "intensity", tuple(dict(values) for values in self.intensity))
@@ -181,12 +190,13 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; :meth:`from_dict` brings them back."""
-        return {
+        values = {
             "channels": list(self.channels),
             "spacing": None if self.spacing is None else list(self.spacing),
             "normalization": self.normalization,
             "intensity": None if self.intensity is None else [dict(values) for values in self.intensity],
         }
+        return values if self.seen is None else values | {"seen": [s if s is None else dict(s) for s in self.seen]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -196,7 +206,7 @@ class Preprocessing:
             ConfigError: if a key is missing or unknown.
         """
         expected = ("channels", "spacing", "normalization", "intensity")
-        if set(values) != set(expected):
+        if set(values) - {"seen"} != set(expected):
             raise ConfigError(f"preprocessing has the keys {sorted(values)}, expected {', '.join(expected)}")
         return cls(**values)
 

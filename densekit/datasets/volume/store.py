@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +38,7 @@ from densekit.datasets.volume.fingerprint import (
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import FORMAT, Store, StoredCase, case_folder, open_store, read_description
+from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_values, describe
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
@@ -53,8 +53,6 @@ PREVIOUS = "splits.previous.json"
 Spacing = tuple[float, float, float]
 Progress = Callable[[str, int, int, float], None]
 T = TypeVar("T")
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_store(
@@ -121,9 +119,9 @@ def _check_source(source: SourceDataset) -> None:
     problems = [] if ids else ["no cases"]
     problems += [f"case {i}: this id occurs {ids.count(i)} times" for i in sorted(set(ids)) if ids.count(i) > 1]
     for case in source.cases:
-        if not _SAFE_ID.fullmatch(case.id):
+        if not case.id.isprintable() or not case.id.strip() or set(case.id) & set("/\\"):
             problems.append(
-                f"case {case.id!r}: an id is made of letters, digits, '.', '_' and '-', to be a folder name"
+                f"case {case.id!r}: an id is a name without slashes and control characters; rename image and label"
             )
         problems += [f"case {case.id}: {problem}" for problem in _case_problems(case, source)]
     problems += Splits(_named(source), source.folds).problems(_patients(source))
@@ -264,6 +262,9 @@ def _describe(
     """Return the preprocessing with its intensities, and the fingerprint, from the cases as they are stored."""
     training = [case for case in source.cases if case.split == "train" and case.label]
 
+    def values(case: CaseSource) -> list[ChannelValues | None]:
+        return channel_values(StoredCase.read(case_folder(out, case.id), _about(case)))
+
     def histograms(case: CaseSource):
         stored = StoredCase.read(case_folder(out, case.id), _about(case))
         found = foreground_histograms(stored.image, stored.label, seed=list(case.id.encode()))
@@ -272,6 +273,7 @@ def _describe(
 
     with ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(histograms, training))
+        scans = dict(zip((case.id for case in source.cases), pool.map(values, source.cases), strict=True))
     summaries = [summarize(of_case[name] for of_case, _ in found if name in of_case) for name in source.channels]
     if preprocessing.normalization == "ct":
         if None in summaries:
@@ -280,10 +282,22 @@ def _describe(
                 f"normalisation are not known; put labelled cases into split train"
             )
         preprocessing = replace(preprocessing, intensity=tuple(ct_intensity(summary) for summary in summaries))
+    for case_id, reason in cases_apart(scans, source.channels, preprocessing.normalization):
+        logger.warning("case %s: %s", case_id, reason)
+    preprocessing = replace(preprocessing, seen=_seen([scans[case.id] for case in training], preprocessing))
     descriptions = {case.id: read_description(case_folder(out, case.id)) for case in source.cases}
     _log_notes(descriptions)
     intensities = dict(zip(source.channels, summaries, strict=True))
     return preprocessing, fingerprint(descriptions, intensities, source.labels, exact=all(exact for _, exact in found))
+
+
+def _seen(scans: Sequence[Sequence[ChannelValues | None]], preprocessing: Preprocessing) -> list[dict | None]:
+    """What the training scans have in common, per channel."""
+    intensities = preprocessing.intensity or [None] * len(preprocessing.channels)
+    return [
+        describe([scan[number] for scan in scans if scan[number] is not None], intensity)
+        for number, intensity in enumerate(intensities)
+    ]
 
 
 def _present(source: SourceDataset, case: CaseSource) -> list[str]:
@@ -323,7 +337,7 @@ def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _remove_other_cases(source: SourceDataset, out: Path) -> None:
     """Remove prepared cases that are no longer in the source."""
-    wanted = {case.id for case in source.cases}
+    wanted = {case_folder(out, case.id).name for case in source.cases}
     for folder in (out / "cases").iterdir():
         if folder.name not in wanted and (folder / "case.json").is_file():
             logger.warning("%s: removed, the case is no longer in the data set", folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +24,8 @@ FORMAT = 2
 
 CASE_FORMAT = 3
 """Version of a case's files; part of its hash."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _MAPPED = ("image", "label", "foreground")
 
@@ -319,8 +323,15 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
 
 
 def case_folder(path: Path, case_id: str) -> Path:
-    """Return where a case of the store at ``path`` lies."""
-    return path / "cases" / case_id
+    """Return where a case of the store at ``path`` lies.
+
+    A folder is called like its case where the id is made of letters, digits, ``.``, ``_`` and ``-``; of another id it
+    has what is left of it and a hash, so that every file system takes it and two cases never share one.
+    """
+    if _PLAIN_ID.fullmatch(case_id):
+        return path / "cases" / case_id
+    digest = hashlib.blake2b(case_id.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    return path / "cases" / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', case_id)[:60].strip('_') or 'case'}-{digest}"
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:

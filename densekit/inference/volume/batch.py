@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from densekit import __version__
+from densekit.datasets.volume.units import SUSPICIOUS
 from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
@@ -38,7 +39,7 @@ class BatchResult(RunResult):
 
     @property
     def volumes_ml(self) -> dict[str, dict[str, float]]:
-        """By case, the volume in ml by structure name; empty for a case without a result."""
+        """By case, the volume in ml by structure name; empty for a case without a result or a known spacing."""
         return {row.case.id: _volumes_ml(row) for row in self.rows}
 
     @property
@@ -56,6 +57,7 @@ def predict_many(
     overlap: float | None = None,
     batch: int | None = None,
     overwrite: bool = False,
+    strict: bool = False,
 ) -> BatchResult:
     """Predict scans: label maps, volumes in ml, pictures and a report.
 
@@ -72,6 +74,7 @@ def predict_many(
         overlap: Replaces the checkpoint's overlap of neighbouring windows.
         batch: Replaces the checkpoint's windows per forward pass.
         overwrite: Replace results that are there and are not the same.
+        strict: A scan whose intensities cannot be those of the training fails, in place of a note.
 
     Raises:
         DataError: if the inputs hold no volume.
@@ -80,7 +83,7 @@ def predict_many(
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
     out = Path(out)
-    predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch)
+    predictor = VolumePredictor.from_checkpoint(checkpoint, device=device, overlap=overlap, batch=batch, strict=strict)
     cases = find_scans(inputs, channels=len(predictor.preprocessing.channels), out=out)
     check_writable(out)
     # The number of windows at a time changes the speed, not the result.
@@ -88,9 +91,15 @@ def predict_many(
     settings = {key: value for key, value in inference.items() if key != "batch"}
     ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
+    if strict:  # a result that has only a note against it was made by a run that was not
+        kept -= {case.id for case in cases if case.id in kept and _is_suspicious(ledger.entry(case))}
     ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=inference)
     logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
     return _VolumeRun(predictor, ledger, out, cases, kept).run()
+
+
+def _is_suspicious(facts: Mapping[str, Any]) -> bool:
+    return any(note.startswith(SUSPICIOUS) for note in facts.get("notes", []))
 
 
 class _VolumeRun(BatchRun):
@@ -184,7 +193,7 @@ def _report(row: CaseResult, out: Path) -> CaseReport:
 
 
 def _volumes_ml(row: CaseResult) -> dict[str, float]:
-    return {s["name"]: s["volume_ml"] for s in row.facts.get("structures", [])}
+    return {s["name"]: s["volume_ml"] for s in row.facts.get("structures", []) if s["volume_ml"] is not None}
 
 
 def _volumes_csv(rows: Iterable[CaseResult]) -> str:
@@ -195,7 +204,7 @@ def _volumes_csv(rows: Iterable[CaseResult]) -> str:
     for row in rows:
         for s in row.facts.get("structures", []):
             borders = " ".join(s["touches_border"])
-            volume = f"{s['volume_ml']:.6g}"
+            volume = "" if s["volume_ml"] is None else f"{s['volume_ml']:.6g}"
             table.writerow([row.case.id, row.status, s["label"], s["name"], volume, s["voxels"], borders, ""])
         if not row.facts.get("structures"):
             table.writerow([row.case.id, row.status, "", "", "", "", "", row.reason or ""])

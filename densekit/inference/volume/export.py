@@ -113,7 +113,8 @@ class Structure:
         name: Its name.
         label: Its value in the label map.
         voxels: Number of voxels.
-        volume_ml: Volume in ml. 0 if it was not found; a lower bound if it touches a border.
+        volume_ml: Volume in ml. 0 if it was not found; a lower bound if it touches a border; None if the scan does not
+            say how large its voxels are.
         touches_border: Faces of the scan where it is cut off: "inferior", "superior", "anterior", "posterior", "right",
             "left".
     """
@@ -121,17 +122,17 @@ class Structure:
     name: str
     label: int
     voxels: int
-    volume_ml: float
+    volume_ml: float | None
     touches_border: tuple[str, ...]
 
 
-def measure(labels: np.ndarray, names: Sequence[str], voxel_ml: float) -> list[Structure]:
+def measure(labels: np.ndarray, names: Sequence[str], voxel_ml: float | None) -> list[Structure]:
     """Measure every structure but the background in one pass over the voxels.
 
     Args:
         labels: Canonical label map (D, H, W).
         names: Class names by label value, the background first.
-        voxel_ml: Volume of a voxel in ml.
+        voxel_ml: Volume of a voxel in ml; None where it is not known.
     """
     counts = torch.zeros(len(names), dtype=torch.int64)
     for plane in labels:  # plane by plane: bincount works on 64-bit copies
@@ -141,8 +142,9 @@ def measure(labels: np.ndarray, names: Sequence[str], voxel_ml: float) -> list[S
         for index, side in zip((0, -1), sides, strict=True):
             for label in np.unique(labels.take(index, axis=axis)):
                 touches.setdefault(int(label), []).append(side)
+    volumes = [None if voxel_ml is None else n * voxel_ml for n in counts.tolist()]
     return [
-        Structure(name, label, int(counts[label]), int(counts[label]) * voxel_ml, tuple(touches.get(label, ())))
+        Structure(name, label, int(counts[label]), volumes[label], tuple(touches.get(label, ())))
         for label, name in enumerate(names)
         if label > 0
     ]

@@ -51,8 +51,8 @@ class Prediction(Result):
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume in ml by structure name."""
-        return {s.name: s.volume_ml for s in self.structures}
+        """Volume in ml by structure name; empty for a scan that does not say how large its voxels are."""
+        return {s.name: s.volume_ml for s in self.structures if s.volume_ml is not None}
 
     @property
     def label_map(self) -> np.ndarray:

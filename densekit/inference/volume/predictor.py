@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
+from densekit.datasets.volume.units import SUSPICIOUS, suspicions
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.device import choose_device
 from densekit.inference.predictor import Predictor
@@ -25,6 +27,8 @@ from densekit.io import Geometry
 from densekit.ops.sliding_window import minimum, sliding_window_slabs
 from densekit.ops.window_settings import WindowSettings
 from densekit.package import Checkpoint, load_checkpoint
+
+logger = logging.getLogger("densekit")
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -39,6 +43,7 @@ class VolumePredictor(Predictor):
         labels: Class names by label value, the background first.
         settings: How the window slides, or the plain dict of it that a checkpoint keeps.
         device: ``"auto"`` (CUDA if there is any), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        strict: Refuse a scan whose intensities cannot be those of the training, in place of a note.
 
     Raises:
         ConfigError: if a setting is unknown, would mix up left and right or does not fit the network, or the device is
@@ -54,6 +59,8 @@ class VolumePredictor(Predictor):
         labels: Sequence[str],
         settings: WindowSettings | Mapping[str, Any],
         device: str | torch.device = "auto",
+        *,
+        strict: bool = False,
     ):
         self.labels = list(labels)
         self.preprocessing = preprocessing
@@ -61,6 +68,7 @@ class VolumePredictor(Predictor):
         self.settings.check_labels(self.labels)
         self.settings.check_fixed_size(model)
         self.device = choose_device(device)
+        self.strict = strict
         self.model = model.to(self.device).eval()
 
     @classmethod
@@ -71,6 +79,7 @@ class VolumePredictor(Predictor):
         device: str | torch.device = "auto",
         overlap: float | None = None,
         batch: int | None = None,
+        strict: bool = False,
     ) -> VolumePredictor:
         """Build the network of a checkpoint and predict with the preprocessing and settings stored in it.
 
@@ -79,6 +88,7 @@ class VolumePredictor(Predictor):
             device: As for the class.
             overlap: Replaces the checkpoint's overlap of neighbouring windows.
             batch: Replaces the checkpoint's number of windows per forward pass.
+            strict: As for the class.
 
         Raises:
             CheckpointError: if it cannot be read, is no network for volumes, or does not fit the architecture it names.
@@ -98,7 +108,7 @@ class VolumePredictor(Predictor):
             raise CheckpointError(
                 f"{checkpoint.path}: {error}; write the checkpoint again with this version"
             ) from error
-        return cls(checkpoint.build_model(), preprocessing, checkpoint.labels, settings, device)
+        return cls(checkpoint.build_model(), preprocessing, checkpoint.labels, settings, device, strict=strict)
 
     def predict(self, source: Any, *, progress: Progress | None = None) -> Prediction:
         """Read and predict one scan.
@@ -140,7 +150,8 @@ class VolumePredictor(Predictor):
             progress: Called with (windows done, windows in all).
 
         Raises:
-            DataError: if it has another number of channels, or the network's scores of it are no numbers.
+            DataError: if it has another number of channels, or the network's scores of it are no numbers; with
+                ``strict`` also if its intensities cannot be those of the training.
             CheckpointError: if the network's classes are not those of the label list.
         """
         seconds: dict[str, float] = {}
@@ -151,11 +162,12 @@ class VolumePredictor(Predictor):
         with _timed(seconds, "prepare"):
             prepared = self.preprocessing.spatial(array, geometry.canonical_spacing)
             statistics = self.preprocessing.statistics(prepared.array)
-        with _timed(seconds, "predict"):
             name = str(paths[0]) if paths else "the scan"
+            notes += self._suspicions(prepared.array, present, name)
+        with _timed(seconds, "predict"):
             labels = self.label_map(prepared, statistics, name=name, present=present, notes=notes, progress=progress)
         with _timed(seconds, "measure"):
-            structures = tuple(measure(labels, self.labels, geometry.voxel_ml))
+            structures = tuple(measure(labels, self.labels, geometry.voxel_ml if geometry.spacing_known else None))
         return Prediction(
             paths=tuple(paths),
             image=array,
@@ -167,6 +179,16 @@ class VolumePredictor(Predictor):
             peak_mb=peak_mb(self.device),
             notes=(*notes, *_incomplete(structures)),
         )
+
+    def _suspicions(self, array: np.ndarray, present: Sequence[bool] | None, name: str) -> list[str]:
+        """Say on the screen, before the long work, that the scan's intensities cannot be those of the training."""
+        found = suspicions(array, self.preprocessing, present)
+        if found and self.strict:
+            reasons = "; ".join(note.removeprefix(SUSPICIOUS) for note in found)
+            raise DataError(f"{name}: {reasons} (a note only, without strict)")
+        for note in found:
+            logger.warning("%s: %s", name, note)
+        return found
 
     def label_map(
         self,

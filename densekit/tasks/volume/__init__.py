@@ -46,6 +46,7 @@ class VolumeTask(Task):
                 {"type": float},
             ),
             Option("--batch", "windows per forward pass (default: the checkpoint's)", {"type": int}),
+            Option("--strict", "a scan in another unit than the training's fails", {"action": "store_true"}),
         ),
         "check": (
             Option("--kind", "layout of raw volumes", {"choices": KINDS}),
@@ -76,7 +77,7 @@ class VolumeTask(Task):
         return VolumeReport(plan)
 
     def predictor(self, checkpoint: Checkpoint, *, device: str = "auto", **options: Any) -> VolumePredictor:
-        """The network of a checkpoint; options are ``overlap`` and ``batch``."""
+        """The network of a checkpoint; options are ``overlap``, ``batch`` and ``strict``."""
         from densekit.inference.volume.predictor import VolumePredictor
 
         return VolumePredictor.from_checkpoint(checkpoint, device=device, **options)

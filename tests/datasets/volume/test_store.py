@@ -397,7 +397,7 @@ def test_ids_must_be_unique_folder_names_in_known_splits(make_source, tmp_path):
         write_store(replace(source, cases=tuple(cases)), tmp_path / "out")
     text = str(error.value)
     assert "case a: this id occurs 2 times" in text
-    assert "case '../b': an id is made of letters" in text
+    assert "case '../b': an id is a name without slashes" in text
     assert "case c: split is 'dev', expected one of train, val, test" in text
 
 

@@ -18,6 +18,8 @@ from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import contents, read_label
 
 _LAYOUTS = (("images", "labels"), ("imagesTr", "labelsTr"))
+_LABEL_ENDINGS = (".seg", ".label", "-label", "_label", "_seg", "-seg", "_mask", "-mask", "_segmentation")
+"""What programs put behind the name of an image to name its label map."""
 HOW_TO_GET = (
     "lay the data out as PATH/images/NAME.nii.gz and PATH/labels/NAME.nii.gz (or imagesTr and labelsTr; several "
     "channels as images/NAME_0000.nii.gz, NAME_0001.nii.gz) and run `densekit prepare folder PATH OUT`"
@@ -112,7 +114,8 @@ def _named(labels: Sequence[str]) -> tuple[str, ...]:
 def _pair(
     image_folder: Path, label_folder: Path, channels: Sequence[str], may_lack: Sequence[str], notes: list[str]
 ) -> dict[str, Files]:
-    images, labels = list_volumes(image_folder), list_volumes(label_folder)
+    images = list_volumes(image_folder)
+    labels = _named_like_images(list_volumes(label_folder), images, notes)
     pairs = {}
     used = set()
     ids = list(labels)
@@ -139,6 +142,20 @@ def _pair(
     if not pairs:
         raise DataError(f"{image_folder}: no volume (.nii.gz, .nii, .nrrd, .mha, .mhd); {HOW_TO_GET}")
     return pairs
+
+
+def _named_like_images(labels: dict[str, Path], images: dict[str, Path], notes: list[str]) -> dict[str, Path]:
+    """Call label maps as their images are called: 3D Slicer saves the labels of ``case0`` as ``case0.seg.nrrd``."""
+    cases = images.keys() | {re.sub(r"_\d{4}$", "", stem) for stem in images}
+    named, endings = {}, set()
+    for stem, path in labels.items():
+        short, ending = next(((stem.removesuffix(e), e) for e in _LABEL_ENDINGS if stem.endswith(e)), (stem, ""))
+        taken = stem in cases or short not in cases or short in labels or short in named
+        named[stem if taken else short] = path
+        endings |= set() if taken or not ending else {ending}
+    if endings:
+        notes.append(f"label files called NAME{' or NAME'.join(sorted(endings))} belong to the images called NAME")
+    return named
 
 
 def _refuse_bare(

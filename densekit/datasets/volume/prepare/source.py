@@ -12,7 +12,7 @@ class CaseSource:
     """One scan of a raw data set.
 
     Attributes:
-        id: Case id, unique in the data set, safe as a folder name (``"0005"``, ``"patient001_frame01"``).
+        id: Case id, unique in the data set (``"0005"``, ``"patient001_frame01"``): printable, without slashes.
         images: One file per channel, in the order of ``SourceDataset.channels``, all on one grid; None for a channel
             that the scan lacks, which must be one of ``SourceDataset.optional_channels``.
         label: Label map on the grid of the images, or None for a scan without one. It can train and validate only
