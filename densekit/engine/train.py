@@ -170,7 +170,9 @@ def try_out(setup: Setup) -> DryRun:
         lines += plan.load_weights(model, plan.config.load_from)
     else:
         lines += report.untried()
-    for line in filter(None, lines):
+    for line in report.describe():
+        logger.info(line)
+    for line in [*filter(None, lines), *report.cautions()]:
         logger.warning(line)
     model = model.to(training_device())
     wrapper = build_optim_wrapper(model, plan.optim_wrapper())
