@@ -331,7 +331,7 @@ def case_folder(path: Path, case_id: str) -> Path:
     if _PLAIN_ID.fullmatch(case_id):
         return path / "cases" / case_id
     digest = hashlib.blake2b(case_id.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-    return path / "cases" / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', case_id)[:60].strip('_') or 'case'}-{digest}"
+    return path / "cases" / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', case_id)[:60].strip('_-') or 'case'}-{digest}"
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
