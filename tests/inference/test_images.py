@@ -83,7 +83,12 @@ def test_files_of_other_kinds_are_refused_one_by_one(tmp_path, name, words):
     [
         ("detection", ["scan.nii.gz"], "scan.nii.gz", r"a volume, but .*best\.pth finds objects in images"),
         ("detection", ["scans/a.nrrd", "scans/readme.txt"], "scans", r"a\.nrrd: a volume, but"),
-        ("volume", ["a.jpg"], "a.jpg", r"a\.jpg: an image, but .*best\.pth segments volumes; give files of the kind volume"),
+        (
+            "volume",
+            ["a.jpg"],
+            "a.jpg",
+            r"a\.jpg: an image, but .*best\.pth segments volumes; give files of the kind volume",
+        ),
         ("volume", ["a.mov"], "a.mov", "a video, but .* segments volumes"),
         ("volume", ["images/a.png"], "images", r"a\.png: an image, but"),
     ],
