@@ -325,13 +325,12 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
 def case_folder(path: Path, case_id: str) -> Path:
     """Return where a case of the store at ``path`` lies.
 
-    A folder is called like its case where the id is made of letters, digits, ``.``, ``_`` and ``-``; of another id it
-    has what is left of it and a hash, so that every file system takes it and two cases never share one.
+    Of an id that not every file system takes the folder's name has what is left, and a hash: no two cases share one.
     """
     if _PLAIN_ID.fullmatch(case_id):
         return path / "cases" / case_id
     digest = hashlib.blake2b(case_id.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-    return path / "cases" / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', case_id)[:60].strip('_') or 'case'}-{digest}"
+    return path / "cases" / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', case_id)[:60].strip('_-') or 'case'}-{digest}"
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:

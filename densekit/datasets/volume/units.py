@@ -28,9 +28,9 @@ _PEAK = 0.05
 
 Seen = Mapping[str, float]
 """Of one channel of the training scans: ``lower`` and ``upper`` (0.5 and 99.5 percentile inside the structures),
-``minimum`` (the highest of the scans' minima), ``air`` (least share of voxels clearly below ``lower``), ``above``
-(greatest share clearly above ``upper``), ``dark`` and ``bright`` (least share at the lower end of a scan's range,
-greatest at the upper end). Only ``dark`` and ``bright`` count where each scan is normalised by itself."""
+``minimum`` (the highest of the scans' minima), ``air`` (least share of voxels clearly below ``lower``) and ``above``
+(greatest share clearly above ``upper``). Where each scan is normalised by itself ``dark`` and ``bright`` instead: the
+least share of voxels at the lower end of a scan's range, and the greatest at the upper end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +119,11 @@ def describe(scans: Sequence[ChannelValues], intensity: Mapping[str, float] | No
 def _common(
     scans: Sequence[ChannelValues], limits: tuple[float, float] | None, *, low: Callable, high: Callable
 ) -> dict[str, float]:
-    seen = {"dark": float(low([s.dark for s in scans])), "bright": float(high([s.bright for s in scans]))}
     if limits is None:
-        return seen
+        return {"dark": float(low([s.dark for s in scans])), "bright": float(high([s.bright for s in scans]))}
     lower, upper = limits
     width = upper - lower
-    return seen | {
+    return {
         "lower": lower,
         "upper": upper,
         "minimum": float(high([s.values[0] for s in scans])),
@@ -168,10 +167,9 @@ def doubt(scan: ChannelValues, seen: Seen) -> str | None:
 
 def _doubt(scan: ChannelValues, seen: Seen) -> str | None:
     low, high = scan.ends
-    if seen.get("dark", 0) >= 0.2 and seen["bright"] < 0.02 and scan.dark < 0.02 and scan.bright >= 0.2:
-        return "its background is bright, that of the training scans dark"
     if "lower" not in seen:
-        return None
+        dark, bright = seen["dark"] >= 0.2 and seen["bright"] < 0.02, scan.dark < 0.02 and scan.bright >= 0.2
+        return "its background is bright, that of the training scans dark" if dark and bright else None
     lower, upper = seen["lower"], seen["upper"]
     width = upper - lower
     known = f"the structures were trained at {lower:g} to {upper:g}"
@@ -182,9 +180,8 @@ def _doubt(scan: ChannelValues, seen: Seen) -> str | None:
     first = scan.values[0]
     if first >= 0 and seen["minimum"] < min(-0.1 * width, lower):
         return f"no voxel is below {first:g}, the training scans begin at {seen['minimum']:g} or lower"
-    peak = low + _PEAK * (high - low)
     airless = seen["air"] >= 0.01 and scan.below(lower - 0.1 * width) < 0.001
-    if airless and scan.dark >= 0.1 and peak > lower + 0.1 * width:
+    if airless and scan.dark >= 0.1 and low > lower + 0.05 * width:
         return f"its darkest voxels, the air, have {low:g} and more, {known} and the air below that"
     share = scan.above(upper + 0.5 * width)
     if share > seen["above"] + 0.25:
@@ -240,7 +237,9 @@ def cases_apart(
         limits = None
         if normalization == "ct":  # medians: one case of five in another unit does not move them
             lower, _, upper = np.median(labelled, axis=0).tolist()
-            limits = (lower, upper) if upper > lower else None
+            if upper <= lower:
+                continue
+            limits = lower, upper
         seen = _common(list(scans.values()), limits, low=np.median, high=np.median)
         for case, scan in scans.items():
             reason = doubt(scan, seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -484,3 +485,39 @@ def test_raw_files_are_left_as_they_are(make_source, tmp_path):
     write_store(source, tmp_path / "out")
     assert contents(tmp_path / "raw") == before
     assert read_label(source.cases[0].label).array.max() == 3
+
+
+NAMES = [
+    "pat 0.v1.0 ü",
+    "pat_0_v1_0_",
+    "Ä",
+    "患者 1",
+    ".hidden",
+    "-dash",
+    "a;b|c?*",
+    "x" * 200,
+    "a.b",
+    "nul. ",
+    "ü",
+    "ö",
+]
+
+
+def test_any_printable_name_is_prepared_and_no_two_share_a_folder(make_source, tmp_path):
+    source = make_source(len(NAMES))
+    cases = tuple(replace(case, id=name) for case, name in zip(source.cases, NAMES, strict=True))
+    source = replace(source, cases=cases, folds=())
+    store = write_store(source, tmp_path / "out")
+    folders = [store.case(name).folder for name in NAMES]
+    assert len({str(folder).lower() for folder in folders}) == len(NAMES)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", folder.name) for folder in folders)
+    assert [store.case(name).id for name in NAMES] == NAMES
+    assert write_store(source, tmp_path / "out").about == store.about and all(folder.is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "", " ", "a/b", "a\\b"])
+def test_names_with_control_characters_and_slashes_are_refused(make_source, tmp_path, name):
+    source = make_source(3)
+    source = replace(source, cases=(replace(source.cases[0], id=name), *source.cases[1:]))
+    with pytest.raises(DataError, match="without slashes and control characters"):
+        write_store(source, tmp_path / "out")

@@ -319,3 +319,47 @@ def test_progress_names_the_case_and_the_time_left(checkpoint, scans, tmp_path, 
     lines = [m for m in caplog.messages if m.startswith("[")]
     assert [line.split(":")[0] for line in lines] == ["[1/3] a", "[2/3] b", "[3/3] c"]
     assert "2 to go, about" in lines[0] and "to go" not in lines[2]
+
+
+@pytest.fixture
+def knows_air(checkpoint):
+    """A checkpoint whose training scans all had air, and structures between 0 and 350."""
+    path = checkpoint()
+    content = torch.load(path, weights_only=True)
+    prep = content["densekit"]["preprocessing"]
+    prep["intensity"] = [{"lower": 0.0, "upper": 350.0, "mean": 0.0, "std": 1.0}]
+    prep["seen"] = [{"lower": 0.0, "upper": 350.0, "minimum": -1000.0, "air": 0.3, "above": 0.01}]
+    torch.save(content, path)
+    return path
+
+
+def test_a_scan_in_another_unit_is_told_before_it_is_predicted_and_fails_with_strict(knows_air, scan, tmp_path, caplog):
+    path, _ = scan("scans/good.nii.gz")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(image.get_fdata().clip(0, 350) / 350, image.affine), tmp_path / "scans" / "bad.nii.gz")
+    out = tmp_path / "out"
+    result = predict(knows_air, [tmp_path / "scans"], out, device="cpu")
+    assert statuses(result) == {"bad": "ok", "good": "ok"}
+    told = next(place for place, m in enumerate(caplog.messages) if "suspicious: CT is not in the unit" in m)
+    assert sum("suspicious" in m for m in caplog.messages) == 1
+    assert not any("bad: done" in m for m in caplog.messages[:told])
+    noted = {case: facts["notes"] for case, facts in ledger(out)["cases"].items()}
+    assert any(note.startswith("suspicious: ") for note in noted["bad"])
+    assert not any(note.startswith("suspicious: ") for note in noted["good"])
+    assert "suspicious" in (out / "report.html").read_text(encoding="utf-8")
+
+    result = predict(knows_air, [tmp_path / "scans"], out, device="cpu", strict=True)
+    assert statuses(result) == {"bad": "failed", "good": "kept"} and result.exit_status == 3
+    assert "0..1" in result.rows[0].reason
+
+
+def test_a_scan_that_says_nothing_of_its_spacing_gets_no_volumes(checkpoint, tmp_path):
+    (tmp_path / "scans").mkdir()
+    values = (np.arange(14 * 15 * 16).reshape(14, 15, 16) % 300).astype("<i2")
+    head = "NRRD0004\ntype: short\ndimension: 3\nsizes: 16 15 14\nendian: little\nencoding: raw\n\n"
+    (tmp_path / "scans" / "a.nrrd").write_bytes(head.encode() + values.tobytes())
+    result = predict(checkpoint(), [tmp_path / "scans"], tmp_path / "out", device="cpu")
+    assert result.volumes_ml == {"a": {}}
+    rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").open()))
+    assert {row["volume_ml"] for row in rows} == {""} and all(int(row["voxels"]) >= 0 for row in rows)
+    assert any("nothing of the spacing" in note for note in ledger(tmp_path / "out")["cases"]["a"]["notes"])

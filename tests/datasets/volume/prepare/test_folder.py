@@ -160,3 +160,29 @@ def test_a_table_gives_patients_classes_and_meta_information(tmp_path, put):
     assert of["a1"].split == of["a2"].split  # drawn by patient
     notes = "\n".join(source.notes)
     assert "does not name 1 case(s): b2" in notes and "1 of 4 patients drawn for validation" in notes
+
+
+ENDINGS = [".seg", ".label", "-label", "_label", "_seg", "-seg", "_mask", "-mask", "_segmentation"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("channels", [["CT"], ["T1", "T2"]])
+def test_labels_named_like_their_image_and_more_are_found(tmp_path, put, ending, channels):
+    for case in CASES:
+        put(tmp_path / "data" / "labels" / f"{case}{ending}.nii.gz", LABEL)
+        for number in range(len(channels)):
+            suffix = f"_{number:04d}" if len(channels) > 1 else ""
+            put(tmp_path / "data" / "images" / f"{case}{suffix}.nii.gz")
+    source = read(tmp_path / "data", tmp_path, channels=channels)
+    assert [c.id for c in source.cases] == list(CASES) and all(c.label for c in source.cases)
+    assert any(f"NAME{ending}" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_image_that_is_called_so_keeps_its_own_label(tmp_path, put, ending):
+    root = fill(tmp_path / "data", put)
+    for folder, array in (("images", None), ("labels", LABEL)):
+        put(root / folder / f"a1{ending}.nii.gz", *(() if array is None else (array,)))
+    source = read(root, tmp_path)
+    assert sorted(c.id for c in source.cases) == sorted([*CASES, f"a1{ending}"])
+    assert all(c.label.name == c.images[0].name for c in source.cases)
