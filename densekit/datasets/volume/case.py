@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from densekit.datasets.volume.label_values import stored_labels
 from densekit.datasets.volume.prepare.source import CaseSource
 from densekit.datasets.volume.preprocessing import Preprocessing
-from densekit.datasets.volume.stored import CASE_FORMAT, read_description, stored_labels
+from densekit.datasets.volume.stored import CASE_FORMAT, read_description
 from densekit.errors import DataError
 from densekit.io import Geometry, check_intensities, output_error, read_geometry, read_label, read_volume
 
