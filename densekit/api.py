@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from densekit.package import Checkpoint
     from densekit.tasks.base import Table
 
-__all__ = [
-    "CheckResult",
-    "Model",
-    "TrainingRun",
-    "assemble",
-    "check",
-    "create_model",
-    "list_parts",
-    "load",
-    "score",
-    "train",
-]
-
 # Before torch is loaded, as densekit.cli does, and for its reason.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
