@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from densekit.io.atomic import atomic_path
-from densekit.visualization.shared.palette import Color, label_color
+from densekit.visualization.shared.overlay import overlay
+from densekit.visualization.shared.palette import OUTLINES, Color, label_color, outline
 
 GAP = 10
 MARGIN = 18
@@ -77,12 +79,13 @@ def below(blocks: Sequence[Image.Image], gap: int = GAP) -> Image.Image:
     return canvas
 
 
-def legend(entries: Sequence[tuple[int, str]], width: int) -> Image.Image:
+def legend(entries: Sequence[tuple[int, str]], width: int, *, outlines: bool = False) -> Image.Image:
     """Draw colours and names, in columns that are read downwards.
 
     Args:
         entries: Label value (:func:`~densekit.visualization.shared.palette.label_color` gives its colour) and name.
         width: Pixels.
+        outlines: Whether the areas have outlines, which then tell them apart too.
     """
     swatch, line, gap = 16, 28, 24
     shown = [(value, one_line(name)) for value, name in entries]
@@ -93,7 +96,12 @@ def legend(entries: Sequence[tuple[int, str]], width: int) -> Image.Image:
     draw = ImageDraw.Draw(canvas)
     for i, (value, name) in enumerate(shown):
         x, y = (i // rows) * column, (i % rows) * line
-        draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
+        if outlines and outline(value) != OUTLINES[0]:
+            area = np.pad(np.full((swatch + 1, swatch + 1), value), 1)
+            ground = np.full((*area.shape, 3), np.array(label_color(value)) // 2, np.uint8) * (area > 0)[..., None]
+            canvas.paste(Image.fromarray(overlay(ground.astype(np.uint8), area)), (x - 1, y + 2))
+        else:
+            draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
         draw.text((x + swatch + 10, y), fit(name, SMALL, width - swatch - 10), font=font(SMALL), fill=TEXT)
     return canvas
 

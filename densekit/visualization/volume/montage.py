@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from densekit.visualization.shared.palette import label_color
 from densekit.visualization.shared.sheet import (
     BACKGROUND,
     FAINT,
@@ -22,6 +21,7 @@ from densekit.visualization.shared.sheet import (
     below,
     fit,
     font,
+    legend,
     one_line,
     save_sheet,
     text_block,
@@ -307,24 +307,13 @@ def _labels_of(*maps: np.ndarray) -> frozenset[int]:
 
 def _legend(labels: frozenset[int], names: Sequence[str], width: int) -> Image.Image:
     """Draw names and colours of the labels that occur, and say in words which of the named ones do not."""
-    present = sorted(labels)
-    absent = [one_line(name) for value, name in enumerate(names) if value > 0 and value not in present]
-    shown = [one_line(names[value]) if value < len(names) else f"label {value}" for value in present]
-    letters, swatch, line, gap = font(SMALL), 16, 28, 24
-
-    column = max((swatch + 10 + int(letters.getlength(name)) + gap for name in shown), default=width)
-    columns = max(1, min((width + gap) // column, len(shown)))
-    rows = -(-len(shown) // columns) if shown else 0
-    lines = _wrap(f"Not found: {', '.join(absent)}", width) if absent else []
-    canvas = Image.new("RGB", (width, max(1, line * (rows + len(lines)))), BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    for i, (value, name) in enumerate(zip(present, shown, strict=True)):
-        x, y = (i // rows) * column, (i % rows) * line  # read down the columns
-        draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
-        draw.text((x + swatch + 10, y), fit(name, SMALL, width - swatch - 10), font=letters, fill=TEXT)
-    for i, text in enumerate(lines):
-        draw.text((0, (rows + i) * line + 4), text, font=letters, fill=FAINT)
-    return canvas
+    entries = [(value, names[value] if value < len(names) else f"label {value}") for value in sorted(labels)]
+    absent = [one_line(name) for value, name in enumerate(names) if value > 0 and value not in labels]
+    blocks = [legend(entries, width, outlines=True)] if entries else []
+    if absent:
+        lines = _wrap(f"Not found: {', '.join(absent)}", width)
+        blocks.append(text_block([(line, SMALL, FAINT) for line in lines], width))
+    return below(blocks or [text_block([], width)], gap=0)
 
 
 def _wrap(text: str, width: int) -> list[str]:

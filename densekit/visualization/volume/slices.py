@@ -14,10 +14,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from densekit.visualization.shared.palette import label_color
+from densekit.visualization.shared.overlay import overlay
 
 CT_WINDOW = (-160.0, 240.0)
-_FILL = 0.28  # opacity of the inside of a structure; its outline is opaque
 _SAMPLE = 2_000_000  # voxels that are enough for percentiles
 
 PlaneName = Literal["axial", "coronal", "sagittal"]
@@ -135,7 +134,7 @@ def render_slice(
     pixels_per_mm: float,
     window: tuple[float, float],
 ) -> np.ndarray:
-    """Draw one slice, with its labels as light areas with strong outlines.
+    """Draw one slice, with its labels as light areas with strong outlines, solid, dashed or dotted by label value.
 
     Args:
         image: Volume, ``(D, H, W)``, any intensities.
@@ -160,7 +159,7 @@ def render_slice(
     rows = (np.arange(height) + 0.5) * values.shape[0] / height
     columns = (np.arange(width) + 0.5) * values.shape[1] / width
     values = values[rows.astype(int)][:, columns.astype(int)]
-    return _overlay(picture, values)
+    return overlay(picture, values)
 
 
 def _cut(volume: np.ndarray, plane: PlaneName, index: int) -> np.ndarray:
@@ -173,26 +172,3 @@ def _to_grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     low, high = window
     scaled = (np.nan_to_num(values.astype(np.float32), nan=low) - low) / (high - low)
     return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-
-
-def _overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Colour ``picture`` ``(h, w, 3)`` by the label values ``(h, w)`` at each of its pixels."""
-    colors = np.array([label_color(i) for i in range(int(values.max(initial=0)) + 1)], np.float32)[values]
-    mixed = (1 - _FILL) * picture + _FILL * colors
-    edge = _borders(values)
-    edge = edge | _borders(np.where(edge, -1, values.astype(np.int64)))  # two pixels wide, inside the structure
-    inside = (values > 0)[..., None]
-    drawn = np.where(edge[..., None], colors, mixed)
-    return np.where(inside, np.round(drawn), picture).astype(np.uint8)
-
-
-def _borders(values: np.ndarray) -> np.ndarray:
-    """Return where a pixel has another value than a neighbour above, below, to the left or to the right."""
-    border = np.zeros(values.shape, bool)
-    down = values[1:] != values[:-1]
-    border[1:] |= down
-    border[:-1] |= down
-    right = values[:, 1:] != values[:, :-1]
-    border[:, 1:] |= right
-    border[:, :-1] |= right
-    return border
