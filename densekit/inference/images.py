@@ -49,7 +49,7 @@ class ImageCase(Case):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """All files it may write. What a video's is depends on what OpenCV can write."""
+        """All files it may write. What a video's is depends on the encoders that are there."""
         if self.is_video:
             return (*(f"videos/{self.id}{suffix}" for suffix in (".mp4", ".avi", ".jpg")), self.output_name)
         return (f"pictures/{self.id}.jpg", self.output_name)
