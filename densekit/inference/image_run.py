@@ -330,7 +330,7 @@ class ReadAhead:
         return future.result()
 
     def _read(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
-        image = load_image(case.path)
+        image = load_image(case.path, self.predictor.ranges)
         return image, self.predictor.prepare(image)
 
 
