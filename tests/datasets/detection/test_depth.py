@@ -144,6 +144,7 @@ def test_turned_deep_images_have_the_size_that_training_reads(make, tmp_path, su
         assert trained.shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's, of a TIFF whose table is cut off
 @pytest.mark.parametrize("fault", ["nan", "half", "empty", "page"])
 def test_what_training_refuses_is_an_error_of_the_check_in_the_same_words(make, tmp_path, fault):
     def write(path, number):
