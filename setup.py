@@ -36,6 +36,7 @@ setup(
         "albumentations>=1.4.24,<2",
         "hotcoco>=1.3,<2",
         "opencv-python>=4.9",
+        "av>=14,<19",  # H.264 for videos; the wheels hold FFmpeg with x264 (GPL); OpenCV writes without it
         "numpy>=1.26,<3",
         "safetensors>=0.4.5",
         "scipy>=1.13,<2",

@@ -29,6 +29,7 @@ LONG: dict[str, str] = {}
 
 
 OF_SEVERAL_MODULES = {
+    "datasets/detection/test_depth.py": "the same pixels from the check through training to prediction",
     "datasets/detection/test_misconfigurations.py": "silent faults of the data, from recognising to what is trained on",
     "datasets/volume/test_absent.py": "what a case may lack, from the reader through the store to the sample",
     "docs/test_python_page.py": "the code blocks of a page, run",

@@ -277,7 +277,7 @@ class ImageRun(BatchRun):
                     image = LoadedImage(frame.pixels)
                     found = self.predictor.predict(image)
                     drawn = self.shown(found).draw_on(image.rgb())
-                    writer.write(np.asarray(drawn)[..., ::-1])
+                    writer.write(np.asarray(drawn)[..., ::-1], frame.seconds)
                     table.write(tally.rows(frame, found))
                     tally.add(frame, found, drawn)
                     self.progress.windows(tally.frames, reader.frames)
@@ -330,7 +330,7 @@ class ReadAhead:
         return future.result()
 
     def _read(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
-        image = load_image(case.path)
+        image = load_image(case.path, self.predictor.ranges)
         return image, self.predictor.prepare(image)
 
 

@@ -17,6 +17,7 @@ from densekit.errors import DataError
 from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
 from densekit.inference.predictor import Predictor, Result
 from densekit.io import write_json_atomic
+from densekit.io.depth import Ranges
 from densekit.io.images import LoadedImage, as_image
 
 
@@ -49,7 +50,7 @@ class ImageCase(Case):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """All files it may write. What a video's is depends on what OpenCV can write."""
+        """All files it may write. What a video's is depends on the encoders that are there."""
         if self.is_video:
             return (*(f"videos/{self.id}{suffix}" for suffix in (".mp4", ".avi", ".jpg")), self.output_name)
         return (f"pictures/{self.id}.jpg", self.output_name)
@@ -140,7 +141,13 @@ class ImageResult(Result):
 
 
 class ImagePredictor(Predictor):
-    """A network that predicts images."""
+    """A network that predicts images.
+
+    Attributes:
+        ranges: Of the training's images of more than 8 bits, see :mod:`densekit.io.depth`; None: not known.
+    """
+
+    ranges: Ranges | None = None
 
     def predict(self, source: LoadedImage | np.ndarray | Image.Image | str | Path, **options: Any) -> ImageResult:
         """Predict one image.
@@ -151,9 +158,9 @@ class ImagePredictor(Predictor):
             **options: None here.
 
         Raises:
-            DataError: if it cannot be read, is no 8-bit image, or the network's results are NaN.
+            DataError: if it cannot be read or brought to 8 bits, or the network's results are NaN.
         """
-        image = as_image(source)
+        image = as_image(source, self.ranges)
         return self.predict_prepared(self.prepare(image), image)
 
     @abstractmethod

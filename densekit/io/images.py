@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from densekit.errors import DataError
+from densekit.io.depth import Ranges, to_8_bit
 
 TAIL = 4096
 """Bytes at the end of a file in which its image's end mark is looked for."""
 
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 _KINDS = {
     "1": "black and white: read as three equal channels of 0 and 255",
@@ -29,7 +33,6 @@ _KINDS = {
     "CMYK": "CMYK: converted to RGB",
 }
 _ALPHA = "transparency is ignored: the colours stored beneath it are used"
-_DEEP = "16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as in training"
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ class LoadedImage:
         return Image.fromarray(np.ascontiguousarray(self.pixels[..., ::-1]))
 
 
-def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path) -> LoadedImage:
+def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path, ranges: Ranges | None = None) -> LoadedImage:
     """Bring whatever is given to the form that is predicted.
 
     Args:
         image: A file; an array ``(H, W, 3)`` in RGB or ``(H, W)`` in grey, uint8; or Pillow's image.
+        ranges: Of the training; see :func:`~densekit.io.depth.to_8_bit`.
 
     Raises:
         DataError: if it is no image, or one that cannot be read.
@@ -70,9 +74,9 @@ def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path) -> Load
     if isinstance(image, LoadedImage):
         return image
     if isinstance(image, (str, Path)):
-        return load_image(Path(image))
+        return load_image(Path(image), ranges)
     if isinstance(image, Image.Image):
-        return _of_pillow(image)
+        return _of_pillow(image, ranges)
     if not isinstance(image, np.ndarray):
         raise DataError(
             f"image: {type(image).__name__} given, expected a path, an (H, W, 3) uint8 array or a PIL image"
@@ -91,43 +95,110 @@ def _of_array(image: np.ndarray) -> LoadedImage:
     return LoadedImage(np.ascontiguousarray(bgr), (_KINDS["L"],) if grey else ())
 
 
-def _of_pillow(image: Image.Image) -> LoadedImage:
-    notes, name = _kind_notes(image.mode), getattr(image, "filename", None)
-    orientation = orientation_of(image)
+def _of_pillow(image: Image.Image, ranges: Ranges | None) -> LoadedImage:
+    name = getattr(image, "filename", None)
+    if name and is_deep(image) and image.tile:  # Pillow would keep 8 bits of each colour
+        return load_image(Path(name), ranges)
+    notes, orientation = _kind_notes(image.mode), orientation_of(image)
     if orientation != 1:
         notes.append(_turned(orientation))
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise DataError(f"image: {_no_range(image.mode)}")
+    if image.mode.startswith("I") or image.mode == "F":
+        try:
+            values, note = to_8_bit(np.asarray(image), ranges)
+        except DataError as error:
+            raise DataError(f"image: {error}") from error
+        image = Image.fromarray(values)
+        notes.append(note)
     pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
     return LoadedImage(pixels, tuple(notes), path=Path(name) if name else None)
 
 
-def load_image(path: Path) -> LoadedImage:
+def load_image(path: Path, ranges: Ranges | None = None) -> LoadedImage:
     """Read an image file.
 
-    OpenCV decodes, as MMDetection's loader has it: the same file gives the same pixels. EXIF's orientation is applied
-    for all formats alike.
+    OpenCV decodes, as MMDetection's loader has it: the same file of 8 bits gives the same pixels. EXIF's orientation is
+    applied for all formats alike. Deeper images are brought to 8 bits by the range of the training's.
+
+    Args:
+        path: The file.
+        ranges: Of the training; see :func:`~densekit.io.depth.to_8_bit`.
 
     Raises:
         DataError: if the file is missing, empty, cut short, no image, or one whose values cannot be brought to 8 bit.
     """
+    data = _bytes(path)
+    facts = _look(path, data)
+    pixels, notes = _decoded(path, data, facts), facts.notes
+    if pixels.dtype != np.uint8:
+        try:
+            pixels, note = to_8_bit(pixels, ranges)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        pixels = 255 - pixels if facts.inverted else pixels
+        pixels, notes = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2), (*notes, note)
+    return LoadedImage(np.ascontiguousarray(pixels), notes, hashlib.sha256(data).hexdigest(), path)
+
+
+def read_values(path: Path) -> np.ndarray:
+    """Read the pixels of an image as they are stored, upright.
+
+    Returns:
+        ``(H, W, 3)`` in blue, green, red; ``(H, W)`` for a grey image of more than 8 bits.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    data = _bytes(path)
+    return _decoded(path, data, _look(path, data))
+
+
+def _bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     if not data:
         raise DataError(f"{path}: the file is empty (0 bytes); fetch it again")
-    facts = _look(path, data)
-    with quiet_opencv():
+    return data
+
+
+def _decoded(path: Path, data: bytes, facts: _Facts) -> np.ndarray:
+    """The pixels, upright; of 8 bits with three channels, else of the type in the file, grey or with three channels."""
+    deep = None
+    if facts.deep is not False:
+        if facts.planes:
+            raise DataError(
+                f"{path}: more than 8 bits per channel, with the channels in planes of their own, is not read; save it "
+                f"with interleaved channels"
+            )
+        # Only so does it leave the values alone: it makes up a fourth of them otherwise, and gives no grey floats.
+        deep = _opencv(data, cv2.IMREAD_UNCHANGED)
+        deep = _of_32_bit(data, facts) if deep is None else deep
+    if deep is not None and deep.dtype.itemsize > 1:
+        pixels = deep[..., :3] if deep.ndim == 3 else deep
+    else:
         # Oriented below: whether OpenCV does it itself depends on the format and on its version.
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = _opencv(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise DataError(f"{path}: {_why_not(data, facts.mode)}")
-    pixels = np.ascontiguousarray(_turn(pixels, facts.orientation))
-    return LoadedImage(pixels, facts.notes, hashlib.sha256(data).hexdigest(), path)
+    return _turn(pixels, facts.orientation)
+
+
+def _opencv(data: bytes, flags: int) -> np.ndarray | None:
+    with quiet_opencv():
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+
+
+def _of_32_bit(data: bytes, facts: _Facts) -> np.ndarray | None:
+    """Grey of 32 bits without a sign, which OpenCV does not read and Pillow reads with a sign."""
+    if facts.mode != "I":
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(ImageOps.exif_transpose(image)).view(np.uint32)
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -157,21 +228,33 @@ def why_cut_short(image: Image.Image, tail: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What Pillow says of a file; nothing if it does not know the format."""
+    """What Pillow says of a file; nothing if it does not know the format.
+
+    Attributes:
+        mode: Pillow's mode.
+        orientation: That has still to be applied to what OpenCV gives.
+        notes: What to say of it.
+        deep: Whether it has more than 8 bits per channel; None if that is not known.
+        planes: Whether the channels are stored one after the other.
+        inverted: Whether 0 is white.
+    """
 
     mode: str = ""
     orientation: int = 1
     notes: tuple[str, ...] = ()
+    deep: bool | None = None
+    planes: bool = False
+    inverted: bool = False
 
 
 def _look(path: Path, data: bytes) -> _Facts:
+    tags = _tiff_tags(data)
+    planes, inverted = tags.get(_PLANAR) == 2, tags.get(_PHOTOMETRIC) == 0
     try:
         with Image.open(io.BytesIO(data)) as image:
             if reason := why_cut_short(image, data[-TAIL:]):
                 raise DataError(f"{path}: {_damaged(reason)}")
-            notes = _kind_notes(image.mode)
-            if not image.mode.startswith("I") and _bits(data, image) == 16:
-                notes.append(_DEEP)
+            deep, notes = is_deep(image), _kind_notes(image.mode)
             orientation = orientation_of(image)
             if orientation != 1:
                 notes.append(_turned(orientation))
@@ -180,26 +263,39 @@ def _look(path: Path, data: bytes) -> _Facts:
                 notes.append("several images in one file (pages or an animation): only the first is read")
             if image.format == "TIFF":  # OpenCV turns it upright in any case
                 orientation = 1
-            return _Facts(image.mode, orientation, tuple(notes))
+            return _Facts(image.mode, orientation, tuple(notes), deep, planes, inverted)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: more than 179 million pixels; cut it into tiles") from error
     except (OSError, ValueError, SyntaxError, TypeError):
-        return _Facts()  # OpenCV may know it; if not, the reason is looked for then
+        # OpenCV may know it; if not, the reason is looked for then
+        return _Facts(planes=planes, inverted=inverted)
 
 
-def _bits(data: bytes, image: Image.Image) -> int:
-    """Bits per channel; 8 where the format has no others that OpenCV reads."""
-    if image.format == "PNG":
-        return data[24]
+def is_deep(image: Image.Image) -> bool:
+    """Whether a file that Pillow has opened, not loaded, has more than 8 bits per channel.
+
+    Of colours Pillow keeps 8 without a word.
+    """
     if image.format == "TIFF":
-        bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
-        return max(bits) if isinstance(bits, tuple) else bits
-    return 8
+        return np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 8)) > 8
+    return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in image.tile)
+
+
+def _tiff_tags(data: bytes) -> Mapping[int, Any]:
+    """The tags of a TIFF's first image, also of one that Pillow does not read; nothing for another file."""
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return {}
+    stream = io.BytesIO(data)
+    try:
+        tags = ImageFileDirectory_v2(stream.read(16 if data[2] == 43 or data[3] == 43 else 8))
+        stream.seek(tags.next)
+        tags.load(stream)
+        return dict(tags)
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error):
+        return {}  # what is wrong with it is said where it is decoded
 
 
 def _kind_notes(mode: str) -> list[str]:
-    if mode.startswith("I;16"):
-        return [_DEEP]
     notes = [_KINDS[base] for base in (mode.rstrip("Aa"),) if base in _KINDS]
     return [*notes, _ALPHA] if mode in ("RGBA", "LA", "PA", "RGBa", "La") else notes
 
@@ -212,7 +308,7 @@ def _turned(orientation: int) -> str:
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply EXIF's orientation: rows and columns swapped from 5 on, then mirrored."""
     if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
@@ -220,12 +316,12 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _why_not(data: bytes, mode: str) -> str:
     """Why OpenCV gave no image."""
-    if mode in ("I", "F"):
-        return _no_range(mode)
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except Image.UnidentifiedImageError:
+        if (bits := _tiff_tags(data).get(_BITS_PER_SAMPLE)) is not None:
+            return f"a TIFF of this kind, {np.max(bits)} bits per channel, is not read; save it with 8 or 16 bits"
         return "not an image that can be read (jpg, png, bmp, tif, webp); check what the file is"
     except (OSError, ValueError, SyntaxError) as error:
         return _damaged(error)
@@ -234,11 +330,6 @@ def _why_not(data: bytes, mode: str) -> str:
 
 def _damaged(reason: object) -> str:
     return f"cannot be decoded, the file is damaged or cut short ({reason}); fetch it again"
-
-
-def _no_range(mode: str) -> str:
-    kind = "floating-point" if mode == "F" else "32-bit"
-    return f"{kind} pixels have no fixed range to bring to 8 bit; save it as 8 or 16 bit"
 
 
 class _Quiet:

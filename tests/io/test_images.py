@@ -1,6 +1,7 @@
 """Every kind of image file comes out upright in 8-bit RGB as a training reads it, or is refused in one line."""
 
 import io
+import struct
 
 import cv2
 import mmcv
@@ -69,27 +70,124 @@ def test_cmyk_is_converted_and_said(image_file, scene):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_16_bits_become_8_as_in_training(tmp_path, suffix, channels):
-    values = (np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) * 10)[..., None].repeat(channels, axis=2)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_images_are_read_by_the_bits_that_they_use(tmp_path, suffix, channels, bits):
+    values = np.linspace(0, 2**bits - 1, 64 * 96).reshape(64, 96).astype(np.uint16)
+    values = np.stack([values, values[::-1], values.T.reshape(64, 96), values], axis=2)[..., :channels]
     path = tmp_path / f"deep.{suffix}"
     cv2.imwrite(str(path), values)
     read = load_image(path)
-    assert read.notes == ("16 bits per channel: of 65536 steps the 256 of the upper 8 are left, as in training",)
-    assert np.array_equal(read.pixels, mmcv.imread(str(path)))
-    assert np.abs(read.pixels - (values >> 8).astype(int)).max() <= 1  # OpenCV rounds in TIFF files of three channels
-    if channels == 1:
-        with Image.open(path) as image:
-            assert np.array_equal(as_image(image).pixels, read.pixels)
+    assert f"values of {bits} bits (0 to {2**bits - 1:,}) are brought to 0-255" in read.notes[-1]
+    assert np.array_equal(read.pixels, np.broadcast_to(values[..., :3] >> (bits - 8), (64, 96, 3)))
+    with Image.open(path) as image:
+        assert np.array_equal(as_image(image).pixels, read.pixels)
 
 
-@pytest.mark.parametrize(("dtype", "words"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
-def test_pixels_without_a_range_are_refused(tmp_path, dtype, words):
-    image = Image.fromarray(np.linspace(0, 1000, 64 * 96).reshape(64, 96).astype(dtype))
-    image.save(tmp_path / "a.tif")
-    for given in (tmp_path / "a.tif", image):
-        with pytest.raises(DataError, match=f"{words} pixels have no fixed range.*save it as 8 or 16 bit"):
+RAW = [cv2.IMWRITE_TIFF_COMPRESSION, 1]  # colours of floating point would be coded as logarithms
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (np.int16, -1000, 3000),
+        (np.int32, 0, 100_000),
+        (np.float32, 0, 1),
+        (np.float32, 0, 255),
+        (np.float32, -5, 7),
+        (np.float64, 0, 1e6),
+    ],
+)
+def test_tiff_of_any_range_is_brought_to_8_bits(tmp_path, channels, dtype, low, high):
+    shares = np.linspace(0, 1, 64 * 96).reshape(64, 96)
+    shares = shares if channels == 1 else np.stack([shares, shares[::-1], shares**2], axis=2)
+    cv2.imwrite(str(tmp_path / "a.tif"), (low + shares * (high - low)).astype(dtype), RAW)
+    read = load_image(tmp_path / "a.tif")
+    expected = 255 * shares.reshape(64, 96, channels)
+    assert np.abs(read.pixels - expected).max() <= 1 and "are brought to 0-255" in read.notes[-1]
+
+
+def write_tiff(path, values, **tags):
+    """Write a grey or planar TIFF, uncompressed, of types that neither Pillow nor OpenCV writes."""
+    kinds = {"u": 1, "i": 2, "f": 3}
+    planes = values.reshape(-1, *values.shape[-2:])
+    count, (height, width) = len(planes), planes.shape[1:]
+    entries = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: 2 if count == 3 else 1, 277: count}
+    entries |= {278: height, 284: 2 if count > 1 else 1, 339: kinds[values.dtype.kind]} | tags.get("more", {})
+    size, start = planes[0].nbytes, 8 + values.nbytes
+    table = sorted([*((tag, 3, 1, value) for tag, value in entries.items()), (273, 4, count, 8), (279, 4, count, size)])
+    extra, place = b"", start + 2 + 12 * len(table) + 4
+    if count > 1:  # lists of several values stand behind the table
+        lists = {273: [8 + size * i for i in range(count)], 279: [size] * count}
+        table = [(tag, kind, n, place + (0 if tag == 273 else 4 * count) if n > 1 else v) for tag, kind, n, v in table]
+        extra = b"".join(struct.pack(f"<{count}I", *lists[tag]) for tag in (273, 279))
+    head = b"II*\0" + struct.pack("<I", start) + values.tobytes() + struct.pack("<H", len(table))
+    path.write_bytes(head + b"".join(struct.pack("<HHII", *entry) for entry in table) + bytes(4) + extra)
+
+
+def test_32_bits_without_a_sign(tmp_path):
+    values = np.arange(64 * 96, dtype=np.uint32).reshape(64, 96) * 600_000  # beyond what a signed integer holds
+    write_tiff(tmp_path / "a.tif", values)
+    assert np.abs(load_image(tmp_path / "a.tif").pixels[..., 0] - values / values.max() * 255).max() <= 0.51
+
+
+def test_where_0_is_white(tmp_path):
+    values = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) * 10
+    write_tiff(tmp_path / "a.tif", values, more={262: 0})
+    assert np.array_equal(load_image(tmp_path / "a.tif").pixels[..., 1], 255 - (values >> 8))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.ones((3, 8, 8), np.uint16), "planes of their own, is not read; save it with interleaved channels"),
+        (np.ones((3, 8, 8), np.float32), "planes of their own"),
+        (
+            np.ones((8, 8), np.float16),
+            "a TIFF of this kind, 16 bits per channel, is not read; save it with 8 or 16 bits",
+        ),
+        (np.ones((8, 8), np.uint64), "a TIFF of this kind, 64 bits per channel"),
+    ],
+)
+def test_what_cannot_be_read_truthfully_is_refused(tmp_path, values, words):
+    write_tiff(tmp_path / "a.tif", values)
+    with pytest.raises(DataError, match=words):
+        load_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(tmp_path, wrong):
+    values = np.ones((8, 8), np.float32)
+    values[2, 3] = wrong
+    cv2.imwrite(str(tmp_path / "a.tif"), values)
+    for given in (tmp_path / "a.tif", Image.fromarray(values)):
+        with pytest.raises(DataError, match="1 of 64 values are NaN or infinite; replace them"):
             as_image(given)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_deep_images(tmp_path, suffix, orientation):
+    values = np.arange(64 * 96, dtype=np.uint16).reshape(64, 96)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(values).save(tmp_path / f"deep.{suffix}", exif=exif)
+    Image.fromarray((values >> 6).astype(np.uint8)).save(tmp_path / f"a.{suffix}", exif=exif)  # of 14 bits the upper 8
+    pixels = load_image(tmp_path / f"deep.{suffix}").pixels
+    assert pixels.shape[:2] == ((64, 96) if orientation < 5 else (96, 64))
+    assert np.array_equal(pixels, load_image(tmp_path / f"a.{suffix}").pixels)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's, of a TIFF whose table is cut off
+@pytest.mark.parametrize("kept", [0.5, 0.97])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_deep_file_that_is_cut_short_is_refused(tmp_path, dtype, kept):
+    cv2.imwrite(str(tmp_path / "a.tif"), np.random.default_rng(0).integers(0, 4000, (64, 96)).astype(dtype))
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(DataError):
+        load_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from densekit.errors import DataError
+from densekit.io.images import is_deep, load_image
 from densekit.structures.boxes import clip, iou, to_xywh, to_xyxy
 from densekit.structures.detections import Detections
 from densekit.structures.outlines import extent
@@ -282,16 +284,14 @@ def open_small(path: Path) -> np.ndarray | None:
     """Return the pixels of an image, upright, float32 ``(H, W, 3)`` from 0 to 255; None if it cannot be read."""
     try:
         with Image.open(path) as image:
+            if is_deep(image):
+                image = load_image(path).rgb()
             image.draft("RGB", (LONGEST, LONGEST))
             image.load()
-            if image.mode.startswith("I") or image.mode == "F":
-                values = np.asarray(image, dtype=np.float32)
-                low, high = np.nanmin(values), np.nanmax(values)
-                image = Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
             image = ImageOps.exif_transpose(image).convert("RGB")
             image.thumbnail((LONGEST, LONGEST), reducing_gap=2)
             return np.asarray(image, dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
         return None
 
 

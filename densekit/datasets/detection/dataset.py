@@ -16,6 +16,7 @@ from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.image_splits import SPLITS
 from densekit.errors import DataError
 from densekit.io.atomic import write_json_atomic
+from densekit.io.depth import Ranges
 from densekit.structures.coco import to_coco
 from densekit.structures.detections import Detections, Images
 from densekit.structures.findings import Finding
@@ -56,6 +57,7 @@ class DetectionDataset:
         images: All images of all splits.
         annotations: All objects.
         headers: What the image files say, one per image.
+        ranges: Of the images of more than 8 bits; see :mod:`densekit.io.depth`.
         findings: Errors, repairs and notes of reading; :mod:`densekit.datasets.detection.check` adds more.
         fingerprint: Hash of the source files and of what was asked for.
         watched: Folders whose files the fingerprint covers.
@@ -69,6 +71,7 @@ class DetectionDataset:
     images: tuple[DetectionImage, ...]
     annotations: Detections
     headers: tuple[Header | None, ...]
+    ranges: Ranges
     findings: tuple[Finding, ...]
     fingerprint: str
     watched: tuple[Path, ...]
@@ -171,6 +174,7 @@ class DetectionDataset:
             "root": str(self.root),
             "classes": list(self.classes),
             "has_masks": self.has_masks,
+            "ranges": {kind: list(span) for kind, span in self.ranges.items()},
             "splits": {split: self.counts(split) for split in self.splits},
         }
 

@@ -207,8 +207,8 @@ KINDS: dict[str, Kind] = {
     ),
     "image-16bit": Kind(
         "warning",
-        "images of 16 bit or floating point; a detector's loader reads 8 bit and loses contrast",
-        "map the intensities you need to 8 bit first",
+        "images of more than 8 bits, which are brought to 0-255",
+        "if what matters lies in a part of that range, map it to 8 bits yourself",
     ),
     "class-alike": Kind(
         "warning",

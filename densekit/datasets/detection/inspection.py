@@ -24,6 +24,7 @@ from densekit.datasets.detection.reading import check_class_list, combined_finge
 from densekit.datasets.detection.recognize import recognize
 from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
+from densekit.io.depth import Ranges
 from densekit.structures.boxes import area
 from densekit.structures.findings import Example, Finding
 
@@ -33,7 +34,7 @@ SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Limits, in pixels, between the bars of the histogram of object sizes."""
 
 _INSPECTION = "check.json"
-_VERSION = 3
+_VERSION = 4
 _SHOWN_OBJECTS = 300
 
 log = logging.getLogger("densekit")
@@ -92,6 +93,7 @@ class PreparedDetection:
         annotations: COCO JSON of each split. Category ids are 1 to the number of classes, in this order.
         counts: Of each split the number of ``images``, ``background`` images and ``objects``.
         has_masks: Whether every object has an outline.
+        ranges: Of the images of more than 8 bits; see :mod:`densekit.io.depth`.
         fingerprint: Hash of the source files and settings, to be kept with what is trained.
         findings: Warnings and notes.
     """
@@ -104,6 +106,7 @@ class PreparedDetection:
     annotations: Mapping[str, Path]
     counts: Mapping[str, Mapping[str, int]]
     has_masks: bool
+    ranges: Ranges
     fingerprint: str
     findings: tuple[Finding, ...]
 
@@ -231,6 +234,7 @@ class _Job:
             annotations={split: self._file(split) for split in description["splits"]},
             counts=description["splits"],
             has_masks=description["has_masks"],
+            ranges=description["ranges"],
             fingerprint=description["fingerprint"],
             findings=inspection.findings,
         )

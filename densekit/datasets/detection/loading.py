@@ -13,22 +13,26 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs
 
 from densekit.datasets.shared.cropped_masks import CroppedMasks, cropped
+from densekit.io.depth import Ranges
 from densekit.io.images import load_image
 
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""
 
 
-def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, **packing: Any) -> list[dict[str, Any]]:
+def with_loading(
+    transforms: Sequence[Mapping[str, Any]], *, masks: bool, ranges: Ranges, **packing: Any
+) -> list[dict[str, Any]]:
     """A whole pipeline around its transforms.
 
     Args:
         transforms: What a config gives.
         masks: Load the objects' masks as well.
+        ranges: Of the data set's images of more than 8 bits; see :mod:`densekit.io.depth`.
         **packing: Arguments of MMDetection's PackDetInputs.
     """
     return [
-        {"type": LoadUprightImage},
+        {"type": LoadUprightImage, "ranges": ranges},
         {"type": LoadObjects, "with_bbox": True, "with_mask": masks},
         *map(dict, transforms),
         {"type": PackImage, **packing},
@@ -39,7 +43,13 @@ class LoadUprightImage(BaseTransform):
     """Reads an image as prediction does (:func:`densekit.io.images.load_image`).
 
     MMDetection's loader leaves WebP as it lies, whatever its EXIF says, and fills up what a cut file lacks.
+
+    Args:
+        ranges: Of the data set's images of more than 8 bits; see :mod:`densekit.io.depth`.
     """
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img`` (uint8 ``(H, W, 3)`` in BGR), ``img_shape`` and ``ori_shape``.
@@ -47,7 +57,7 @@ class LoadUprightImage(BaseTransform):
         Raises:
             DataError: if the file cannot be read.
         """
-        pixels = load_image(Path(results["img_path"])).pixels
+        pixels = load_image(Path(results["img_path"]), self.ranges).pixels
         return {**results, "img": pixels, "img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
 
 

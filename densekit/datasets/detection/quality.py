@@ -12,7 +12,9 @@ from densekit.datasets.detection.coco_names import COCO_NAMES, OTHER_NAMES
 from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.outlines import check_outlines
+from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.similar import same_files, similar_pairs
+from densekit.io.depth import described
 from densekit.structures.boxes import area, iou
 from densekit.structures.findings import Example
 
@@ -94,9 +96,12 @@ class _Checks:
         headers = [(i, h) for i, h in enumerate(self.dataset.headers) if h is not None and not h.problem]
         kinds: dict[str, list[int]] = {}
         for index, header in headers:
-            kinds.setdefault(_kind(header.mode), []).append(index)
+            kinds.setdefault(_kind(header), []).append(index)
         deep = kinds.pop("16 bit or more", [])
-        self.findings.rows("image-16bit", deep, lambda i: self.image(i, self.dataset.headers[i].mode))
+        spans = " and ".join(described(span) for span in self.dataset.ranges.values())
+        words = f"images of more than 8 bits: their {spans} are brought to 0-255, in training as in prediction"
+        words = words if spans else ""  # none can be read, which is said
+        self.findings.rows("image-16bit", deep, lambda i: self.image(i, self.dataset.headers[i].mode), words)
         if len(kinds) > 1:
             by_size = sorted(kinds.items(), key=lambda item: -len(item[1]))
             words = ", ".join(f"{len(indices)} {kind}" for kind, indices in by_size)
@@ -290,8 +295,9 @@ def seen_sides(dataset: DetectionDataset, input_size: tuple[int, int]) -> np.nda
     return np.sqrt(area(dataset.annotations.xywh)) * scale[dataset.annotations.image_index]
 
 
-def _kind(mode: str) -> str:
-    if mode.startswith("I") or mode == "F":
+def _kind(header: Header) -> str:
+    mode = header.mode
+    if header.deep:
         return "16 bit or more"
     if mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         return "with alpha"

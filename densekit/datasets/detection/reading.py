@@ -14,13 +14,14 @@ import numpy as np
 from densekit.datasets.detection.dataset import DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Places
 from densekit.datasets.detection.repair import repair
-from densekit.datasets.shared.image_files import Header, fingerprint, read_headers
+from densekit.datasets.shared.image_files import Header, fingerprint, read_extents, read_headers
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
 from densekit.errors import ConfigError, DataError, close_names, few
+from densekit.io.depth import common_ranges
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
-VERSION = 2
+VERSION = 3
 """Goes into every fingerprint: raised when the same files are read differently."""
 
 
@@ -45,7 +46,7 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
     for note in source.notes:
         draft.findings.add("layout", count=1, message=note)
     _merge_repeated_images(draft, source.root)
-    _look_at_files(draft, source.root)
+    ranges = _look_at_files(draft, source.root)
     _find_empty_splits(draft, source)
     _assign_splits(draft, source.root, seed, {part.split for part in source.parts})
     annotations = repair(draft, source.root)
@@ -62,6 +63,7 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
         images=_number(draft.images, files),
         annotations=annotations,
         headers=tuple(image.header for image in draft.images),
+        ranges=ranges,
         findings=draft.findings.listed(),
         fingerprint=combined_fingerprint(watched, source, classes, seed),
         watched=watched,
@@ -128,9 +130,19 @@ def _keep_images(draft: Draft, keep: np.ndarray) -> None:
     draft.images = [image for image, kept in zip(draft.images, keep, strict=True) if kept]
 
 
-def _look_at_files(draft: Draft, root: Path) -> None:
-    """Read all headers, compare sizes, fill in those that are not annotated; images of unknown size are left out."""
-    headers = read_headers([os.path.join(root, i.file) if i.found else "" for i in draft.images])  # noqa: PTH118
+def _look_at_files(draft: Draft, root: Path) -> dict[str, tuple[float, float]]:
+    """Read all headers, compare sizes, fill in those that are not annotated; images of unknown size are left out.
+
+    Returns:
+        The ranges of the images of more than 8 bits, which are decoded.
+    """
+    paths = [os.path.join(root, i.file) if i.found else "" for i in draft.images]  # noqa: PTH118
+    headers = read_headers(paths)
+    deep = [index for index, header in enumerate(headers) if header and header.deep and header.whole]
+    extents = read_extents([paths[index] for index in deep])
+    for index, found in zip(deep, extents, strict=True):
+        if isinstance(found, str):
+            headers[index] = headers[index]._replace(problem=found)
     missing, unreadable, sizes, given = [], [], [], []
     for index, (image, header) in enumerate(zip(draft.images, headers, strict=True)):
         image.header = header
@@ -155,6 +167,7 @@ def _look_at_files(draft: Draft, root: Path) -> None:
     if draft.unit not in ("line", "mask"):  # YOLO and mask folders say no sizes, there is nothing to repair
         draft.findings.rows("size-missing", given, places.image)
     _keep_images(draft, np.array([i.width > 0 and i.height > 0 for i in draft.images], dtype=bool))
+    return common_ranges(found for found in extents if not isinstance(found, str))
 
 
 def _size_place(places: Places, draft: Draft, index: int, header: Header) -> Example:

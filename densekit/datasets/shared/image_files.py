@@ -14,10 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from densekit.datasets.shared.image_splits import split_of
-from densekit.io.images import TAIL, orientation_of, why_cut_short
+from densekit.errors import DataError
+from densekit.io.depth import extent
+from densekit.io.images import TAIL, is_deep, orientation_of, read_values, why_cut_short
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _DESCRIBING = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".csv", ".names", ".labels"})
@@ -220,6 +223,7 @@ class Header(NamedTuple):
         tail: Hash of the end of the file: files of the same size and tail are candidates for being the same.
         whole: False for a JPEG or PNG that is cut short (:func:`~densekit.io.images.why_cut_short`).
         problem: Why the file cannot be opened, or "".
+        deep: Whether it has more than 8 bits per channel.
     """
 
     width: int
@@ -230,6 +234,7 @@ class Header(NamedTuple):
     tail: bytes
     whole: bool
     problem: str
+    deep: bool = False
 
 
 def read_headers(paths: Sequence[str], *, workers: int = 8) -> list[Header | None]:
@@ -249,6 +254,23 @@ def read_headers(paths: Sequence[str], *, workers: int = 8) -> list[Header | Non
         return [header for chunk in pool.map(_read_chunk, chunks) for header in chunk]
 
 
+def read_extents(paths: Sequence[str], *, workers: int = 8) -> list[tuple[str, float, float] | str]:
+    """Decode images of more than 8 bits in threads.
+
+    Returns:
+        For each its :func:`~densekit.io.depth.extent`, or why it cannot be read.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_read_extent, paths))
+
+
+def _read_extent(path: str) -> tuple[str, float, float] | str:
+    try:
+        return extent(read_values(Path(path)))
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
+
+
 def _read_chunk(paths: Sequence[str]) -> list[Header | None]:
     return [_read_header(path) for path in paths]
 
@@ -261,9 +283,22 @@ def _read_header(path: str) -> Header | None:
         return None
     except Image.DecompressionBombError:
         return Header(0, 0, "", 1, 0, b"", True, "more than 179 million pixels: cut it into tiles")
+    except Image.UnidentifiedImageError:
+        return _decoded_header(path)
     except (OSError, ValueError, SyntaxError) as error:
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-        return Header(0, 0, "", 1, 0, b"", True, reason)
+        return Header(0, 0, "", 1, 0, b"", True, str(error))
+
+
+def _decoded_header(path: str) -> Header:
+    """The header of a file that Pillow does not know, as floating-point colours: what can be trained on is sound."""
+    try:
+        pixels = read_values(Path(path))
+    except DataError as error:
+        return Header(0, 0, "", 1, 0, b"", True, str(error).removeprefix(f"{path}: "))
+    data = Path(path).read_bytes()
+    tail = hashlib.blake2b(data[-TAIL:], digest_size=16).digest()
+    kind, deep = pixels.dtype.name, pixels.dtype != np.uint8
+    return Header(pixels.shape[1], pixels.shape[0], kind, 1, len(data), tail, True, "", deep)
 
 
 def _parse_header(file: BinaryIO) -> Header:
@@ -280,7 +315,6 @@ def _parse_header(file: BinaryIO) -> Header:
             orientation = orientation_of(image)
         if orientation in (5, 6, 7, 8):
             width, height = height, width
-        whole = not why_cut_short(image, tail)
-        return Header(
-            width, height, image.mode, orientation, size, hashlib.blake2b(tail, digest_size=16).digest(), whole, ""
-        )
+        whole, deep = not why_cut_short(image, tail), is_deep(image)
+        digest = hashlib.blake2b(tail, digest_size=16).digest()
+        return Header(width, height, image.mode, orientation, size, digest, whole, "", deep)

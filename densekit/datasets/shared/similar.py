@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.image_splits import SPLITS
+from densekit.errors import DataError
+from densekit.io.images import is_deep, load_image
 
 SIDE = 32
 ALIKE = 0.98
@@ -116,10 +119,12 @@ def _thumbnail(path: str) -> np.ndarray | None:
     """Return the normalised thumbnail, None for an image of one grey value or one that cannot be decoded."""
     try:
         with Image.open(path) as image:
+            if is_deep(image):
+                image = load_image(Path(path)).rgb()
             image.draft("L", (2 * SIDE, 2 * SIDE))  # a JPEG is decoded at an eighth of its size
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2)
             values = np.asarray(small, dtype=np.float32).ravel()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
         return None
     values = values - values.mean()
     length = float(np.linalg.norm(values))

@@ -145,7 +145,7 @@ class DetectionRun(ImageRun):
             poster = open_upright(str(self.out / "videos" / f"{row.case.id}.jpg"))
             return None if poster is None else ImageOps.contain(poster, TILE)
         try:
-            image = load_image(row.case.path).rgb()
+            image = load_image(row.case.path, self.predictor.ranges).rgb()
         except DataError:  # gone or changed while the run went on
             return None
         found = [

@@ -17,6 +17,7 @@ from densekit.errors import CheckpointError, ConfigError, DataError, close_names
 from densekit.inference.detection.result import DetectionResult
 from densekit.inference.device import choose_device
 from densekit.inference.images import ImagePredictor
+from densekit.io.depth import Ranges
 from densekit.io.images import LoadedImage
 from densekit.ops import run_lengths
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
@@ -39,6 +40,7 @@ class DetectionPredictor(ImagePredictor):
         pipeline: Configs of the transforms between loading and packing.
         threshold: Lowest score that counts as found; :meth:`predict` returns the others too.
         masks: Whether the network predicts masks.
+        ranges: Of the training's images of more than 8 bits, see :mod:`densekit.io.depth`; None: not known.
         device: ``"auto"`` (CUDA if there is any), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
     Raises:
@@ -55,11 +57,13 @@ class DetectionPredictor(ImagePredictor):
         *,
         threshold: float = DEFAULT_THRESHOLD,
         masks: bool = False,
+        ranges: Ranges | None = None,
         device: str | torch.device = "auto",
     ):
         self.labels = tuple(labels)
         self.threshold = check_threshold(threshold)
         self.masks = masks
+        self.ranges = ranges
         self.pipeline = [dict(transform) for transform in pipeline]
         self._transforms = build_transforms(self.pipeline)
         self.device = choose_device(device)
@@ -93,10 +97,13 @@ class DetectionPredictor(ImagePredictor):
                 f"{checkpoint.path}: has no preprocessing.pipeline; use a checkpoint written by `densekit train`"
             )
         masks = bool(checkpoint.preprocessing.get("masks", False))
+        ranges = checkpoint.preprocessing.get("ranges")
         model = checkpoint.build_model()
         _check_finite(model, checkpoint.path)
         try:
-            return cls(model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, device=device)
+            return cls(
+                model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, ranges=ranges, device=device
+            )
         except ConfigError as error:
             raise CheckpointError(
                 f"{checkpoint.path}: {error}; write the checkpoint again with this version"

@@ -50,7 +50,7 @@ def test_loader(
     from densekit.datasets.detection.loading import with_loading
     from densekit.datasets.detection.training import coco_dataset
 
-    pipeline = with_loading(transforms, masks=masks, meta_keys=_KEPT)
+    pipeline = with_loading(transforms, masks=masks, ranges=data.ranges, meta_keys=_KEPT)
     return {
         "batch_size": 1,
         "num_workers": min(2, workers),

@@ -102,7 +102,7 @@ class DetectionPlan(ImagePlan):
         from densekit.datasets.shared.epochs import SeededDataset
 
         c = self.config
-        pipeline = with_loading(self.train_transforms(), masks=self.masks)
+        pipeline = with_loading(self.train_transforms(), masks=self.masks, ranges=self.data.ranges)
         dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
         return SeededDataset(dataset, c.seed, c.repeat)
 
@@ -141,6 +141,7 @@ class DetectionPlan(ImagePlan):
             "preprocessing": {
                 "pipeline": [scoped(t) for t in self.test_transforms()],
                 "masks": self.masks,
+                "ranges": dict(self.data.ranges),
                 "fingerprint": self.data.fingerprint,
             },
             "inference": {"score_threshold": self.config.score_threshold},

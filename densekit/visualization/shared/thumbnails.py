@@ -6,10 +6,13 @@ import base64
 import io
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps, features
 
+from densekit.errors import DataError
+from densekit.io.images import is_deep, load_image
 from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import draw_frame
 
@@ -27,17 +30,16 @@ def open_upright(path: str) -> Image.Image | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if image.mode.startswith("I") or image.mode == "F":
-                    image = _stretch(image)  # 16 bit would be cut off at 255
+                if is_deep(image):  # Pillow would cut it off at 255, or keep the upper 8 bits
+                    return load_image(Path(path)).rgb()
                 return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Image.UnidentifiedImageError:  # floating-point colours, which training reads
+        try:
+            return load_image(Path(path)).rgb()
+        except DataError:
+            return None
+    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
         return None
-
-
-def _stretch(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(values.min()), float(values.max())
-    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8))
 
 
 def crop_around(

@@ -66,7 +66,7 @@ def test_a_training_sample_is_mmdetections(annotations, masks):
         {"type": "PackDetInputs"},
     ]
     samples = []
-    for pipeline in (with_loading(TRANSFORMS, masks=masks), stock):
+    for pipeline in (with_loading(TRANSFORMS, masks=masks, ranges={}), stock):
         with DefaultScope.overwrite_default_scope("mmdet"):
             dataset = coco_dataset(annotations, annotations.parent, ["thing"], pipeline)
         np.random.seed(5)

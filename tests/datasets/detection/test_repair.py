@@ -163,7 +163,7 @@ def test_missing_and_broken_files_are_errors(make, load):
     assert [example.where for example in found["image-missing"].examples] == ["1.jpg"]
     assert [e.where.split(": ") for e in found["image-unreadable"].examples] == [
         ["train2017/2.jpg", "the file is empty"],
-        ["val2017/4.jpg", "not an image"],
+        ["val2017/4.jpg", "not an image that can be read (jpg, png, bmp, tif, webp); check what the file is"],
     ]
     assert len(dataset.annotations) == 2  # the boxes are checked all the same
 

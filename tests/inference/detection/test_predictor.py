@@ -1,5 +1,6 @@
 """One image: known answers in pixels of the upright image, and checkpoints that cannot be right."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -242,3 +243,19 @@ def test_a_checkpoint_of_the_other_task_is_refused(checkpoint):
 def test_a_detector_does_not_segment_volumes(checkpoint):
     with pytest.raises(CheckpointError, match=r"of the task 'detection', one of 'volume' is needed"):
         VolumePredictor.from_checkpoint(checkpoint(), device="cpu")
+
+
+def test_deep_images_are_read_by_the_ranges_in_the_checkpoint(checkpoint, scene, tmp_path):
+    """Also a dark one: its red is half as bright as the training's brightest, and so is its score."""
+    path = checkpoint(pipeline=[])
+    described = torch.load(path, weights_only=True)
+    values = np.asarray(scene(green=None)).astype(np.uint16) * 64  # of 14 bits
+    cv2.imwrite(str(tmp_path / "dark.png"), values[..., ::-1])
+    for ranges, score, words in (
+        ({"integer": [0, 32767]}, 127 / 255, "as in training"),
+        ({}, 255 / 255, "each image's own"),
+    ):
+        described["densekit"]["preprocessing"]["ranges"] = ranges
+        torch.save(described, path)
+        found = DetectionPredictor.from_checkpoint(path, device="cpu").predict(tmp_path / "dark.png")
+        assert found.scores[0] == pytest.approx(score, abs=0.01) and words in found.notes[-1]

@@ -143,17 +143,21 @@ def test_frames_of_odd_size_keep_their_last_row_and_column(tmp_path):
 
 
 def test_the_format_is_what_opencv_can_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_module, "_h264_there", lambda: False)
     monkeypatch.setattr(video_module, "_FORMATS", (("zzzz", ".mp4"), ("MJPG", ".avi")))
     with writing(tmp_path, "a", 5.0, (64, 48)) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8))
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
-    assert writer.notes == ["written as .avi of JPEG frames, as this OpenCV can encode no .mp4"]
+    assert writer.notes == [
+        "written as .avi of JPEG frames, as neither PyAV nor OpenCV can encode .mp4 here; pip install av"
+    ]
 
 
 def test_without_any_format_the_remedy_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_module, "_h264_there", lambda: False)
     monkeypatch.setattr(video_module, "_FORMATS", (("zzzz", ".mp4"),))
     with (
-        pytest.raises(OutputError, match="can write no video; install opencv-python-headless"),
+        pytest.raises(OutputError, match="no encoder of video is there; pip install av"),
         writing(tmp_path, "a", 5.0, (64, 48)),
     ):
         pass

@@ -57,10 +57,10 @@ def test_weights_that_are_no_numbers_are_refused(last, boxes, tmp_path):
 def test_an_image_that_cannot_be_read_is_a_failure(last, boxes, tmp_path, monkeypatch, capsys):
     honest, whole = image_run.load_image, score(last, data=boxes, out=tmp_path / "whole")
 
-    def gone(path):
+    def gone(path, ranges):
         if path.name == "val1.png":
             raise DataError(f"{path}: cannot be read (it went away meanwhile)")
-        return honest(path)
+        return honest(path, ranges)
 
     monkeypatch.setattr(image_run, "load_image", gone)
     assert main(["test", str(last), "--data", str(boxes), "--out", str(tmp_path / "scores")]) == 3
@@ -81,7 +81,7 @@ def test_an_image_that_cannot_be_read_is_a_failure(last, boxes, tmp_path, monkey
 
 
 def test_nothing_can_be_read(last, boxes, tmp_path, monkeypatch):
-    def gone(path):
+    def gone(path, ranges):
         raise DataError(f"{path}: cannot be read")
 
     monkeypatch.setattr(image_run, "load_image", gone)
