@@ -152,25 +152,26 @@ def score(
     """Score a network on a split, as ``densekit test`` does.
 
     Args:
-        model: A loaded model, or the file of one.
+        model: A loaded model, with the options it was loaded with, or the file of one.
         data: Data set; default the one it was trained on.
         split: Default ``"test"`` for volumes, where several are joined by ``+``; of boxes the validation images.
         out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside the checkpoint.
         device: Default the model's.
-        **options: Of volumes ``convention`` (of empty masks), ``fold``, ``no_surface=True`` (Dice only).
+        **options: Of volumes ``convention`` (of empty masks), ``fold``, ``no_surface=True`` (Dice only); of boxes
+            ``classes``, ``data_format``, ``max_dets``, as in a config.
 
     Returns:
-        The scores; ``print(table.render())`` shows them, ``failures`` names the cases that could not be scored.
+        The scores; ``print(table)`` shows them, ``failures`` names the cases that could not be scored.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
     from densekit import tasks
 
-    own = isinstance(model, Model)
-    device = device or (model.device if own else "auto")
-    checkpoint = model.checkpoint if own else model
-    return tasks.test(checkpoint, data=data, split=split, out=out, device=device, **options)
+    if isinstance(model, Model):
+        again = device not in (None, model.device)
+        model = Model(model.checkpoint, device, **model.options).predictor if again else model.predictor
+    return tasks.test(model, data=data, split=split, out=out, device=device or "auto", **options)
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,20 @@ class TestScoreAndCheck:
         again = dk.score(model.checkpoint.path, data=prepared, split="val", out=tmp_path / "b", no_surface=True)
         assert again.overall() == table.overall()
 
+    def test_a_loaded_model_is_scored_as_it_is(self, model, prepared, tmp_path, monkeypatch):  # noqa: F811
+        for name in ("_read", "sha256"):
+            monkeypatch.setattr(checkpoints, name, lambda *a, **how: pytest.fail("the file is read again"))
+        seen, predict = [], model.predictor.predict
+        monkeypatch.setattr(model.predictor, "predict", lambda case: seen.append(case) or predict(case))
+        table = dk.score(model, data=prepared, split="val", out=tmp_path / "a", no_surface=True)
+        assert len(seen) == len(table.cases) > 0
+
+    def test_keys_that_a_test_reads_are_arguments(self, model, prepared, tmp_path):  # noqa: F811
+        with pytest.raises(ConfigError, match="fold=-1, expected a whole number"):
+            dk.score(model, data=prepared, fold=-1)
+        with pytest.raises(ConfigError, match="max_dets: is not known"):
+            dk.score(model, data=prepared, max_dets=3)
+
     def test_no_such_data(self, model, tmp_path):
         with pytest.raises(DataError, match="gone"):
             dk.score(model, data=tmp_path / "gone")

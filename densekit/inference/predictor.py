@@ -74,19 +74,21 @@ class Predictor(ABC):
     Attributes:
         labels: Class names by label value.
         device: Where it computes.
+        checkpoint: What it was built from; None for one built by hand.
     """
 
     task: ClassVar[str]
     """The task whose checkpoints it predicts with."""
     labels: Sequence[str]
     device: torch.device
+    checkpoint: Checkpoint | None = None
 
     @classmethod
     @abstractmethod
     def from_checkpoint(
         cls, checkpoint: str | Path | Checkpoint, *, device: str | torch.device = "auto", **options: Any
     ) -> Predictor:
-        """Build it with what the checkpoint carries.
+        """Build it with what the checkpoint carries, and note the :attr:`checkpoint`.
 
         Raises:
             CheckpointError: if it cannot be read, is of another task, or does not fit the architecture it names.

@@ -7,7 +7,7 @@ cheap: its methods import what they need.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -111,27 +111,16 @@ class Task(ABC):
         """Predict files, folders and globs into a folder; one bad input costs that input."""
 
     @abstractmethod
-    def score(
-        self,
-        checkpoint: Checkpoint,
-        settings: Mapping[str, Any],
-        *,
-        split: str | None = None,
-        out: Path | None = None,
-        device: str = "auto",
-        progress: Callable[[str, int, int], None] | None = None,
-        **options: Any,
-    ) -> Table:
-        """Score a checkpoint on a split of the data set ``settings["data_root"]``.
+    def score(self, predictor: Predictor, data: str | Path, split: str | None = None, **how: Any) -> Table:
+        """Score a network on a split of a data set.
 
         Args:
-            checkpoint: What is scored.
-            settings: The keys that are read at a test, of a config or as the checkpoint carries them.
+            predictor: What is scored, of a checkpoint.
+            data: The data set.
             split: Default: the task's own.
-            out: Folder for what is written.
-            device: See :func:`densekit.inference.device.choose_device`.
-            progress: Called with (case, cases done, total).
-            **options: Those of the verb ``"test"``.
+            **how: ``out``, the folder for what is written, None for the default; ``progress``, called with (case, cases
+                done, total), or None; the other keys that are read at a test, of a config or as the checkpoint
+                carries them, and the options of the verb ``"test"`` that are given.
         """
 
     @abstractmethod

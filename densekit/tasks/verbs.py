@@ -130,7 +130,7 @@ def _setup(
 
 # --- test, predict ----------------------------------------------------------------------------------------------------
 def test(
-    checkpoint: str | Path | Checkpoint,
+    model: str | Path | Checkpoint | Predictor,
     *,
     config: str | Path | None = None,
     data: str | Path | None = None,
@@ -141,18 +141,18 @@ def test(
     progress: Callable[[str, int, int], None] | None = None,
     **more: Any,
 ) -> Table:
-    """Score a checkpoint on a split: scans on their own grids, images by COCO's AP.
+    """Score a network on a split: scans on their own grids, images by COCO's AP.
 
     Args:
-        checkpoint: ``best.pth`` or ``last.pth``; it knows how it was trained.
+        model: ``best.pth`` or ``last.pth``, which knows how it was trained, or the predictor of one.
         config: A config whose keys stand in for those of the checkpoint.
         data: Data set; default the one that the checkpoint, or the config, names.
         split: Split to score; default the task's own.
         out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside it.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; a predictor stays where it is.
         options: Overrides of the keys that a test reads.
         progress: Called with (case, cases done, total).
-        **more: Options of the task.
+        **more: Options of the task, and keys that a test reads.
 
     Returns:
         The table; what could not be scored is listed in it as failures, never left out.
@@ -163,20 +163,23 @@ def test(
     from densekit.engine.settings import check_values
     from densekit.package import load_checkpoint
 
-    if isinstance(checkpoint, (str, Path)) and Path(checkpoint).suffix == ".py":
-        raise ConfigError(f"{checkpoint}: is a config; give the checkpoint that is to be scored, last")
-    loaded = load_checkpoint(checkpoint)
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".py":
+        raise ConfigError(f"{model}: is a config; give the checkpoint that is to be scored, last")
+    built = getattr(model, "checkpoint", None)  # of a predictor
+    loaded = built or load_checkpoint(model)
     task = task_of(loaded)
     settings = _settings_of_test(task, loaded, config, options, elsewhere=data is not None)
-    if data is not None:
-        settings["data_root"] = str(data)
+    given = {"data_root": None if data is None else str(data), **more}
+    settings |= {key: value for key, value in given.items() if key in settings and value is not None}
     read = {key: setting for key, setting in task.settings.items() if setting.at_test}
     check_values(settings, read, str(config or loaded.path))
-    if settings["data_root"] is None:
+    where = settings.pop("data_root")
+    if where is None:
         raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
-    more = _own_options(task, loaded, "test", more)
+    more = _own_options(task, loaded, "test", {key: value for key, value in more.items() if key not in read})
+    predictor = model if built else task.predictor(loaded, device=device)
     out = None if out is None else Path(out)
-    return task.score(loaded, settings, split=split, out=out, device=device, progress=progress, **more)
+    return task.score(predictor, where, split, out=out, progress=progress, **settings, **more)
 
 
 def _settings_of_test(

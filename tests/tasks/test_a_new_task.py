@@ -139,7 +139,7 @@ class CountPredictor(ImagePredictor):
         self = cls()
         checkpoint = load_checkpoint(checkpoint)
         checkpoint.require_task(cls.task)
-        self.labels, self.device = checkpoint.labels, choose_device(device)
+        self.checkpoint, self.labels, self.device = checkpoint, checkpoint.labels, choose_device(device)
         self.network = checkpoint.build_model().to(self.device)
         return self
 
@@ -181,8 +181,8 @@ class CountTask(Task):
     def predict_many(self, checkpoint, inputs, out, *, device="auto", overwrite=False):
         return predict_images(CountRun, self.predictor(checkpoint, device=device), checkpoint, inputs, out)
 
-    def score(self, checkpoint, settings, *, split=None, out=None, device="auto", progress=None):
-        data, predictor = Counted(settings["data_root"], split or "val"), self.predictor(checkpoint, device=device)
+    def score(self, predictor, data, split=None, **how):
+        data = Counted(data, split or "val")
         found = [predictor.predict(data.folder / name).to_dict()["count"] for name, _ in data.rows]
         return ErrorTable([abs(a - b) for a, (_, b) in zip(found, data.rows, strict=True)])
 

@@ -47,7 +47,12 @@ def scored(monkeypatch):
     def note(task):
         seen = []
         kind = type(tasks.find_task(task, ""))
-        monkeypatch.setattr(kind, "score", lambda self, checkpoint, settings, **_: seen.append(settings))
+        monkeypatch.setattr(kind, "predictor", lambda self, checkpoint, **_: checkpoint)
+        monkeypatch.setattr(
+            kind,
+            "score",
+            lambda self, predictor, data, split, *, out, progress, **how: seen.append({"data_root": data, **how}),
+        )
         return seen
 
     return note

@@ -101,13 +101,15 @@ class DetectionPredictor(ImagePredictor):
         model = checkpoint.build_model()
         _check_finite(model, checkpoint.path)
         try:
-            return cls(
+            predictor = cls(
                 model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, ranges=ranges, device=device
             )
         except ConfigError as error:
             raise CheckpointError(
                 f"{checkpoint.path}: {error}; write the checkpoint again with this version"
             ) from error
+        predictor.checkpoint = checkpoint
+        return predictor
 
     @property
     def own_threshold(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,17 +89,10 @@ class VolumeTask(Task):
 
         return predict_many(checkpoint, inputs, out, **options)
 
-    def score(
-        self,
-        checkpoint: Checkpoint,
-        settings: Mapping[str, Any],
-        *,
-        progress: Callable[[str, int, int], None] | None = None,
-        **options: Any,
-    ) -> ScoreTable:
+    def score(self, predictor: VolumePredictor, data: str | Path, split: str | None = None, **how: Any) -> ScoreTable:
         from densekit.tasks.volume.score import score_volumes
 
-        return score_volumes(checkpoint, settings, progress=progress, **options)
+        return score_volumes(predictor, data, split, **how)
 
     def recognizes(self, path: Path) -> bool:
         from densekit.datasets.volume.recognize import holds_volumes
