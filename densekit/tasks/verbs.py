@@ -1,4 +1,4 @@
-"""What the command line and the Python API do, whatever the task: train, test, predict, check."""
+"""What the command line and the Python API do, whatever the task: train, test, predict, prepare, check."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densekit.errors import CheckpointError, ConfigError, DataError
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names, few
 from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, task_of
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def test(
     where = settings.pop("data_root")
     if where is None:
         raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
-    more = _own_options(task, loaded, "test", {key: value for key, value in more.items() if key not in read})
+    more = {key: value for key, value in more.items() if key not in read}
+    more = _own_options(task, "test", more, f"{loaded.path} {task.does}")
     predictor = model if built else task.predictor(loaded, device=device)
     out = None if out is None else Path(out)
     return task.score(predictor, where, split, out=out, progress=progress, **settings, **more)
@@ -237,7 +238,7 @@ def predictor(checkpoint: str | Path | Checkpoint, *, device: str = "auto", **mo
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    return task.predictor(loaded, device=device, **_own_options(task, loaded, "predict", more))
+    return task.predictor(loaded, device=device, **_own_options(task, "predict", more, f"{loaded.path} {task.does}"))
 
 
 def predict(
@@ -268,7 +269,7 @@ def predict(
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    more = _own_options(task, loaded, "predict", more)
+    more = _own_options(task, "predict", more, f"{loaded.path} {task.does}")
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if not inputs:
         raise DataError("nothing to predict: no file, folder or glob is given")
@@ -276,20 +277,22 @@ def predict(
     return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
 
 
-def _own_options(task: Task, checkpoint: Checkpoint, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> dict[str, Any]:
     """The options that were given, if they are the task's.
 
     Raises:
-        ConfigError: for one of another task.
+        ConfigError: for one of another task, or of none; it says what is ``here``.
     """
-    own = {option.name for option in task.options.get(verb, ())}
-    flags = {o.name: o.flag for t in all_tasks().values() for o in t.options.get(verb, ())}
+    takers = {o.name: (o.flag, t) for t in reversed(all_tasks().values()) for o in t.options.get(verb, ())}
+    own = [option.name for option in task.options.get(verb, ())]
     wanted = {name: value for name, value in given.items() if value is not None and value is not False}
     for name in wanted:
         if name not in own:
-            others = [t.does for t in all_tasks().values() if name in {o.name for o in t.options.get(verb, ())}]
-            what = f"is for a checkpoint that {others[0]}" if others else "is not known"
-            raise ConfigError(f"{flags.get(name, name)}: {what}, and {checkpoint.path} {task.does}; leave it out")
+            flag, other = takers.get(name, (name, None))
+            what = f"is not known{close_names(name, own)}"
+            if other is not None:
+                what = "is for " + (few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}")
+            raise ConfigError(f"{flag}: {what}, and {here}; leave it out")
     return wanted
 
 
@@ -317,7 +320,31 @@ def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str |
                 )
 
 
-# --- check ------------------------------------------------------------------------------------------------------------
+# --- prepare, check ---------------------------------------------------------------------------------------------------
+def prepare(kind: str, raw: str | Path, out: str | Path | None = None, **more: Any) -> int:
+    """Bring raw data into the form that training reads.
+
+    Args:
+        kind: What they are, of the kinds of any task.
+        raw: Where they lie.
+        out: Where to write.
+        **more: Options of the task.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ConfigError: for a kind that is not known, or an option that is not for it.
+        DataError, OutputError: for data that cannot be used, a folder that cannot be written.
+    """
+    kinds = {k: task for task in reversed(all_tasks().values()) for k in task.kinds}
+    if kind not in kinds:
+        raise ConfigError(f"kind {kind!r} is not one of {', '.join(kinds)}{close_names(kind, kinds)}")
+    task = kinds[kind]
+    given = _own_options(task, "prepare", more, f"{raw} is given as {kind}")
+    return task.prepare(kind, Path(raw), None if out is None else Path(out), **given)
+
+
 def check(path: str | Path, *, task: str | None = None, json_path: str | Path | None = None, **more: Any) -> int:
     """Say whether a data set is sound.
 

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from densekit.io.images import LoadedImage, load_image
 from densekit.package import load_checkpoint
 from densekit.registry import METRICS, MODELS
 from densekit.tasks import base
-from densekit.tasks.base import Task, register
+from densekit.tasks.base import Option, Task, register
 
 
 # --- the task ---------------------------------------------------------------------------------------------------------
@@ -172,6 +173,15 @@ class CountTask(Task):
         changed={"optimizer": {"type": "SGD", "lr": 1e-5}, "max_epochs": 2},
     )
 
+    options: ClassVar = {"prepare": (Option("--only", "so many images", {"type": int}),)}
+    kinds = ("tally",)
+
+    def prepare(self, kind, raw, out, *, only=None):
+        out.mkdir()
+        for file in sorted(raw.glob("*.png"))[:only]:
+            (out / file.name).write_bytes(file.read_bytes())
+        return 0
+
     def plan(self, config, data):
         return CountPlan(config, data)
 
@@ -242,6 +252,17 @@ def test_it_trains_tests_predicts_and_checks_through_the_command_line(data, tmp_
     )
     assert (out / "pictures" / "val4.jpg").is_file() and "val4.png,ok" in (out / "results.csv").read_text()
     assert main(["train", str(config), "--data", str(data), "--dry-run"]) == 0
+
+
+def test_it_prepares_its_own_kind_of_raw_data(data, tmp_path, capsys):
+    assert main(["prepare", "tally", str(data), str(tmp_path / "out"), "--only", "2"]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    for arguments, message in (
+        (["tally", str(data), "x", "--native"], "--native: is for synapse, acdc, msd, nnunet, folder, phantom, and"),
+        (["acdc", str(data), "x", "--only", "2"], "--only: is for tally, and"),
+    ):
+        assert main(["prepare", *arguments]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_its_mistakes_are_one_line_each(data, tmp_path, capsys):
