@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from densekit import __version__
-from densekit.errors import ConfigError, DensekitError, message_of
+from densekit.errors import ConfigError, DensekitError, command_line, message_of
 from densekit.tasks.base import whole_number
 
 INTERRUPTED = 130
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_line()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -245,7 +246,7 @@ def _add_config(p: argparse.ArgumentParser) -> None:
 
 
 def _config(a: argparse.Namespace) -> int:
-    from densekit.tasks.verbs import print_config
+    from densekit.tasks.config import print_config
 
     return print_config(a.name, a.cfg_options)
 

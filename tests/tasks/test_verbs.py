@@ -66,7 +66,7 @@ def error_of(capsys, *command):
 
 
 def test_a_test_without_data_asks_for_it(checkpoint, capsys):
-    assert "names no data set to score on; give it with --data PATH" in error_of(capsys, "test", checkpoint())
+    assert "names no data set to score on; give it with --data=PATH" in error_of(capsys, "test", checkpoint())
 
 
 def test_a_config_in_the_place_of_a_checkpoint_is_said(tmp_path, capsys):
