@@ -32,7 +32,7 @@ COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 NAMES = {"bbox": "boxes", "segm": "masks"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DetectionTable:
     """The scores of a detector on a split.
 
@@ -43,6 +43,9 @@ class DetectionTable:
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per class and kind, the mean over the classes first; NaN where there is nothing to find."""
