@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,10 @@ class Result(ABC):
         """Where something of it may be written.
 
         Raises:
-            OutputError: if that is a file it was predicted from.
+            OutputError: if that is no path, or a file it was predicted from.
         """
+        if not isinstance(path, (str, os.PathLike)) or not str(path):
+            raise OutputError(f"{path!r} is no path; give the file to write")
         path = Path(path)
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise OutputError(f"{path}: is what was predicted itself; choose another output path")
