@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densekit.errors import CheckpointError, ConfigError, DataError, close_names, few
 from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, task_of
+from densekit.tasks.config import load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
-def load_config(name: str | Path, options: Sequence[Override] = ()) -> Config:
-    """Read a config, by its file or by the name of one of the package, with every key of its task.
-
-    Args:
-        name: File or name.
-        options: Overrides, see :data:`densekit.engine.config.Override`.
-
-    Raises:
-        ConfigError: if it cannot be read, has no known task, or an unknown key.
-    """
-    from densekit.engine import config
-
-    return config.load_config(name, options, lambda task, path: find_task(task, path).settings)
-
-
 def make_plan(config: Config, data: str | Path | None = None) -> Plan:
     """What follows from a config and the data set it is run on.
 
@@ -88,6 +74,8 @@ def train(
     """
     from densekit.engine import train as engine
 
+    if launcher not in ("none", "pytorch"):
+        raise ConfigError(f"--launcher={launcher}: expected none, or pytorch under torchrun")
     setup = _setup(config, data, options, keys)
     return engine.train(setup, work_dir=work_dir, resume=resume, launcher=launcher)
 
@@ -175,7 +163,7 @@ def test(
     check_values(settings, read, str(config or loaded.path))
     where = settings.pop("data_root")
     if where is None:
-        raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
+        raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data=PATH")
     more = {key: value for key, value in more.items() if key not in read}
     more = _own_options(task, "test", more, f"{loaded.path} {task.does}")
     predictor = model if built else task.predictor(loaded, device=device)
@@ -270,9 +258,16 @@ def predict(
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
     more = _own_options(task, "predict", more, f"{loaded.path} {task.does}")
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, str)
+    inputs = list(inputs) if several else [inputs]
     if not inputs:
         raise DataError("nothing to predict: no file, folder or glob is given")
+    for item in inputs:
+        if not isinstance(item, (str, Path)) or item == "":
+            given = repr(item) if isinstance(item, str) else type(item).__name__
+            raise DataError(
+                f"{given} given, expected files, folders and globs; what is in memory is predicted one by one"
+            )
     check_inputs_fit(task, inputs, loaded.path)
     return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
 
@@ -289,10 +284,13 @@ def _own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> 
     for name in wanted:
         if name not in own:
             flag, other = takers.get(name, (name, None))
-            what = f"is not known{close_names(name, own)}"
-            if other is not None:
-                what = "is for " + (few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}")
-            raise ConfigError(f"{flag}: {what}, and {here}; leave it out")
+            if other is None:
+                raise ConfigError(f"{flag}: is not known where {here}{close_names(name, own) or '; leave it out'}")
+            what = few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}"
+            raise ConfigError(f"{flag}: is for {what}, and {here}; leave it out")
+    for option in task.options.get(verb, ()):
+        if option.more.get("action") == "store_true" and not isinstance(given.get(option.name, False), bool):
+            raise ConfigError(f"{option.flag}={given[option.name]!r}: expected True or False")
     return wanted
 
 
@@ -377,32 +375,8 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
     for name, owner in owners.items():
         if found is not None and owner is not found:
             raise ConfigError(f"--{name}: is for data of the task {owner.name!r}, not {found.name!r}; leave it out")
+    for name in wanted.keys() - owners.keys():
+        raise ConfigError(f"{name}: is no option of a check; leave it out")
     if found is None:
         raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
     return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)
-
-
-# --- config -----------------------------------------------------------------------------------------------------------
-def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
-    """Print a config with every key of its task, or the defaults of a task; without a name what there is.
-
-    Raises:
-        ConfigError: if there is no such config, or it cannot be read.
-    """
-    from densekit.config_tree import written
-    from densekit.engine.config import shipped_configs, write_config
-
-    tasks = all_tasks()
-    if name is None:
-        print(
-            "\n".join(["tasks:", *(f"  {task}" for task in tasks), "configs:", *(f"  {c}" for c in shipped_configs())])
-        )
-        return 0
-    if name in tasks:
-        print(write_config(name, tasks[name].settings, {}, f"Every key of the task {name}, with its default."), end="")
-        return 0
-    config = load_config(name, options)
-    values = {key: written(value) for key, value in config.items()}
-    title = f"Written from {Path(config.filename).stem}: every key of the task {config.task}."
-    print(write_config(config.task, tasks[config.task].settings, values, title), end="")
-    return 0
