@@ -334,8 +334,8 @@ class TestWords:
 
     def test_of_detections(self, detector, scene):
         found = detector.predict(scene())
-        first, *rows = str(found).splitlines()
-        assert first == "DetectionResult: 1 red, 1 green"
+        first, head, *rows = str(found).splitlines()
+        assert first == "DetectionResult: 1 red, 1 green" and head.split() == ["score", "x1", "y1", "x2", "y2"]
         scores = [f"{score:.2f}" for score in found.scores]
         assert [row.split()[:2] for row in rows] == [["red", scores[0]], ["green", scores[1]]]
         nothing = found.take(np.zeros(2, dtype=bool))

@@ -44,6 +44,8 @@ class DetectionResult(Detections, ImageResult):
         counts = ", ".join(f"{n} {name}" for name, n in self.counts().items() if n) or "nothing found"
         width = max((len(self.names[label]) for label in self.labels[:_SHOWN]), default=0)
         lines = [f"{type(self).__name__}: {counts}"]
+        if len(self):
+            lines.append(f"  {'':<{width}} score " + " ".join(f"{corner:>8}" for corner in ("x1", "y1", "x2", "y2")))
         for label, score, box in zip(self.labels[:_SHOWN], self.scores, self.boxes, strict=False):
             corners = " ".join(f"{v:8.1f}" for v in box)
             lines.append(f"  {self.names[label]:<{width}} {score:5.2f} {corners}")
