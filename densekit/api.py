@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from densekit.arguments import checked
 from densekit.errors import ConfigError, close_names
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Model:
             check_inputs_fit(task_of(self.checkpoint), [source], self.checkpoint.path)
         return self.predictor.predict(source)
 
+    @checked
     def predict_many(
         self, inputs: str | Path | Sequence[str | Path], out: str | Path = "predictions", *, overwrite: bool = False
     ) -> RunResult:
@@ -121,6 +123,7 @@ class Model:
         return tasks.predict(self.checkpoint, inputs, out, device=self.device, overwrite=overwrite, **self.options)
 
 
+@checked
 def load(path: str | Path, device: str = "auto", **options: Any) -> Model:
     """Load a trained network.
 
@@ -140,6 +143,7 @@ def load(path: str | Path, device: str = "auto", **options: Any) -> Model:
 
 
 # --- score, check -----------------------------------------------------------------------------------------------------
+@checked
 def score(
     model: Model | str | Path,
     *,
@@ -152,28 +156,29 @@ def score(
     """Score a network on a split, as ``densekit test`` does.
 
     Args:
-        model: A loaded model, or the file of one.
+        model: A loaded model, with the options it was loaded with, or the file of one.
         data: Data set; default the one it was trained on.
         split: Default ``"test"`` for volumes, where several are joined by ``+``; of boxes the validation images.
         out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside the checkpoint.
         device: Default the model's.
-        **options: Of volumes ``convention`` (of empty masks), ``fold``, ``no_surface=True`` (Dice only).
+        **options: Of volumes ``convention`` (of empty masks), ``fold``, ``no_surface=True`` (Dice only); of boxes
+            ``classes``, ``data_format``, ``max_dets``, as in a config.
 
     Returns:
-        The scores; ``print(table.render())`` shows them, ``failures`` names the cases that could not be scored.
+        The scores; ``print(table)`` shows them, ``failures`` names the cases that could not be scored.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
     from densekit import tasks
 
-    own = isinstance(model, Model)
-    device = device or (model.device if own else "auto")
-    checkpoint = model.checkpoint if own else model
-    return tasks.test(checkpoint, data=data, split=split, out=out, device=device, **options)
+    if isinstance(model, Model):
+        again = device not in (None, model.device)
+        model = Model(model.checkpoint, device, **model.options).predictor if again else model.predictor
+    return tasks.test(model, data=data, split=split, out=out, device=device or "auto", **options)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckResult:
     """Whether a data set is sound.
 
@@ -185,12 +190,17 @@ class CheckResult:
     status: int
     findings: tuple[Mapping[str, Any], ...]
 
+    def __repr__(self) -> str:
+        lines = [f"  {f['severity']}: {f['message']}" for f in self.findings]
+        return "\n".join([f"CheckResult: {'sound' if self.sound else 'not sound'}", *lines])
+
     @property
     def sound(self) -> bool:
         """Whether it can be trained on; warnings are allowed."""
         return self.status == 0
 
 
+@checked
 def check(path: str | Path, *, task: str | None = None, **options: Any) -> CheckResult:
     """Say whether a data set is sound: print what was found, as ``densekit check`` does, and return it.
 
@@ -212,7 +222,7 @@ def check(path: str | Path, *, task: str | None = None, **options: Any) -> Check
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingRun:
     """A finished training.
 
@@ -221,6 +231,16 @@ class TrainingRun:
     """
 
     folder: Path
+
+    def __repr__(self) -> str:
+        from densekit.package import load_checkpoint
+
+        if not self.best.is_file():
+            return f"TrainingRun: {self.folder}, without its best.pth"
+        said = load_checkpoint(self.best).meta
+        score = "not validated" if said["best_score"] is None else f"best score {said['best_score']:.4f}"
+        lines = [f"trained on {said.get('dataset', 'its data')}", f"best.pth is of epoch {said['epoch']}, {score}"]
+        return "\n  ".join([f"TrainingRun: {self.folder}", *lines])
 
     @property
     def best(self) -> Path:
@@ -233,6 +253,7 @@ class TrainingRun:
         return load(self.best)
 
 
+@checked
 def train(
     config: str | Path,
     *,
@@ -274,17 +295,20 @@ def train(
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
+@checked
 def assemble(*, backbone: Part, head: Part, num_classes: int, **parts: Any) -> ConfigDict:
     """Make the config of a model out of its parts, see :func:`densekit.models.assemble.assemble`.
 
     Raises:
         ConfigError: for parts that do not fit; it names both, and what would fit.
     """
-    from densekit.models.assemble import assemble
+    from densekit.models.assemble import model_config
 
-    return assemble(backbone=backbone, head=head, num_classes=num_classes, **parts)
+    counts = {name: parts.pop(name) for name in ("in_channels", "pretrained") if name in parts}
+    return model_config({"backbone": backbone, "head": head, **parts}, num_classes, **counts)
 
 
+@checked
 def create_model(
     name: str, *, num_classes: int, in_channels: int | None = None, pretrained: bool = False, **parts: Any
 ) -> nn.Module:
@@ -343,6 +367,7 @@ def _built(model: Mapping[str, Any], num_classes: int, *, in_channels: int | Non
     return network
 
 
+@checked
 def list_parts(
     room: str | None = None, *, dims: int | None = None, fits: Part | Sequence[Part] | None = None
 ) -> list[str]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from densekit import __version__
-from densekit.errors import ConfigError, DensekitError, message_of
-from densekit.tasks.volume import ENCODINGS, KINDS
+from densekit.errors import ConfigError, DensekitError, command_line, message_of
+from densekit.tasks.base import whole_number
 
 INTERRUPTED = 130
 
@@ -27,12 +27,6 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         told = action.default is not None and action.default is not False and action.default != []
         return super()._get_help_string(action) if told else action.help
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
-    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command_line()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -101,7 +96,7 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
     p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
-    p.add_argument("--seed", type=_number, help="replaces the config's seed")
+    p.add_argument("--seed", type=whole_number, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
     p.add_argument(
@@ -202,55 +197,19 @@ def _predict(a: argparse.Namespace) -> int:
 
 # --- prepare ----------------------------------------------------------------------------------------------------------
 def _add_prepare(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "kind",
-        choices=(*KINDS, "phantom"),
-        help="what the raw data are; phantom makes some",
-    )
+    from densekit.tasks.base import all_tasks
+
+    kinds = [kind for task in all_tasks().values() for kind in task.kinds]
+    p.add_argument("kind", choices=kinds, help="what the raw data are; phantom makes some")
     p.add_argument("raw", help="folder of the raw data (phantom: the folder to make)")
     p.add_argument("out", nargs="?", help="prepared folder, e.g. data/synapse (not for phantom)")
-    p.add_argument("--encoding", choices=ENCODINGS, help="synapse: label values of the files")
-    p.add_argument("--classes", type=int, choices=(13, 8), help="synapse: organs to train on (default: 13)")
-    p.add_argument("--val-cases", type=int, help="synapse: training cases held out for model selection (default: 3)")
-    p.add_argument(
-        "--splits",
-        metavar="FILE",
-        help="msd, nnunet, folder: CSV with columns case,split[,subject][,fold], or nnU-Net's splits_final.json",
-    )
-    p.add_argument("--folds", type=int, help="make as many folds, by patient, with an even share of every class")
-    p.add_argument(
-        "--table", metavar="FILE", help="msd, nnunet, folder: CSV with a line per case: case,patient,age,..."
-    )
-    p.add_argument(
-        "--classes-from",
-        nargs="+",
-        metavar="COLUMN",
-        help="msd, nnunet, folder: columns of the table with classes of patients; the others are meta-information",
-    )
-    p.add_argument("--may-lack", nargs="+", metavar="NAME", help="folder: channels that a case may lack, or label")
-    p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
-    p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
-    p.add_argument(
-        "--spacing",
-        type=float,
-        nargs=3,
-        metavar=("D", "H", "W"),
-        help="target spacing in mm (default: the data set's rule)",
-    )
-    p.add_argument("--native", action="store_true", help="no resampling")
-    # No defaults here: an option that the kind does not take is an error, so it must be known whether it was given.
-    p.add_argument("--workers", type=int, help=f"cases prepared side by side (default: {min(4, os.cpu_count() or 1)})")
-    p.add_argument("--train", type=int, help="phantom: training cases (default: 10)")
-    p.add_argument("--val", type=int, help="phantom: validation cases (default: 2)")
-    p.add_argument("--test", type=int, help="phantom: test cases (default: 3)")
-    p.add_argument("--unseen", type=int, help="phantom: cases without a label (default: 1)")
-    p.add_argument("--seed", type=_number, help="phantom, and splits and folds drawn at random (default: 0)")
+    _add_task_options(p, "prepare")
 
 
 def _prepare(a: argparse.Namespace) -> int:
-    from densekit.datasets.volume.prepare.command import prepare
+    from densekit import tasks
 
-    return prepare(a)
+    return tasks.prepare(a.kind, a.raw, a.out, **_task_options(a, "prepare"))
 
 
 # --- check, models, config, demo, doctor ------------------------------------------------------------------------------
@@ -287,14 +246,14 @@ def _add_config(p: argparse.ArgumentParser) -> None:
 
 
 def _config(a: argparse.Namespace) -> int:
-    from densekit.tasks.verbs import print_config
+    from densekit.tasks.config import print_config
 
     return print_config(a.name, a.cfg_options)
 
 
 def _add_demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--work-dir", default="runs/demo", help="where to write")
-    p.add_argument("--seed", type=_number, default=0, help="of the phantoms and of the training")
+    p.add_argument("--seed", type=whole_number, default=0, help="of the phantoms and of the training")
     p.add_argument("--epochs", type=int, help="train shorter or longer than the demo's config says")
 
 

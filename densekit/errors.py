@@ -2,19 +2,48 @@
 
 A message is one line: where (file, case, option or config key), what is wrong, what was expected, what to do. The
 command line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
+
+A message calls an option ``--work-dir``, and its value ``--work-dir=PATH``. Who uses densekit from Python reads of the
+argument, ``work_dir=PATH``; commands stand in backticks and are left as they are.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+_FLAG = re.compile(r"(`[^`]*`)|--cfg-options (['\"])(.*?)\2| \(--debug [^)]*\)|(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+_at_command_line = False
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Whoever reads the messages meanwhile gave options on the command line."""
+    global _at_command_line
+    before, _at_command_line = _at_command_line, True
+    try:
+        yield
+    finally:
+        _at_command_line = before
+
+
+def spoken(message: str) -> str:
+    """A message in the words of its reader: of options on the command line, of arguments in Python."""
+    if _at_command_line:
+        return message
+    return _FLAG.sub(lambda found: found[1] or found[3] or (found[4] or "").replace("-", "_"), message)
 
 
 class DensekitError(Exception):
     """A problem in what the user gave: a file, an option, a config. The message carries the remedy."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return spoken(super().__str__())
 
 
 class ConfigError(DensekitError):

@@ -24,16 +24,16 @@ def join_processes() -> None:
     """
     if "RANK" not in os.environ:
         raise ConfigError(
-            "--launcher pytorch: not started by torchrun; run torchrun --nproc_per_node=N tools/train.py CONFIG "
-            "--launcher pytorch"
+            "--launcher=pytorch: not started by torchrun; run `torchrun --nproc_per_node=N tools/train.py CONFIG "
+            "--launcher pytorch`"
         )
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         here, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if here >= gpus:
             raise ConfigError(
-                f"--launcher pytorch: process {here + 1} of this machine has no GPU of its own, there are {gpus}; give "
-                f"torchrun --nproc_per_node={gpus}"
+                f"--launcher=pytorch: process {here + 1} of this machine has no GPU of its own, there are {gpus}; give "
+                f"`torchrun --nproc_per_node={gpus}`"
             )
         torch.cuda.set_device(here)
     if not torch.distributed.is_initialized():

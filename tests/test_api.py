@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import densekit as dk
-from densekit.errors import CheckpointError, ConfigError, DataError, OutputError
+from densekit.errors import CheckpointError, ConfigError, DataError, DensekitError, OutputError
 from densekit.inference.predictor import Result
 from densekit.models.on_meta import on_meta
 from densekit.models.variants import VARIANTS
@@ -223,7 +223,7 @@ class TestDetections:
         given = found.to_supervision()
         check_supervision(given, found)
         assert len(given[given.confidence > 0.5]) == 2
-        assert len(found.above(2.0).to_supervision()) == 0
+        assert len(found.above(1.0).to_supervision()) == 0
 
 
 def check_supervision(given, found):
@@ -234,6 +234,123 @@ def check_supervision(given, found):
     assert list(given.data["class_name"]) == ["red", "green"]
 
 
+class TestWrongArguments:
+    """One line each, whatever the mistake; it names the argument."""
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: dk.load(None), "path=None, expected a path"),
+            (lambda: dk.load(""), "path='', expected a path"),
+            (lambda: dk.load("best.pth", device=0), "device=0, expected a text"),
+            (lambda: dk.score([]), "model: list given, expected a Model or a path"),
+            (lambda: dk.check(None), "path=None, expected a path"),
+            (lambda: dk.check("data", foo=1), "foo: is no option of a check"),
+            (lambda: dk.train(None), "config=None, expected a path"),
+            (lambda: dk.train("dformer_synapse", seed="3"), "seed='3', expected a whole number"),
+            (lambda: dk.train("dformer_synapse", resume="no"), "resume='no', expected True or False"),
+            (lambda: dk.train("dformer_synapse", launcher="slurm"), "launcher=slurm: expected none, or pytorch"),
+            (lambda: dk.create_model("dformer", num_classes=0), "num_classes=0: expected a whole number from 1 on"),
+            (lambda: dk.create_model("dformer", num_classes=True), "num_classes=True, expected a whole number"),
+            (lambda: dk.create_model("unet_synapse", num_classes=-1), "num_classes=-1: expected a whole number from 1"),
+            (
+                lambda: dk.create_model("dformer", num_classes=2, in_channels=0),
+                "in_channels=0: expected a whole number",
+            ),
+            (lambda: dk.create_model("dformer_tiny", num_classes=2, neck=3), "neck: 3 is no part of densekit"),
+            (lambda: detector_of(num_classes="3"), "num_classes='3', expected a whole number"),
+            (lambda: detector_of(backbone="resnt50"), "is no part of densekit or MMDetection; did you mean 'resnet50'"),
+            (lambda: detector_of(neck=""), "neck: '' is no part"),
+            (lambda: detector_of(train_cfg=3), "train_cfg=3: expected a dict"),
+            (lambda: detector_of(nek="FPN"), "assemble() takes no argument 'nek'; did you mean 'neck'?"),
+            (lambda: dk.list_parts(dims=4), "dims=4: expected 2 for images or 3 for volumes"),
+            (lambda: dk.list_parts(dims="3"), "dims='3', expected a whole number"),
+            (lambda: dk.list_parts(fits=[]), "fits: names no part"),
+            (lambda: dk.list_parts(fits=3), "backbone: 3 is no part"),
+            (lambda: dk.list_parts(fits=""), "backbone: '' is no part"),
+        ],
+    )
+    def test_of_functions(self, call, message):
+        with pytest.raises(DensekitError) as caught:
+            call()
+        assert message in str(caught.value) and "\n" not in str(caught.value)
+
+    def test_of_a_model_of_volumes(self, model, scan, tmp_path):
+        for inputs, message in (
+            ([nib.load(scan)], "Nifti1Image given, expected files, folders and globs"),
+            (nib.load(scan), "Nifti1Image given, expected files"),
+            (None, "NoneType given, expected files"),
+            ("", "'' given, expected files"),
+            ([], "nothing to predict"),
+        ):
+            with pytest.raises(DataError, match=message):
+                model.predict_many(inputs, out=tmp_path / "out")
+        with pytest.raises(ConfigError, match="out=None, expected a path"):
+            model.predict_many([scan], out=None)
+        assert not (tmp_path / "out").exists()
+        with pytest.raises(ConfigError, match="strict='yes': expected True or False"):
+            dk.load(model.checkpoint.path, strict="yes")
+        found = model.predict(nib.load(scan))
+        with pytest.raises(OutputError) as caught:
+            found.save(tmp_path / "new" / "out.png")
+        assert str(caught.value).startswith(f"{tmp_path / 'new' / 'out.png'}: unknown kind of volume file")
+        for write, path in ((found.save, None), (found.save, 3), (found.draw, 3), (found.draw, "")):
+            with pytest.raises(OutputError, match="is no path; give the file to write"):
+                write(path)
+
+    def test_of_detections(self, detector, scene, tmp_path):
+        found = detector.predict(scene())
+        for call, message in (
+            (lambda: found.above(50), "threshold=50: expected a score from 0 to 1"),
+            (lambda: found.to_coco(ids=[1]), "ids: 1 numbers for 3 labels"),
+            (lambda: found.to_coco(ids="abc"), "ids='abc': expected a list of whole numbers"),
+            (lambda: found.draw(size=(-1, 5)), r"size=\(-1, 5\): expected width and height"),
+            (lambda: found.save(tmp_path / "a.nii.gz"), r"a.nii.gz: .gz, expected .json"),
+        ):
+            with pytest.raises(DensekitError, match=message):
+                call()
+
+    def test_results_of_two_tasks_do_not_mix(self, model, detector, scan, scene, tmp_path):
+        model.predict_many([scan], out=tmp_path / "out")
+        scene().save(tmp_path / "photo.png")
+        with pytest.raises(OutputError, match="holds results of the task 'volume', these would be of 'detection'"):
+            detector.predict_many([tmp_path / "photo.png"], out=tmp_path / "out", overwrite=True)
+
+
+def detector_of(**changes):
+    return dk.assemble(**{"backbone": "resnet18", "neck": "FPN", "head": "RetinaHead", "num_classes": 3, **changes})
+
+
+class TestWords:
+    """What ``print`` shows, and a notebook."""
+
+    def test_of_a_scan(self, model, scan):
+        found = model.predict(scan)
+        first, *rows = str(found).splitlines()
+        assert first.startswith("Prediction for scan.nii.gz: ") and first.endswith(found.geometry.orientation)
+        for name, volume in found.volumes_ml.items():
+            assert not volume or any(name in row and f"{volume:,.2f} ml" in row for row in rows)
+        assert 1 <= len(rows) < 10
+
+    def test_of_detections(self, detector, scene):
+        found = detector.predict(scene())
+        first, head, *rows = str(found).splitlines()
+        assert first == "DetectionResult: 1 red, 1 green" and head.split() == ["score", "x1", "y1", "x2", "y2"]
+        scores = [f"{score:.2f}" for score in found.scores]
+        assert [row.split()[:2] for row in rows] == [["red", scores[0]], ["green", scores[1]]]
+        nothing = found.take(np.zeros(2, dtype=bool))
+        assert str(nothing) == "DetectionResult: nothing found"
+        assert np.any(np.asarray(nothing.draw()) != np.asarray(scene()))  # it is written on the image
+
+    def test_of_runs_and_scores(self, model, scan, prepared, tmp_path):  # noqa: F811
+        run = model.predict_many([scan], out=tmp_path / "out")
+        assert str(run) == f"1 predicted; results in {tmp_path / 'out'}"
+        table = dk.score(model, data=prepared, split="val", out=tmp_path / "a", no_surface=True)
+        lines = str(table).splitlines()
+        assert any(line.startswith("mean") for line in lines) and any(line.startswith("near") for line in lines)
+        assert not any(line.startswith("case ") for line in lines)
+
+
 class TestScoreAndCheck:
     def test_a_score_of_a_model_or_of_its_file(self, model, prepared, tmp_path):  # noqa: F811
         table = dk.score(model, data=prepared, split="val", out=tmp_path / "a", no_surface=True)
@@ -241,13 +358,27 @@ class TestScoreAndCheck:
         again = dk.score(model.checkpoint.path, data=prepared, split="val", out=tmp_path / "b", no_surface=True)
         assert again.overall() == table.overall()
 
+    def test_a_loaded_model_is_scored_as_it_is(self, model, prepared, tmp_path, monkeypatch):  # noqa: F811
+        for name in ("_read", "sha256"):
+            monkeypatch.setattr(checkpoints, name, lambda *a, **how: pytest.fail("the file is read again"))
+        seen, predict = [], model.predictor.predict
+        monkeypatch.setattr(model.predictor, "predict", lambda case: seen.append(case) or predict(case))
+        table = dk.score(model, data=prepared, split="val", out=tmp_path / "a", no_surface=True)
+        assert len(seen) == len(table.cases) > 0
+
+    def test_keys_that_a_test_reads_are_arguments(self, model, prepared, tmp_path):  # noqa: F811
+        with pytest.raises(ConfigError, match="fold=-1, expected a whole number"):
+            dk.score(model, data=prepared, fold=-1)
+        with pytest.raises(ConfigError, match="max_dets: is not known"):
+            dk.score(model, data=prepared, max_dets=3)
+
     def test_no_such_data(self, model, tmp_path):
         with pytest.raises(DataError, match="gone"):
             dk.score(model, data=tmp_path / "gone")
 
     def test_a_sound_data_set_and_one_that_is_not(self, prepared, tmp_path, capsys):  # noqa: F811
         found = dk.check(prepared)
-        assert found.sound and found.status == 0
+        assert found.sound and found.status == 0 and str(found).startswith("CheckResult: sound")
         assert all(f["severity"] == "warning" and f["message"] in capsys.readouterr().out for f in found.findings[:1])
         broken = tmp_path / "broken"
         shutil.copytree(prepared, broken)
@@ -271,6 +402,8 @@ class TestTrain:
         assert values["optimizer"]["lr"] == 0.5 and values["optimizer"]["betas"] == [0.8, 0.9]
         assert (values["max_epochs"], values["seed"]) == (1, 3)
         assert "# max_epochs=1" in (run.folder / "config.txt").read_text()
+        assert [line.split()[0] for line in str(run).splitlines()] == ["TrainingRun:", "trained", "best.pth"]
+        assert "is of epoch 1, best score 0." in str(run)
         assert run.model is run.model and run.model.labels == ["background", "near", "far"]
 
     @pytest.mark.parametrize(

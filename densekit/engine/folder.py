@@ -122,6 +122,6 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
     if refused:
         raise ConfigError(
             f"--resume: {', '.join(refused.values())}, but a run goes on with the {', '.join(RESTORED)} it was started "
-            f"with; leave it as it was, or start a new run from these weights with --load-from {folder / 'last.pth'}"
+            f"with; leave it as it was, or start a new run from these weights with --load-from={folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]

@@ -17,7 +17,7 @@ from mmengine.runner import Runner as _Runner
 from densekit import __version__
 from densekit.config_tree import written
 from densekit.engine.plan import Plan, deterministic_kernels
-from densekit.errors import CheckpointError, class_difference
+from densekit.errors import CheckpointError, class_difference, spoken
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import RUNNERS
 
@@ -129,7 +129,7 @@ class Runner(_Runner):
         seed = checkpoint.meta.get("seed")
         if seed != self.seed:
             raise CheckpointError(
-                f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed {seed}"
+                f"{filename}: was trained with seed {seed}, this run has {self.seed}; resume with --seed={seed}"
             )
         before, now = list(checkpoint.labels), list(self.described["labels"])
         if before != now:
@@ -178,7 +178,7 @@ class Runner(_Runner):
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
         if self._resume and not last.exists():
-            self.logger.info(f"--resume: no last.pth in {self.work_dir} yet, starting at epoch 1")
+            self.logger.info(spoken(f"--resume: no last.pth in {self.work_dir} yet, starting at epoch 1"))
 
     def _init_model_weights(self) -> None:
         """The plan has drawn the weights, or loaded them: drawing them again would lose those that were loaded."""

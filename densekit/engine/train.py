@@ -235,7 +235,7 @@ def _one_line_errors(folder: Path, plan: Plan) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise ConfigError(
             f"the GPU's memory is too small for this run ({str(error).partition('.')[0]}); lower batch_size "
-            f"(accumulate makes up for it) or {plan.smaller}, or set --amp bf16"
+            f"(accumulate makes up for it) or {plan.smaller}, or set --amp=bf16"
         ) from error
     except OSError as error:
         inside = error.filename and Path(error.filename).resolve().is_relative_to(folder.resolve())

@@ -23,10 +23,10 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         known = ("auto", "cpu", "cuda", "mps")
         raise ConfigError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps{close_names(str(name), known)}")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: torch finds no CUDA device (`densekit doctor` says why); use --device cpu")
+        raise ConfigError(f"device {name!r}: torch finds no CUDA device (`densekit doctor` says why); use --device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise ConfigError(f"device {name!r}: this machine has CUDA devices 0 to {last}; choose one of them")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device {name!r}: torch finds no Apple GPU; use --device cpu")
+        raise ConfigError(f"device {name!r}: torch finds no Apple GPU; use --device=cpu")
     return device

@@ -110,7 +110,7 @@ def predict_images(
     cases = find_images(inputs, out=out, folder=run.folder)
     check_writable(out)
     settings = dict(settings or {})
-    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
+    ledger = Ledger(out / "predictions.json", task=predictor.task, weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=run.tables, overwrite=overwrite)
     ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=settings)
     videos = sum(case.is_video for case in cases)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
-from densekit.errors import DataError
+from densekit.errors import ConfigError, DataError, OutputError
 from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
 from densekit.inference.predictor import Predictor, Result
 from densekit.io import write_json_atomic
@@ -124,8 +125,11 @@ class ImageResult(Result):
             size: As for :meth:`draw_on`.
 
         Raises:
+            ConfigError: for a size that is not two whole numbers from 1 on.
             OutputError: if it cannot be written.
         """
+        if size is not None and not (isinstance(size, Sequence) and len(size) == 2 and all(_is_count(n) for n in size)):
+            raise ConfigError(f"size={size!r}: expected width and height in pixels, e.g. (800, 600)")
         return self._drawn(self.draw_on(self.image.rgb(), size=size), path)
 
     def save(self, path: str | Path) -> None:
@@ -134,10 +138,17 @@ class ImageResult(Result):
         Raises:
             OutputError: if it cannot be written.
         """
-        if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        path = self._target(path)
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             self.draw(path)
+        elif path.suffix.lower() == ".json":
+            write_json_atomic(path, self.to_dict())
         else:
-            write_json_atomic(self._target(path), self.to_dict())
+            raise OutputError(f"{path}: {path.suffix or 'no suffix'}, expected .json, or .png or .jpg for a picture")
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, Integral) and number > 0
 
 
 class ImagePredictor(Predictor):

@@ -24,15 +24,17 @@ class Ledger:
 
     Args:
         path: The ledger file. One that exists is read and continued.
+        task: Name of the task whose results it is of.
         weights: sha256 of the checkpoint of this run.
         settings: Inference settings of this run that may change a result.
 
     Raises:
-        OutputError: if the file cannot be read, or is no ledger.
+        OutputError: if the file cannot be read, is no ledger, or one of another task.
     """
 
-    def __init__(self, path: Path, *, weights: str, settings: Mapping[str, Any]):
+    def __init__(self, path: Path, *, task: str, weights: str, settings: Mapping[str, Any]):
         self.path = path
+        self.task = task
         self.weights = weights
         self.settings = json.loads(json.dumps(settings))  # as they come back from the file: lists, not tuples
         self.is_new = not path.exists()
@@ -46,13 +48,24 @@ class Ledger:
         except ValueError:
             content = None
         if isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("cases"), dict):
-            return content
+            if content.get("task", self.task) == self.task:
+                return content
+            raise OutputError(
+                f"{self.path.parent}: holds results of the task {content['task']!r}, these would be of {self.task!r}; "
+                f"choose another --out"
+            )
         raise OutputError(f"{self.path}: is not a ledger of densekit predictions; move it away or choose another --out")
 
     def start(self, **facts: Any) -> None:
         """Note what is the same for all cases of this run."""
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        self.content |= {"densekit": __version__, "versions": versions, "weights_sha256": self.weights, **facts}
+        self.content |= {
+            "densekit": __version__,
+            "task": self.task,
+            "versions": versions,
+            "weights_sha256": self.weights,
+            **facts,
+        }
         self.finish("running")
 
     def record(self, case: Case, *, save: bool = True, **facts: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,10 @@ class Result(ABC):
         """Where something of it may be written.
 
         Raises:
-            OutputError: if that is a file it was predicted from.
+            OutputError: if that is no path, or a file it was predicted from.
         """
+        if not isinstance(path, (str, os.PathLike)) or not str(path):
+            raise OutputError(f"{path!r} is no path; give the file to write")
         path = Path(path)
         if path.resolve() in {source.resolve() for source in self.sources}:
             raise OutputError(f"{path}: is what was predicted itself; choose another output path")
@@ -74,19 +77,21 @@ class Predictor(ABC):
     Attributes:
         labels: Class names by label value.
         device: Where it computes.
+        checkpoint: What it was built from; None for one built by hand.
     """
 
     task: ClassVar[str]
     """The task whose checkpoints it predicts with."""
     labels: Sequence[str]
     device: torch.device
+    checkpoint: Checkpoint | None = None
 
     @classmethod
     @abstractmethod
     def from_checkpoint(
         cls, checkpoint: str | Path | Checkpoint, *, device: str | torch.device = "auto", **options: Any
     ) -> Predictor:
-        """Build it with what the checkpoint carries.
+        """Build it with what the checkpoint carries, and note the :attr:`checkpoint`.
 
         Raises:
             CheckpointError: if it cannot be read, is of another task, or does not fit the architecture it names.

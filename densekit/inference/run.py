@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from densekit.errors import DensekitError, OutputError
+from densekit.errors import DensekitError, OutputError, spoken
 from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
 from densekit.inference.progress import BatchProgress
@@ -46,7 +46,7 @@ class CaseResult:
         return self.facts.get("reason")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """What became of a run.
 
@@ -59,6 +59,9 @@ class RunResult:
     exit_status: int
     rows: list[CaseResult]
     out: Path
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def render(self) -> str:
         """A table for the screen: how many of what, and which failed and why."""
@@ -223,13 +226,13 @@ class BatchRun(ABC):
         """One line: our own errors say what to do; of others the kind is named too."""
         text = " ".join(str(error).split())
         if isinstance(error, torch.cuda.OutOfMemoryError):
-            reason = f"the accelerator's memory does not hold one {self.part}; give --device cpu, or free it"
+            reason = f"the accelerator's memory does not hold one {self.part}; give --device=cpu, or free it"
         elif isinstance(error, MemoryError):
             reason = f"this machine's memory does not hold the {self.whole} ({text or 'MemoryError'}); use a larger one"
         else:
             reason = text if isinstance(error, DensekitError) else f"{type(error).__name__}: {text}"
         stale = (self.out / case.output_name).exists()
-        return reason + f" ({case.output_name} in the folder is an older result)" * stale
+        return spoken(reason) + f" ({case.output_name} in the folder is an older result)" * stale
 
 
 def since(start: float) -> dict[str, float]:

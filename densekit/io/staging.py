@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from densekit.errors import DensekitError
 from densekit.io.atomic import output_error
 
 
@@ -25,6 +26,9 @@ def staging_folder(parent: Path) -> Iterator[Path]:
         raise output_error(parent, error) from error
     try:
         yield folder
+    except DensekitError as error:  # the user knows nothing of the hidden folder
+        error.args = (str(error).replace(str(folder), str(parent)),)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from densekit.errors import ConfigError, close_names
@@ -33,13 +33,17 @@ def list_parts(
             they have by themselves.
 
     Raises:
-        ConfigError: for an unknown room, or a question that cannot be asked of it.
+        ConfigError: for an unknown room, or a question that cannot be asked, or not of it.
     """
+    if dims not in (None, 2, 3):
+        raise ConfigError(f"dims={dims!r}: expected 2 for images or 3 for volumes")
     rooms = FOLLOW if fits is not None else ("backbones", *FOLLOW) if dims is not None else ROOMS
     if room is not None and room not in rooms:
         asked = "fits" if fits is not None and room in ROOMS else "dims" if room in ROOMS else "room"
         raise ConfigError(f"{asked}: cannot be asked of {room!r}{close_names(room, rooms)}; rooms: {', '.join(rooms)}")
-    before = [] if fits is None else [fits] if isinstance(fits, (str, type, Mapping)) else list(fits)
+    before = [] if fits is None else list(fits) if isinstance(fits, (list, tuple)) else [fits]
+    if fits is not None and not before:
+        raise ConfigError("fits: names no part; give a backbone, or a list of it and the necks behind it")
     if before:
         of_backbone = backbone_part(before[0], pretrained=False).dims
         if dims not in (None, of_backbone):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from densekit.errors import ConfigError
 from densekit.ops import run_lengths
 from densekit.structures.boxes import to_xyxy
 from densekit.structures.packed import present, take
@@ -37,7 +39,7 @@ class Images:
         return Images(take(self.ids, places), take(self.files, places), self.sizes[places])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detections:
     """Objects in one image or many, a row for each in every column; annotated ones, or found ones with scores.
 
@@ -97,6 +99,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.image_index)
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        return f"{kind}({len(self):,} objects of {len(self.names)} classes in {len(self.images):,} images)"
 
     # --- columns ------------------------------------------------------------------------------------------------------
     @property
@@ -176,7 +182,14 @@ class Detections:
         return np.searchsorted(self.image_index, np.arange(len(self.images) + 1))
 
     def above(self, threshold: float) -> Detections:
-        """Return those with a score of ``threshold`` or more."""
+        """Return those with a score of ``threshold`` or more.
+
+        Raises:
+            ConfigError: if it is no score from 0 to 1, or the objects have none, as annotated ones.
+        """
+        if self.scores is None:
+            raise ConfigError("these objects are annotated and have no scores; leave the threshold out")
+        check_threshold(threshold)
         return self.take(is_found(self.scores, threshold))
 
     # --- numbers and words --------------------------------------------------------------------------------------------
@@ -197,6 +210,17 @@ class Detections:
         """Return what one object is, as messages say it: ``"cat at 5, 7, 20 x 30 px"``."""
         x, y, w, h = (float(v) + 0.0 for v in self.xywh[row])
         return f"{names[self.labels[row]]} at {x:.4g}, {y:.4g}, {w:.4g} x {h:.4g} px"
+
+
+def check_threshold(threshold: Any) -> float:
+    """Return a score threshold as a number.
+
+    Raises:
+        ConfigError: if it is not from 0 to 1.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold={threshold!r}: expected a score from 0 to 1, e.g. 0.3")
+    return float(threshold)
 
 
 def is_found(scores: Any, threshold: float) -> Any:

@@ -7,7 +7,8 @@ cheap: its methods import what they need.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -49,6 +50,13 @@ class Option:
         return self.flag.lstrip("-").replace("-", "_")
 
 
+def whole_number(text: str) -> int:
+    """The type of an option whose values are whole numbers from 0 on."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
+    return int(text)
+
+
 class Table(Protocol):
     """Scores of a checkpoint on a split."""
 
@@ -71,7 +79,9 @@ class Task(ABC):
     """What a checkpoint does, in words: ``"segments volumes"``."""
     options: ClassVar[Mapping[str, Sequence[Option]]] = {}
     """Its own options of the command line, by verb: ``"train"`` (each replaces the key of its name), ``"test"``,
-    ``"predict"``, ``"check"`` (given on as arguments)."""
+    ``"predict"``, ``"check"``, ``"prepare"`` (given on as arguments)."""
+    kinds: ClassVar[Sequence[str]] = ()
+    """Kinds of raw data that :meth:`prepare` takes."""
 
     @property
     @abstractmethod
@@ -111,32 +121,35 @@ class Task(ABC):
         """Predict files, folders and globs into a folder; one bad input costs that input."""
 
     @abstractmethod
-    def score(
-        self,
-        checkpoint: Checkpoint,
-        settings: Mapping[str, Any],
-        *,
-        split: str | None = None,
-        out: Path | None = None,
-        device: str = "auto",
-        progress: Callable[[str, int, int], None] | None = None,
-        **options: Any,
-    ) -> Table:
-        """Score a checkpoint on a split of the data set ``settings["data_root"]``.
+    def score(self, predictor: Predictor, data: str | Path, split: str | None = None, **how: Any) -> Table:
+        """Score a network on a split of a data set.
 
         Args:
-            checkpoint: What is scored.
-            settings: The keys that are read at a test, of a config or as the checkpoint carries them.
+            predictor: What is scored, of a checkpoint.
+            data: The data set.
             split: Default: the task's own.
-            out: Folder for what is written.
-            device: See :func:`densekit.inference.device.choose_device`.
-            progress: Called with (case, cases done, total).
-            **options: Those of the verb ``"test"``.
+            **how: ``out``, the folder for what is written, None for the default; ``progress``, called with (case, cases
+                done, total), or None; the other keys that are read at a test, of a config or as the checkpoint
+                carries them, and the options of the verb ``"test"`` that are given.
         """
 
     @abstractmethod
     def recognizes(self, path: Path) -> bool:
         """Whether a path looks like data of this task; those of the package are asked last."""
+
+    def prepare(self, kind: str, raw: Path, out: Path | None, **options: Any) -> int:
+        """Bring raw data into the form that training reads, for a task that has :attr:`kinds`.
+
+        Args:
+            kind: One of them.
+            raw: Where the data lie.
+            out: Where to write; None if it was not said.
+            **options: Those of the verb ``"prepare"`` that are given.
+
+        Returns:
+            The exit status.
+        """
+        raise NotImplementedError(f"the task {self.name!r} has kinds of raw data, but does not prepare them")
 
     @abstractmethod
     def check(self, path: Path, *, json_path: Path | None = None, **options: Any) -> int:

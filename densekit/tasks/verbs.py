@@ -1,13 +1,14 @@
-"""What the command line and the Python API do, whatever the task: train, test, predict, check."""
+"""What the command line and the Python API do, whatever the task: train, test, predict, prepare, check."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densekit.errors import CheckpointError, ConfigError, DataError
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names, few
 from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, task_of
+from densekit.tasks.config import load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
-def load_config(name: str | Path, options: Sequence[Override] = ()) -> Config:
-    """Read a config, by its file or by the name of one of the package, with every key of its task.
-
-    Args:
-        name: File or name.
-        options: Overrides, see :data:`densekit.engine.config.Override`.
-
-    Raises:
-        ConfigError: if it cannot be read, has no known task, or an unknown key.
-    """
-    from densekit.engine import config
-
-    return config.load_config(name, options, lambda task, path: find_task(task, path).settings)
-
-
 def make_plan(config: Config, data: str | Path | None = None) -> Plan:
     """What follows from a config and the data set it is run on.
 
@@ -88,6 +74,8 @@ def train(
     """
     from densekit.engine import train as engine
 
+    if launcher not in ("none", "pytorch"):
+        raise ConfigError(f"--launcher={launcher}: expected none, or pytorch under torchrun")
     setup = _setup(config, data, options, keys)
     return engine.train(setup, work_dir=work_dir, resume=resume, launcher=launcher)
 
@@ -130,7 +118,7 @@ def _setup(
 
 # --- test, predict ----------------------------------------------------------------------------------------------------
 def test(
-    checkpoint: str | Path | Checkpoint,
+    model: str | Path | Checkpoint | Predictor,
     *,
     config: str | Path | None = None,
     data: str | Path | None = None,
@@ -141,18 +129,18 @@ def test(
     progress: Callable[[str, int, int], None] | None = None,
     **more: Any,
 ) -> Table:
-    """Score a checkpoint on a split: scans on their own grids, images by COCO's AP.
+    """Score a network on a split: scans on their own grids, images by COCO's AP.
 
     Args:
-        checkpoint: ``best.pth`` or ``last.pth``; it knows how it was trained.
+        model: ``best.pth`` or ``last.pth``, which knows how it was trained, or the predictor of one.
         config: A config whose keys stand in for those of the checkpoint.
         data: Data set; default the one that the checkpoint, or the config, names.
         split: Split to score; default the task's own.
         out: Folder for the scores; default ``test_<checkpoint>_<split>`` beside it.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; a predictor stays where it is.
         options: Overrides of the keys that a test reads.
         progress: Called with (case, cases done, total).
-        **more: Options of the task.
+        **more: Options of the task, and keys that a test reads.
 
     Returns:
         The table; what could not be scored is listed in it as failures, never left out.
@@ -163,20 +151,24 @@ def test(
     from densekit.engine.settings import check_values
     from densekit.package import load_checkpoint
 
-    if isinstance(checkpoint, (str, Path)) and Path(checkpoint).suffix == ".py":
-        raise ConfigError(f"{checkpoint}: is a config; give the checkpoint that is to be scored, last")
-    loaded = load_checkpoint(checkpoint)
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".py":
+        raise ConfigError(f"{model}: is a config; give the checkpoint that is to be scored, last")
+    built = getattr(model, "checkpoint", None)  # of a predictor
+    loaded = built or load_checkpoint(model)
     task = task_of(loaded)
     settings = _settings_of_test(task, loaded, config, options, elsewhere=data is not None)
-    if data is not None:
-        settings["data_root"] = str(data)
+    given = {"data_root": None if data is None else str(data), **more}
+    settings |= {key: value for key, value in given.items() if key in settings and value is not None}
     read = {key: setting for key, setting in task.settings.items() if setting.at_test}
     check_values(settings, read, str(config or loaded.path))
-    if settings["data_root"] is None:
-        raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data PATH")
-    more = _own_options(task, loaded, "test", more)
+    where = settings.pop("data_root")
+    if where is None:
+        raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data=PATH")
+    more = {key: value for key, value in more.items() if key not in read}
+    more = _own_options(task, "test", more, f"{loaded.path} {task.does}")
+    predictor = model if built else task.predictor(loaded, device=device)
     out = None if out is None else Path(out)
-    return task.score(loaded, settings, split=split, out=out, device=device, progress=progress, **more)
+    return task.score(predictor, where, split, out=out, progress=progress, **settings, **more)
 
 
 def _settings_of_test(
@@ -234,7 +226,7 @@ def predictor(checkpoint: str | Path | Checkpoint, *, device: str = "auto", **mo
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    return task.predictor(loaded, device=device, **_own_options(task, loaded, "predict", more))
+    return task.predictor(loaded, device=device, **_own_options(task, "predict", more, f"{loaded.path} {task.does}"))
 
 
 def predict(
@@ -265,28 +257,40 @@ def predict(
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    more = _own_options(task, loaded, "predict", more)
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    more = _own_options(task, "predict", more, f"{loaded.path} {task.does}")
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, str)
+    inputs = list(inputs) if several else [inputs]
     if not inputs:
         raise DataError("nothing to predict: no file, folder or glob is given")
+    for item in inputs:
+        if not isinstance(item, (str, Path)) or item == "":
+            given = repr(item) if isinstance(item, str) else type(item).__name__
+            raise DataError(
+                f"{given} given, expected files, folders and globs; what is in memory is predicted one by one"
+            )
     check_inputs_fit(task, inputs, loaded.path)
     return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
 
 
-def _own_options(task: Task, checkpoint: Checkpoint, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> dict[str, Any]:
     """The options that were given, if they are the task's.
 
     Raises:
-        ConfigError: for one of another task.
+        ConfigError: for one of another task, or of none; it says what is ``here``.
     """
-    own = {option.name for option in task.options.get(verb, ())}
-    flags = {o.name: o.flag for t in all_tasks().values() for o in t.options.get(verb, ())}
+    takers = {o.name: (o.flag, t) for t in reversed(all_tasks().values()) for o in t.options.get(verb, ())}
+    own = [option.name for option in task.options.get(verb, ())]
     wanted = {name: value for name, value in given.items() if value is not None and value is not False}
     for name in wanted:
         if name not in own:
-            others = [t.does for t in all_tasks().values() if name in {o.name for o in t.options.get(verb, ())}]
-            what = f"is for a checkpoint that {others[0]}" if others else "is not known"
-            raise ConfigError(f"{flags.get(name, name)}: {what}, and {checkpoint.path} {task.does}; leave it out")
+            flag, other = takers.get(name, (name, None))
+            if other is None:
+                raise ConfigError(f"{flag}: is not known where {here}{close_names(name, own) or '; leave it out'}")
+            what = few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}"
+            raise ConfigError(f"{flag}: is for {what}, and {here}; leave it out")
+    for option in task.options.get(verb, ()):
+        if option.more.get("action") == "store_true" and not isinstance(given.get(option.name, False), bool):
+            raise ConfigError(f"{option.flag}={given[option.name]!r}: expected True or False")
     return wanted
 
 
@@ -314,7 +318,31 @@ def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str |
                 )
 
 
-# --- check ------------------------------------------------------------------------------------------------------------
+# --- prepare, check ---------------------------------------------------------------------------------------------------
+def prepare(kind: str, raw: str | Path, out: str | Path | None = None, **more: Any) -> int:
+    """Bring raw data into the form that training reads.
+
+    Args:
+        kind: What they are, of the kinds of any task.
+        raw: Where they lie.
+        out: Where to write.
+        **more: Options of the task.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ConfigError: for a kind that is not known, or an option that is not for it.
+        DataError, OutputError: for data that cannot be used, a folder that cannot be written.
+    """
+    kinds = {k: task for task in reversed(all_tasks().values()) for k in task.kinds}
+    if kind not in kinds:
+        raise ConfigError(f"kind {kind!r} is not one of {', '.join(kinds)}{close_names(kind, kinds)}")
+    task = kinds[kind]
+    given = _own_options(task, "prepare", more, f"{raw} is given as {kind}")
+    return task.prepare(kind, Path(raw), None if out is None else Path(out), **given)
+
+
 def check(path: str | Path, *, task: str | None = None, json_path: str | Path | None = None, **more: Any) -> int:
     """Say whether a data set is sound.
 
@@ -347,32 +375,8 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
     for name, owner in owners.items():
         if found is not None and owner is not found:
             raise ConfigError(f"--{name}: is for data of the task {owner.name!r}, not {found.name!r}; leave it out")
+    for name in wanted.keys() - owners.keys():
+        raise ConfigError(f"{name}: is no option of a check; leave it out")
     if found is None:
         raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
     return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)
-
-
-# --- config -----------------------------------------------------------------------------------------------------------
-def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
-    """Print a config with every key of its task, or the defaults of a task; without a name what there is.
-
-    Raises:
-        ConfigError: if there is no such config, or it cannot be read.
-    """
-    from densekit.config_tree import written
-    from densekit.engine.config import shipped_configs, write_config
-
-    tasks = all_tasks()
-    if name is None:
-        print(
-            "\n".join(["tasks:", *(f"  {task}" for task in tasks), "configs:", *(f"  {c}" for c in shipped_configs())])
-        )
-        return 0
-    if name in tasks:
-        print(write_config(name, tasks[name].settings, {}, f"Every key of the task {name}, with its default."), end="")
-        return 0
-    config = load_config(name, options)
-    values = {key: written(value) for key, value in config.items()}
-    title = f"Written from {Path(config.filename).stem}: every key of the task {config.task}."
-    print(write_config(config.task, tasks[config.task].settings, values, title), end="")
-    return 0

@@ -23,7 +23,7 @@ def test_runs_started_in_the_same_second_do_not_share_a_folder(monkeypatch):
 @pytest.mark.parametrize("name", ["best.pth", "last.pth"])
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, name):
     (tmp_path / name).touch()
-    with pytest.raises(ConfigError, match=rf"holds a run already \({name}\).*--resume"):
+    with pytest.raises(ConfigError, match=rf"holds a run already \({name}\).*resume to go on"):
         choose_folder("tiny", tmp_path, resume=False)
 
 

@@ -102,7 +102,7 @@ def test_resuming_a_finished_run_changes_nothing(short_run, prepared, tmp_path):
 def test_what_last_pth_holds_cannot_change_in_a_resumed_run(short_run, prepared, tmp_path, option, message):
     folder, start = resume(short_run, prepared, tmp_path, option)
     before = (folder / "config.json").read_text()
-    with pytest.raises(ConfigError, match=rf"--resume: .*{message}.*--load-from .*last.pth"):
+    with pytest.raises(ConfigError, match=rf"resume: .*{message}.*load_from=.*last.pth"):
         start()
     assert (folder / "config.json").read_text() == before
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_for_prediction_cannot_be_resumed(trained, prepared, tmp_pa
     content = torch.load(folder / "last.pth", weights_only=True)
     content["training"] = {}
     torch.save(content, tmp_path / "last.pth")
-    with pytest.raises(CheckpointError, match="--load-from"):
+    with pytest.raises(CheckpointError, match="load_from"):
         train(config, data=prepared, work_dir=tmp_path, resume=True)
 
 

@@ -122,7 +122,7 @@ def test_a_checkpoint_with_damaged_bytes_is_read_or_refused(tmp_path):
 
 def test_bare_weights_are_refused_with_the_way_to_use_them(tmp_path):
     torch.save(TwoLayerNetwork().state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(CheckpointError, match="--load-from"):
+    with pytest.raises(CheckpointError, match="load_from"):
         load_checkpoint(tmp_path / "weights.pth")
 
 

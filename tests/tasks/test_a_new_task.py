@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from densekit.io.images import LoadedImage, load_image
 from densekit.package import load_checkpoint
 from densekit.registry import METRICS, MODELS
 from densekit.tasks import base
-from densekit.tasks.base import Task, register
+from densekit.tasks.base import Option, Task, register
 
 
 # --- the task ---------------------------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ class CountPredictor(ImagePredictor):
         self = cls()
         checkpoint = load_checkpoint(checkpoint)
         checkpoint.require_task(cls.task)
-        self.labels, self.device = checkpoint.labels, choose_device(device)
+        self.checkpoint, self.labels, self.device = checkpoint, checkpoint.labels, choose_device(device)
         self.network = checkpoint.build_model().to(self.device)
         return self
 
@@ -172,6 +173,15 @@ class CountTask(Task):
         changed={"optimizer": {"type": "SGD", "lr": 1e-5}, "max_epochs": 2},
     )
 
+    options: ClassVar = {"prepare": (Option("--only", "so many images", {"type": int}),)}
+    kinds = ("tally",)
+
+    def prepare(self, kind, raw, out, *, only=None):
+        out.mkdir()
+        for file in sorted(raw.glob("*.png"))[:only]:
+            (out / file.name).write_bytes(file.read_bytes())
+        return 0
+
     def plan(self, config, data):
         return CountPlan(config, data)
 
@@ -181,8 +191,8 @@ class CountTask(Task):
     def predict_many(self, checkpoint, inputs, out, *, device="auto", overwrite=False):
         return predict_images(CountRun, self.predictor(checkpoint, device=device), checkpoint, inputs, out)
 
-    def score(self, checkpoint, settings, *, split=None, out=None, device="auto", progress=None):
-        data, predictor = Counted(settings["data_root"], split or "val"), self.predictor(checkpoint, device=device)
+    def score(self, predictor, data, split=None, **how):
+        data = Counted(data, split or "val")
         found = [predictor.predict(data.folder / name).to_dict()["count"] for name, _ in data.rows]
         return ErrorTable([abs(a - b) for a, (_, b) in zip(found, data.rows, strict=True)])
 
@@ -242,6 +252,17 @@ def test_it_trains_tests_predicts_and_checks_through_the_command_line(data, tmp_
     )
     assert (out / "pictures" / "val4.jpg").is_file() and "val4.png,ok" in (out / "results.csv").read_text()
     assert main(["train", str(config), "--data", str(data), "--dry-run"]) == 0
+
+
+def test_it_prepares_its_own_kind_of_raw_data(data, tmp_path, capsys):
+    assert main(["prepare", "tally", str(data), str(tmp_path / "out"), "--only", "2"]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    for arguments, message in (
+        (["tally", str(data), "x", "--native"], "--native: is for synapse, acdc, msd, nnunet, folder, phantom, and"),
+        (["acdc", str(data), "x", "--only", "2"], "--only: is for tally, and"),
+    ):
+        assert main(["prepare", *arguments]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_its_mistakes_are_one_line_each(data, tmp_path, capsys):

@@ -47,7 +47,12 @@ def scored(monkeypatch):
     def note(task):
         seen = []
         kind = type(tasks.find_task(task, ""))
-        monkeypatch.setattr(kind, "score", lambda self, checkpoint, settings, **_: seen.append(settings))
+        monkeypatch.setattr(kind, "predictor", lambda self, checkpoint, **_: checkpoint)
+        monkeypatch.setattr(
+            kind,
+            "score",
+            lambda self, predictor, data, split, *, out, progress, **how: seen.append({"data_root": data, **how}),
+        )
         return seen
 
     return note
@@ -61,7 +66,7 @@ def error_of(capsys, *command):
 
 
 def test_a_test_without_data_asks_for_it(checkpoint, capsys):
-    assert "names no data set to score on; give it with --data PATH" in error_of(capsys, "test", checkpoint())
+    assert "names no data set to score on; give it with --data=PATH" in error_of(capsys, "test", checkpoint())
 
 
 def test_a_config_in_the_place_of_a_checkpoint_is_said(tmp_path, capsys):

@@ -50,7 +50,7 @@ def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, ca
     wanted = [name.strip().lower() for name in classes_from or ()]
     if path is None:
         if wanted:
-            raise ConfigError("--classes-from: names columns of a table; give the table with --table FILE")
+            raise ConfigError("--classes-from: names columns of a table; give the table with --table=FILE")
         return PatientTable()
     path = Path(path).expanduser()
     columns, rows = read_rows(path)
@@ -60,7 +60,7 @@ def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, ca
     others = [name for name in columns if name not in ("case", *_PATIENT)]
     for name in wanted:
         if name not in others:
-            raise ConfigError(f"--classes-from {name}: {path} has no such column{close_names(name, others)}")
+            raise ConfigError(f"--classes-from={name}: {path} has no such column{close_names(name, others)}")
     cells = _cells(path, rows, others)
     known = {case: row for case, row in cells.items() if case in set(cases)}
     if not known:

@@ -56,12 +56,12 @@ def check(
     """
     path = Path(path)
     if kind is None and encoding is not None:
-        raise ConfigError("--encoding belongs to raw data: give --kind synapse as well")
+        raise ConfigError("--encoding belongs to raw data: give --kind=synapse as well")
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; check the path")
     if kind is None and not (path / "dataset.json").is_file() and path.is_dir() and not (path / "cases").is_dir():
         raise DataError(
-            f"{path}: is not a prepared folder; for raw data say what they are with --kind synapse, acdc, msd, nnunet "
+            f"{path}: is not a prepared folder; for raw data say what they are with --kind=synapse, acdc, msd, nnunet "
             f"or folder"
         )
     findings, cases = check_prepared(path) if kind is None else check_raw(path, kind, encoding)

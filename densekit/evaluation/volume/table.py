@@ -90,6 +90,9 @@ class ScoreTable:
         self.convention = self.scores[0].convention if self.scores else None
         self.tolerance_mm = self.scores[0].tolerance_mm if self.scores else None
 
+    def __repr__(self) -> str:
+        return self.render(per_case=False)
+
     def structure(self, name: str) -> Summary:
         """Return the means of one structure over all cases."""
         return self._summary(

@@ -22,7 +22,7 @@ from densekit.io.images import LoadedImage
 from densekit.ops import run_lengths
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
 from densekit.structures.boxes import to_xywh
-from densekit.structures.detections import Images
+from densekit.structures.detections import Images, check_threshold
 
 DEFAULT_THRESHOLD = 0.3
 
@@ -101,13 +101,15 @@ class DetectionPredictor(ImagePredictor):
         model = checkpoint.build_model()
         _check_finite(model, checkpoint.path)
         try:
-            return cls(
+            predictor = cls(
                 model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, ranges=ranges, device=device
             )
         except ConfigError as error:
             raise CheckpointError(
                 f"{checkpoint.path}: {error}; write the checkpoint again with this version"
             ) from error
+        predictor.checkpoint = checkpoint
+        return predictor
 
     @property
     def own_threshold(self) -> float | None:
@@ -229,17 +231,6 @@ def _with_tuples(config: Any) -> Any:
         return {k: rebuilt(v, tuples) if "scale" in k or "size" in k else v for k, v in value.items()}
 
     return rebuilt(config, change)
-
-
-def check_threshold(threshold: Any) -> float:
-    """Return a score threshold as a number.
-
-    Raises:
-        ConfigError: if it is not from 0 to 1.
-    """
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
-        raise ConfigError(f"threshold={threshold!r}: expected a score from 0 to 1, e.g. {DEFAULT_THRESHOLD}")
-    return float(threshold)
 
 
 def _check_classes(checkpoint: Checkpoint) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
+from densekit.errors import ConfigError
 from densekit.inference.detection.exchange import coco_results, to_supervision
 from densekit.inference.images import ImageResult
 from densekit.io.images import LoadedImage
@@ -17,6 +19,9 @@ from densekit.visualization.detection.drawing import draw_detections
 
 if TYPE_CHECKING:
     import supervision
+
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,9 +41,15 @@ class DetectionResult(Detections, ImageResult):
     threshold: float = 0.0
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({', '.join(f'{n} {name}' for name, n in self.counts().items() if n) or 'nothing'})"
-        )
+        counts = ", ".join(f"{n} {name}" for name, n in self.counts().items() if n) or "nothing found"
+        width = max((len(self.names[label]) for label in self.labels[:_SHOWN]), default=0)
+        lines = [f"{type(self).__name__}: {counts}"]
+        if len(self):
+            lines.append(f"  {'':<{width}} score " + " ".join(f"{corner:>8}" for corner in ("x1", "y1", "x2", "y2")))
+        for label, score, box in zip(self.labels[:_SHOWN], self.scores, self.boxes, strict=False):
+            corners = " ".join(f"{v:8.1f}" for v in box)
+            lines.append(f"  {self.names[label]:<{width}} {score:5.2f} {corners}")
+        return "\n".join(lines + [f"  and {len(self) - _SHOWN} less sure ones"] * (len(self) > _SHOWN))
 
     def draw_on(self, image: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
         """Draw boxes, masks, names and scores on the image they were found in.
@@ -76,7 +87,16 @@ class DetectionResult(Detections, ImageResult):
         Args:
             image_id: The image's number in the data set.
             ids: Category id of each label; None: from 1 in the order of the labels.
+
+        Raises:
+            ConfigError: if there is not a number for each label.
         """
+        if ids is not None and (np.ndim(ids) != 1 or np.asarray(ids).dtype.kind not in "iu"):
+            raise ConfigError(
+                f"ids={ids!r}: expected a list of whole numbers, one for each of {len(self.names)} labels"
+            )
+        if ids is not None and len(ids) != len(self.names):
+            raise ConfigError(f"ids: {len(ids)} numbers for {len(self.names)} labels; give one for each")
         return list(coco_results(self.to_list(), image_id, ids))
 
     def to_supervision(self) -> supervision.Detections:

@@ -33,7 +33,7 @@ logger = logging.getLogger("densekit")
 _TABLES = ("volumes.csv", "report.html")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BatchResult(RunResult):
     """What became of a run over scans."""
 
@@ -89,7 +89,7 @@ def predict_many(
     # The number of windows at a time changes the speed, not the result.
     inference = predictor.settings.to_dict()
     settings = {key: value for key, value in inference.items() if key != "batch"}
-    ledger = Ledger(out / "predictions.json", weights=checkpoint.sha256, settings=settings)
+    ledger = Ledger(out / "predictions.json", task=predictor.task, weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
     if strict:  # a result that has only a note against it was made by a run that was not
         kept -= {case.id for case in cases if case.id in kept and _is_suspicious(ledger.entry(case))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from densekit.errors import few
 from densekit.inference.predictor import Result
 from densekit.inference.volume.export import Structure, write_checked
 from densekit.io import Geometry, to_itk, to_nibabel, volume_stem
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction(Result):
     """What was found in one scan.
 
@@ -39,8 +40,8 @@ class Prediction(Result):
     """
 
     paths: tuple[Path, ...]
-    image: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
+    image: np.ndarray
+    labels: np.ndarray
     geometry: Geometry
     names: tuple[str, ...]
     structures: tuple[Structure, ...]
@@ -48,6 +49,21 @@ class Prediction(Result):
     peak_mb: dict[str, float]
     notes: tuple[str, ...]
     sources: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        grid = self.geometry
+        name = few((path.name for path in self.paths), 2) or "a scan in memory"
+        shape, spacing = (" x ".join(f"{v:.4g}" for v in values) for values in (grid.shape, grid.spacing))
+        lines = [f"Prediction for {name}: {shape} voxels of {spacing}{' mm' * grid.spacing_known}, {grid.orientation}"]
+        found = [s for s in self.structures if s.voxels]
+        width = max((len(s.name) for s in found), default=0)
+        for s in found:
+            size = f"{s.voxels:>10,} voxels" if s.volume_ml is None else f"{s.volume_ml:>10,.2f} ml"
+            cut = f", cut off: {', '.join(s.touches_border)}" if s.touches_border else ""
+            lines.append(f"  {s.name:<{width}} {size}{cut}")
+        lacking = [s.name for s in self.structures if not s.voxels]
+        lines += [f"  not found: {few(lacking)}"] if lacking else []
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     @property
     def volumes_ml(self) -> dict[str, float]:

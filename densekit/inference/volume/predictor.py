@@ -108,7 +108,10 @@ class VolumePredictor(Predictor):
             raise CheckpointError(
                 f"{checkpoint.path}: {error}; write the checkpoint again with this version"
             ) from error
-        return cls(checkpoint.build_model(), preprocessing, checkpoint.labels, settings, device, strict=strict)
+        model = checkpoint.build_model()
+        predictor = cls(model, preprocessing, checkpoint.labels, settings, device, strict=strict)
+        predictor.checkpoint = checkpoint
+        return predictor
 
     def predict(self, source: Any, *, progress: Progress | None = None) -> Prediction:
         """Read and predict one scan.

@@ -11,7 +11,7 @@ from mmengine.config import ConfigDict
 from densekit.errors import ConfigError, close_names
 from densekit.models.assemble.backbone import backbone_part
 from densekit.models.assemble.detector import DetectorWiring
-from densekit.models.assemble.parts import Part, Wired, check_classes, check_dimensions, split
+from densekit.models.assemble.parts import Part, Wired, check_classes, check_count, check_dimensions, split
 from densekit.models.assemble.volume import volume_config
 from densekit.models.assemble.whole import whole_config
 
@@ -65,17 +65,19 @@ def assemble(
         ConfigError: for parts that do not fit (the message names both, and what would fit), an unknown part or
             argument.
     """
-    necks = [] if neck is None else [neck] if isinstance(neck, (str, type, Mapping)) else list(neck)
+    check_count("num_classes", num_classes)
+    if in_channels is not None:
+        check_count("in_channels", in_channels)
+    necks = [] if neck is None else list(neck) if isinstance(neck, (list, tuple)) else [neck]
     first, last = _for_images(backbone_part(backbone, pretrained=pretrained), in_channels), split(head, "head")
     between = [split(part, "neck") for part in necks]
     dims = check_dimensions([("backbones", first), *(("necks", neck) for neck in between), ("heads", last)])
     check_classes(last, num_classes)
-    settings = {
-        "rpn_head": rpn_head,
-        "train_cfg": train_cfg,
-        "test_cfg": test_cfg,
-        "data_preprocessor": data_preprocessor,
-    }
+    settings = {"train_cfg": train_cfg, "test_cfg": test_cfg, "data_preprocessor": data_preprocessor}
+    for name, value in settings.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(f"{name}={value!r}: expected a dict")
+    settings["rpn_head"] = rpn_head
     if dims == 2:
         return ConfigDict(DetectorWiring(first, last, num_classes).config(between, **settings))
     for name, value in settings.items():

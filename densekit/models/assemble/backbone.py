@@ -19,7 +19,7 @@ def backbone_part(given: Part, *, pretrained: bool) -> Wired:
         variant = VARIANTS[kind]
         own = {key: value for key, value in given.items() if key != "type"} if isinstance(given, Mapping) else {}
         given = {"type": variant.part, **merge(variant.arguments, own)}
-    elif isinstance(given, str) and MODELS.get(given) is None and _is_timm(given):
+    elif isinstance(given, str) and given and MODELS.get(given) is None and _is_timm(given):
         given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
     wired = split(given, "backbone")
     if not pretrained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from mmengine.config import ConfigDict
@@ -16,6 +17,7 @@ from densekit.errors import ConfigError, close_names
 from densekit.models.contract import FOREIGN_LEVELS, Pyramid, Said, probe, reason, said
 from densekit.models.on_meta import on_meta
 from densekit.models.recipes import RECIPES
+from densekit.models.variants import VARIANTS
 from densekit.registry import MODELS
 
 Part = str | type | Mapping[str, Any]
@@ -38,11 +40,12 @@ def find_part(kind: Any, role: str) -> type[nn.Module]:
     """
     if inspect.isclass(kind):
         return kind
-    found = MODELS.get(kind) if isinstance(kind, str) else None
-    if found is None and isinstance(kind, str):
+    named = isinstance(kind, str) and kind != ""
+    found = MODELS.get(kind) if named else None
+    if found is None and named:
         found = mmdet_models().get(kind)
     if found is None:
-        known = [*MODELS.module_dict, *mmdet_models().module_dict]
+        known = [*(VARIANTS if role == "backbone" else ()), *MODELS.module_dict, *mmdet_models().module_dict]
         raise ConfigError(f"{role}: {kind!r} is no part of densekit or MMDetection{close_names(str(kind), known)}")
     return found
 
@@ -180,6 +183,12 @@ def merge_part(settings: Mapping[str, Any], given: Any, role: str) -> Wired:
     chosen = split({"type": settings.get("type"), **wanted}, role)
     base = {key: value for key, value in settings.items() if chosen.takes(key)}
     return Wired(chosen.part, merge(base, chosen.arguments))
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise ConfigError for a number of things that is no whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigError(f"{name}={value!r}: expected a whole number from 1 on")
 
 
 def check_classes(head: Wired, num_classes: int) -> None:

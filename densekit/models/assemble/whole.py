@@ -8,7 +8,7 @@ from typing import Any
 
 from densekit.errors import ConfigError
 from densekit.models.assemble.backbone import nothing_frozen, random_weights
-from densekit.models.assemble.parts import find_part, parameters, plain
+from densekit.models.assemble.parts import check_count, find_part, parameters, plain
 from densekit.registry import MODELS
 
 
@@ -20,6 +20,7 @@ def whole_config(
     Raises:
         ConfigError: see :func:`densekit.models.assemble.model_config`.
     """
+    check_count("num_classes", num_classes)
     kind = model["type"]
     segmentor = kind if inspect.isclass(kind) else MODELS.get(kind) if isinstance(kind, str) else None
     if getattr(segmentor, "spatial_dims", 2) == 3:

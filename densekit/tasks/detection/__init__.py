@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,16 +74,11 @@ class DetectionTask(Task):
         return predict_detections(checkpoint, inputs, out, **options)
 
     def score(
-        self,
-        checkpoint: Checkpoint,
-        settings: Mapping[str, Any],
-        *,
-        progress: Callable[[str, int, int], None] | None = None,
-        **options: Any,
+        self, predictor: DetectionPredictor, data: str | Path, split: str | None = None, **how: Any
     ) -> DetectionTable:
         from densekit.tasks.detection.score import score_detector
 
-        return score_detector(checkpoint, settings, progress=progress, **options)
+        return score_detector(predictor, data, split, **how)
 
     def recognizes(self, path: Path) -> bool:
         return path.exists()

@@ -41,7 +41,7 @@ class DetectionPlan(ImagePlan):
         super().__init__(config)
         root = data or config.data_root
         if root is None:
-            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data PATH")
+            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data=PATH")
         self.data: PreparedDetection = read_data({**config, "data_root": root}, self.input_size())
 
     @property

@@ -32,7 +32,7 @@ COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 NAMES = {"bbox": "boxes", "segm": "masks"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DetectionTable:
     """The scores of a detector on a split.
 
@@ -43,6 +43,9 @@ class DetectionTable:
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return self.render()
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per class and kind, the mean over the classes first; NaN where there is nothing to find."""
@@ -77,24 +80,26 @@ class DetectionTable:
 
 
 def score_detector(
-    checkpoint: Checkpoint,
-    settings: Mapping[str, Any],
-    *,
+    predictor: DetectionPredictor,
+    data: str | Path,
     split: str | None = None,
+    *,
+    max_dets: int,
+    val_split: str | None,
     out: Path | None = None,
-    device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
+    **layout: Any,
 ) -> DetectionTable:
-    """Score a checkpoint on the images of a split; every image goes the way of ``densekit predict``.
+    """Score a detector on the images of a split; every image goes the way of ``densekit predict``.
 
     Writes ``scores.csv``, ``scores.json``, ``detections.json`` (COCO results) and ``report.html``.
 
     Args:
-        checkpoint: A detector with the classes of the data set. The transforms are its own.
-        settings: Those that :mod:`densekit.tasks.detection.settings` marks as read at a test.
-        split: Default: the setting ``val_split``.
+        predictor: A detector with the classes of the data set, of a checkpoint. The transforms are its own.
+        data: Data set.
+        split: Default: ``val_split``.
+        max_dets, val_split, **layout: The keys of :mod:`densekit.tasks.detection.settings` that a test reads.
         out: Folder; default see :func:`densekit.io.staging.score_folder`.
-        device: See :func:`densekit.inference.device.choose_device`.
         progress: Called with (file, images done, total).
 
     Raises:
@@ -102,18 +107,17 @@ def score_detector(
         DataError: if there is no such split.
         OutputError: if the folder cannot be written.
     """
-    data = read_data(settings)
-    split = split or settings["val_split"]
+    data = read_data({"data_root": data, "val_split": val_split, **layout})
+    split, checkpoint = split or val_split, predictor.checkpoint
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
-    predictor = DetectionPredictor.from_checkpoint(checkpoint, device=device)
     truth = read_truth(data.annotations[split], masks=predictor.masks)
     for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
-    scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=settings["max_dets"]) for kind in kinds}
+    scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}
     table = DetectionTable(scores, failures)
     table.write(folder)
     write_report(
@@ -128,7 +132,7 @@ def score_detector(
             ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
             *(("failed, its objects count as not found", reason) for reason in failures.values()),
         ],
-        max_dets=settings["max_dets"],
+        max_dets=max_dets,
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table

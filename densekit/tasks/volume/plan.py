@@ -42,7 +42,7 @@ class VolumePlan(Plan):
         super().__init__(config)
         root = data or config.data_root
         if root is None:
-            raise ConfigError(f"{config.filename}: no data_root; give the prepared folder with --data PATH")
+            raise ConfigError(f"{config.filename}: no data_root; give the prepared folder with --data=PATH")
         self.root = Path(root).resolve()
         self.store: Store = open_store(self.root, config.fold)
 

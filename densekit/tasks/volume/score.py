@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from densekit.datasets.volume.store import open_store
 from densekit.errors import CheckpointError, DataError, DensekitError
@@ -13,38 +12,35 @@ from densekit.evaluation.volume import ScoreTable, score_case
 from densekit.evaluation.volume.score import check_settings
 from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io.staging import score_folder
-from densekit.package import Checkpoint
 from densekit.package.seen import leak, trained_on
 
 logger = logging.getLogger("densekit")
 
 
 def score_volumes(
-    checkpoint: Checkpoint,
-    settings: Mapping[str, Any],
-    *,
+    predictor: VolumePredictor,
+    data: str | Path,
     split: str | None = None,
+    *,
     out: Path | None = None,
-    device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
     convention: str | None = None,
     fold: int | None = None,
     no_surface: bool = False,
 ) -> ScoreTable:
-    """Score a checkpoint on the cases of a split.
+    """Score a network on the cases of a split.
 
-    Every case's source file is read, preprocessed as the checkpoint says, predicted, and brought back to the file's own
+    Every case's source file is read, preprocessed as the network has it, predicted, and brought back to the file's own
     grid, where it is compared with the reference. So the score is that of what a user gets.
 
     Args:
-        checkpoint: What is scored.
-        settings: ``data_root`` (prepared folder), ``fold`` and ``convention``.
+        predictor: What is scored, of a checkpoint.
+        data: Prepared folder.
         split: Split to score, or several joined by ``+``; default ``test``.
         out: Folder for ``scores.csv`` and ``scores.json``; default ``test_<checkpoint>_<split>`` beside it.
-        device: See :func:`densekit.inference.device.choose_device`.
         progress: Called with (case id, cases done, total).
-        convention: Empty-mask convention; default that of the settings, else the data set's own.
-        fold: Fold of the splits; default that of the settings.
+        convention: Empty-mask convention; default the data set's own.
+        fold: Fold of the splits; default the named ones.
         no_surface: Dice only, without HD95 and surface Dice.
 
     Returns:
@@ -56,9 +52,8 @@ def score_volumes(
         ConfigError: for a convention that is not known.
         OutputError: if the folder cannot be written.
     """
-    split = split or "test"
-    store = open_store(Path(settings["data_root"]), settings.get("fold") if fold is None else fold)
-    predictor = VolumePredictor.from_checkpoint(checkpoint, device=device)
+    split, checkpoint = split or "test", predictor.checkpoint
+    store = open_store(Path(data), fold)
     if list(predictor.labels) != list(store.labels):
         raise CheckpointError(
             f"{checkpoint.path}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
@@ -68,7 +63,7 @@ def score_volumes(
     ids = list(dict.fromkeys(store.ids(split)))
     if not ids:
         raise DataError(f"{store.path}: split {split!r} has no cases; choose another with --split")
-    convention = convention or settings.get("convention") or store.convention
+    convention = convention or store.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     folder = score_folder(out, checkpoint.path, split)  # before it as well
     for line in leak(trained_on(checkpoint), store.hashes(ids), split, checkpoint.path):

@@ -39,7 +39,7 @@ def draw_detections(
 
     Lines and letters grow with the picture. A crowded picture gets thin lines, and names only where they cover no other
     name. Where all objects are of one class, each mask has a colour of its own, so that neighbours can be told apart,
-    and no name is written.
+    and no name is written. Where a network found nothing, that is written.
 
     Args:
         image: RGB.
@@ -87,7 +87,10 @@ def draw_detections(
             thin = crowded or masks[i] is not None
             draw_frame(draw, corners[i], colors[i], width=1 if thin else width, edged=not thin)
     texts = [_tag(names, label, None if scores is None else value) for label, value in zip(labels, values, strict=True)]
-    _write_tags(draw, [(corners[i], texts[i], colors[i]) for i in reversed(order) if texts[i]], shown.size)
+    tags = [(corners[i], texts[i], colors[i]) for i in reversed(order) if texts[i]]
+    if scores is not None and not len(boxes):  # or it could not be told from an image that was not predicted
+        tags = [(np.array([0, 0, *shown.size]), "nothing found", _IGNORED)]
+    _write_tags(draw, tags, shown.size)
     return shown
 
 

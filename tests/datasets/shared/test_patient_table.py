@@ -40,7 +40,7 @@ def test_rows_without_a_case_and_cases_without_a_row_are_said(tmp_path):
 
 def test_no_table(tmp_path):
     assert read_patient_table(None, None, CASES) == PatientTable()
-    with pytest.raises(ConfigError, match=r"--classes-from: .* give the table with --table FILE"):
+    with pytest.raises(ConfigError, match=r"classes_from: .* give the table with table=FILE"):
         read_patient_table(None, ["grade"], CASES)
 
 
@@ -48,7 +48,7 @@ def test_no_table(tmp_path):
     ("text", "kind", "message"),
     [
         ("id,grade\na1,1\n", DataError, r"line 1: no column case \(the header is id, grade\)"),
-        ("case,grde\na1,1\n", ConfigError, r"--classes-from grade: .* has no such column; did you mean 'grde'"),
+        ("case,grde\na1,1\n", ConfigError, r"classes_from=grade: .* has no such column; did you mean 'grde'"),
         ("case,grade\na1,1\na1,2\n", DataError, "line 3: case 'a1' is listed twice"),
         ("case,grade\na1,1,5\n", DataError, "line 2: case 'a1' is empty, or has more cells"),
         ("case,grade\nx,1\n", DataError, r"none of its cases \(x\) is in the data set \(a1, a2, b1\)"),

@@ -177,4 +177,4 @@ def test_what_cannot_be_checked_is_said(tmp_path, raw, capsys):
     status, output = run(capsys, tmp_path / "nothing")
     assert (status, "nothing: no such file or folder; check the path" in output.err) == (2, True)
     status, output = run(capsys, raw, "--encoding", "raw")
-    assert (status, "--kind synapse" in output.err) == (2, True)
+    assert (status, "--kind=synapse" in output.err) == (2, True)

@@ -108,7 +108,7 @@ def test_all_bad_is_also_status_3(checkpoint, tmp_path):
     ("error", "reason"),
     [
         (RuntimeError("mat1 and mat2 shapes\ncannot be multiplied"), "RuntimeError: mat1 and mat2 shapes cannot"),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory does not hold one image; give --device cpu"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "memory does not hold one image; give device=cpu"),
         (MemoryError(), "memory does not hold the image"),
         (OSError(errno.EIO, "Input/output error"), "OSError"),
         (ValueError("unforeseen"), "ValueError: unforeseen"),
@@ -198,7 +198,7 @@ def test_results_of_something_else_are_refused_or_overwritten(checkpoint, images
     before = files(out)
     with pytest.raises(OutputError, match=message) as error:
         predict(path, [images], out, device="cpu")
-    assert "--overwrite" in str(error.value)
+    assert "overwrite" in str(error.value)
     assert files(out) == before
     result = predict(path, [images], out, device="cpu", overwrite=True)
     assert result.exit_status == 0 and statuses(result)["a"] == "ok"

@@ -190,7 +190,7 @@ def test_results_of_something_else_are_refused_or_overwritten(checkpoint, scans,
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(OutputError, match=message) as error:
         predict(path, [scans], out, device="cpu", **options)
-    assert "--overwrite" in str(error.value)
+    assert "overwrite" in str(error.value)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     result = predict(path, [scans], out, device="cpu", overwrite=True, **options)
     assert result.exit_status == 0 and statuses(result)["a"] == "ok"

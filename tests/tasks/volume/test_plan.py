@@ -198,7 +198,7 @@ def test_a_config_with_a_mistyped_import_fails_at_load(config):
 )
 def test_a_config_that_cannot_be_run_is_one_line(tmp_path, name, text, reason):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match=rf"{name}: cannot be read: {reason}: .*--debug") as caught:
+    with pytest.raises(ConfigError, match=rf"{name}: cannot be read: {reason}: ") as caught:
         load_config(tmp_path / name)
     assert "\n" not in str(caught.value)
 
@@ -209,7 +209,7 @@ def test_missing_data_says_how_to_get_and_prepare_it(config, tmp_path):
 
 
 def test_a_config_without_data_root_asks_for_data(config):
-    with pytest.raises(ConfigError, match="--data PATH"):
+    with pytest.raises(ConfigError, match="with data=PATH"):
         make_plan(load_config(config()))
 
 

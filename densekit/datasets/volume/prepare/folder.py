@@ -131,7 +131,7 @@ def _pair(
         if refused := [name for name in lacks if name not in may_lack]:
             raise DataError(
                 f"{image_folder}: case {case} lacks channel file {lacks[refused[0]]}; {len(channels)} channels were "
-                f"named: add the file, or declare that a case may lack it with --may-lack {refused[0]}"
+                f"named: add the file, or declare that a case may lack it with --may-lack={refused[0]}"
             )
         pairs[case] = (tuple(images.get(stem) for stem in stems), labels.get(case))
         used.update(stems)
@@ -173,7 +173,7 @@ def _refuse_bare(
         )
     raise DataError(
         f"{images[bare[0]]}: no label of that name in {label_folder} ({len(bare)} image(s) of {len(images)} lack "
-        f"one); put it there, take the image away to do without the case, or declare it with --may-lack label"
+        f"one); put it there, take the image away to do without the case, or declare it with --may-lack=label"
     )
 
 

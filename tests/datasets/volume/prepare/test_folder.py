@@ -130,9 +130,9 @@ def test_a_case_may_lack_what_is_declared(tmp_path, put):
         put(root / "labels" / f"{case}.nii.gz", LABEL)
     (root / "images" / "b_0001.nii.gz").unlink()
     (root / "labels" / "c.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"case b lacks channel file b_0001; .* declare .* with --may-lack T2"):
+    with pytest.raises(DataError, match=r"case b lacks channel file b_0001; .* declare .* with may_lack=T2"):
         read(root, tmp_path, channels=["T1", "T2"], may_lack=["label"])
-    with pytest.raises(DataError, match=r"c_0000.nii.gz: no label of that name .* declare it with --may-lack label"):
+    with pytest.raises(DataError, match=r"c_0000.nii.gz: no label of that name .* declare it with may_lack=label"):
         read(root, tmp_path, channels=["T1", "T2"], may_lack=["T2"])
     with pytest.raises(ConfigError, match=r"may_lack='T3': expected a channel or 'label'"):
         read(root, tmp_path, channels=["T1", "T2"], may_lack=["T3"])
