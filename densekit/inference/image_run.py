@@ -145,7 +145,6 @@ class ImageRun(BatchRun):
     ):
         super().__init__(ledger, out, cases, kept, ManyProgress(len(cases)))
         self.predictor = predictor
-        self.told: set[str] = set()
         self.pause, self.committed = _COMMIT_SECONDS, time.monotonic()
 
     def shown(self, found: ImageResult) -> ImageResult:
@@ -217,7 +216,6 @@ class ImageRun(BatchRun):
                     (self.staging / written.parent).mkdir(exist_ok=True)
                     file.replace(self.staging / written.parent / file.name)
         self._commit_if_due()
-        self._tell(case, facts["notes"])
         return facts
 
     @contextmanager
@@ -229,13 +227,6 @@ class ImageRun(BatchRun):
             if error.errno is None:
                 raise
             raise output_error(self.out, error) from error
-
-    def _tell(self, case: ImageCase, notes: Sequence[str]) -> None:
-        """Say once what was done with images of a kind."""
-        for note in notes:
-            if note not in self.told:
-                self.told.add(note)
-                logger.info("%s: %s (said once, the report lists all)", case.path, note)
 
     def _image(self, case: ImageCase, folder: Path) -> dict[str, Any]:
         clock = _Clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -19,6 +20,7 @@ from densekit.inference.ledger import Ledger
 from densekit.inference.progress import BatchProgress
 from densekit.io import output_error
 from densekit.io.staging import staging_folder
+from densekit.structures.notes import few_of_each, weighs
 
 logger = logging.getLogger("densekit")
 
@@ -60,14 +62,20 @@ class RunResult:
     rows: list[CaseResult]
     out: Path
 
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """By case, what changes the meaning of its result: doubts, and what was assumed, repaired or left out."""
+        return {r.case.id: found for r in self.rows if (found := list(filter(weighs, r.facts.get("notes", ()))))}
+
     def render(self) -> str:
-        """A table for the screen: how many of what, and which failed and why."""
+        """A table for the screen: how many of what, which failed and why, and notes that change the meaning."""
         counts = Counter(row.status for row in self.rows)
         words = {"ok": "predicted", "kept": "kept from before", "failed": "failed", "not run": "not run"}
         summary = ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts[status])
         failed = [row for row in self.rows if row.status == "failed"]
         width = max((len(row.case.id) for row in failed), default=0)
         lines = [f"  failed  {row.case.id:<{width}}  {row.reason}" for row in failed]
+        lines += [f"  {line}" for line in few_of_each((name, note) for name, of in self.notes.items() for note in of)]
         return "\n".join([f"{summary}; results in {self.out}", *lines])
 
 
@@ -99,16 +107,18 @@ def results_to_keep(
     Raises:
         OutputError: if something else is in the way; an input is never overwritten.
     """
-    inputs = {path.resolve() for case in cases for path in case.paths}
+    inputs = {os.path.realpath(path) for case in cases for path in case.paths}  # of a link what it leads to
     foreign = [name for name in tables if (out / name).exists()] if ledger.is_new else []
     in_the_way = [f"{name} (not made by densekit, as far as its ledger says)" for name in foreign]
     kept = set()
     for case in cases:
         for name in case.output_names:
-            if (out / name).resolve() in inputs:
+            if os.path.realpath(out / name) in inputs:
                 raise OutputError(
                     f"{out / name}: the result would replace this input; choose another --out than that folder"
                 )
+        if not case.is_readable():  # fails by itself, and what an earlier run made of it stays
+            continue
         present = [name for name in case.output_names if (out / name).exists()]
         if not present:
             continue

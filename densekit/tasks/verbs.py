@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,11 +299,14 @@ def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str |
     Raises:
         DataError: naming the first input of another kind.
     """
+    from densekit.io import entries
+
     wanted = task.inputs
     others = [other.inputs for other in all_tasks().values() if other.inputs.name != wanted.name]
     for item in inputs:
         path = Path(item).expanduser()
-        files = [file for file in path.iterdir() if file.name[0] != "."] if path.is_dir() else [path]
+        is_folder = os.path.isdir(path)  # noqa: PTH112  (never raises)
+        files = [file for file in entries(path) if file.name[0] != "."] if is_folder else [path]
         if any(wanted.is_one(file) for file in files):
             continue
         for other in others:

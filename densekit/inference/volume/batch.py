@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from densekit import __version__
-from densekit.datasets.volume.units import SUSPICIOUS
 from densekit.inference.ledger import Ledger, sha256
 from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
@@ -25,6 +24,7 @@ from densekit.inference.volume.scans import ScanCase, find_scans
 from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
+from densekit.structures.notes import SUSPICIOUS
 from densekit.visualization.volume.montage import write_montage
 from densekit.visualization.volume.report import CaseReport, write_prediction_report
 
