@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from densekit import __version__
 from densekit.errors import OutputError
 from densekit.inference.inputs import Case
 from densekit.io import output_error, sha256, write_json_atomic
 
 FORMAT = 1
+LEDGER = "predictions.json"
+"""Its name in the output folder."""
 
 
 class Ledger:
@@ -31,10 +30,10 @@ class Ledger:
         OutputError: if the file cannot be read, or is no ledger.
     """
 
-    def __init__(self, path: Path, *, weights: str, settings: Mapping[str, Any]):
+    def __init__(self, path: Path, *, weights: str = "", settings: Mapping[str, Any] | None = None):
         self.path = path
         self.weights = weights
-        self.settings = json.loads(json.dumps(settings))  # as they come back from the file: lists, not tuples
+        self.settings = json.loads(json.dumps(settings or {}))  # as they come back from the file: lists, not tuples
         self.is_new = not path.exists()
         self.content = {"format": FORMAT, "status": "new", "cases": {}} if self.is_new else self._read()
 
@@ -51,6 +50,9 @@ class Ledger:
 
     def start(self, **facts: Any) -> None:
         """Note what is the same for all cases of this run."""
+        import numpy as np
+        import torch
+
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         self.content |= {"densekit": __version__, "versions": versions, "weights_sha256": self.weights, **facts}
         self.finish("running")

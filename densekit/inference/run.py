@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
 from densekit.errors import DensekitError, OutputError
 from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
@@ -56,11 +54,13 @@ class RunResult:
         exit_status: 0 all predicted, 3 some (or all) failed, 130 stopped by Ctrl-C.
         rows: All cases, in the order they were found.
         out: Output folder.
+        tables: Names of the files over all cases.
     """
 
     exit_status: int
     rows: list[CaseResult]
     out: Path
+    tables: tuple[str, ...] = ()
 
     @property
     def notes(self) -> dict[str, list[str]]:
@@ -231,6 +231,8 @@ class BatchRun(ABC):
 
     def _reason(self, case: Case, error: Exception) -> str:
         """One line: our own errors say what to do; of others the kind is named too."""
+        import torch  # not before a case has failed: what is done already is told without it
+
         text = " ".join(str(error).split())
         if isinstance(error, torch.cuda.OutOfMemoryError):
             reason = f"the accelerator's memory does not hold one {self.part}; give --device cpu, or free it"

@@ -262,16 +262,31 @@ def predict(
     Raises:
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
+    from densekit.inference.done import earlier_run, remember
+
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if not inputs:
+        raise DataError("nothing to predict: no file, folder or glob is given")
+    more = _given(more)
+    asked = {"device": str(device), **more}
+    if isinstance(checkpoint, (str, Path)):  # before torch is loaded
+        kinds = {name: task.inputs for name, task in all_tasks().items()}
+        done = earlier_run(Path(checkpoint), inputs, Path(out), asked=asked, kinds=kinds)
+        if done is not None:
+            return done
     from densekit.package import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
     more = _own_options(task, loaded, "predict", more)
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    if not inputs:
-        raise DataError("nothing to predict: no file, folder or glob is given")
     check_inputs_fit(task, inputs, loaded.path)
-    return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+    result = task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+    remember(result, task=task.name, asked=asked)
+    return result
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _own_options(task: Task, checkpoint: Checkpoint, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +297,7 @@ def _own_options(task: Task, checkpoint: Checkpoint, verb: str, given: Mapping[s
     """
     own = {option.name for option in task.options.get(verb, ())}
     flags = {o.name: o.flag for t in all_tasks().values() for o in t.options.get(verb, ())}
-    wanted = {name: value for name, value in given.items() if value is not None and value is not False}
+    wanted = _given(given)
     for name in wanted:
         if name not in own:
             others = [t.does for t in all_tasks().values() if name in {o.name for o in t.options.get(verb, ())}]
