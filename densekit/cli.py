@@ -227,13 +227,22 @@ def _check(a: argparse.Namespace) -> int:
 
 
 def _add_models(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", nargs="?", help="a part: print its arguments and documentation")
+    p.add_argument(
+        "name",
+        nargs="?",
+        help="a part, optimizer, schedule or transform of densekit, MMDetection, MMSegmentation, timm or MONAI: print "
+        "what it is and its arguments; or a pattern in quotes ('convnext*')",
+    )
 
 
 def _models(a: argparse.Namespace) -> int:
+    if a.name is not None:
+        from densekit.tasks.lookup import print_name
+
+        return print_name(a.name)
     from densekit.models.listing import print_models
 
-    return print_models(a.name)
+    return print_models()
 
 
 def _add_config(p: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from densekit.inference.images import ImageCase, ImagePredictor, ImageResult, find_images
 from densekit.inference.inputs import IMAGES
-from densekit.inference.ledger import Ledger
+from densekit.inference.ledger import LEDGER, Ledger
 from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, RunResult, check_writable, results_to_keep, since
 from densekit.inference.tables import TableFile, relative_names
@@ -110,7 +110,7 @@ def predict_images(
     cases = find_images(inputs, out=out, folder=run.folder)
     check_writable(out)
     settings = dict(settings or {})
-    ledger = Ledger(out / "predictions.json", task=predictor.task, weights=checkpoint.sha256, settings=settings)
+    ledger = Ledger(out / LEDGER, task=predictor.task, weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=run.tables, overwrite=overwrite)
     ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=settings)
     videos = sum(case.is_video for case in cases)
@@ -145,7 +145,6 @@ class ImageRun(BatchRun):
     ):
         super().__init__(ledger, out, cases, kept, ManyProgress(len(cases)))
         self.predictor = predictor
-        self.told: set[str] = set()
         self.pause, self.committed = _COMMIT_SECONDS, time.monotonic()
 
     def shown(self, found: ImageResult) -> ImageResult:
@@ -162,7 +161,7 @@ class ImageRun(BatchRun):
 
     def summarize(self, status: int) -> RunResult:
         """Write the facts of all images as ``results.csv``."""
-        result = RunResult(status, list(self.rows.values()), self.out)
+        result = RunResult(status, list(self.rows.values()), self.out, self.tables)
         names = relative_names([row.case.path for row in result.rows])
         with atomic_path(self.out / "results.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
@@ -217,7 +216,6 @@ class ImageRun(BatchRun):
                     (self.staging / written.parent).mkdir(exist_ok=True)
                     file.replace(self.staging / written.parent / file.name)
         self._commit_if_due()
-        self._tell(case, facts["notes"])
         return facts
 
     @contextmanager
@@ -229,13 +227,6 @@ class ImageRun(BatchRun):
             if error.errno is None:
                 raise
             raise output_error(self.out, error) from error
-
-    def _tell(self, case: ImageCase, notes: Sequence[str]) -> None:
-        """Say once what was done with images of a kind."""
-        for note in notes:
-            if note not in self.told:
-                self.told.add(note)
-                logger.info("%s: %s (said once, the report lists all)", case.path, note)
 
     def _image(self, case: ImageCase, folder: Path) -> dict[str, Any]:
         clock = _Clock()

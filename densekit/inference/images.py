@@ -15,7 +15,7 @@ from PIL import Image
 
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
 from densekit.errors import ConfigError, DataError, OutputError
-from densekit.inference.inputs import IMAGES, Case, expand, is_video, unique_names
+from densekit.inference.inputs import IMAGES, Case, expand, is_video, place, unique_names
 from densekit.inference.predictor import Predictor, Result
 from densekit.io import write_json_atomic
 from densekit.io.depth import Ranges
@@ -86,7 +86,7 @@ def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "resul
     Raises:
         DataError: if an input does not exist or holds nothing to predict, or names cannot be told apart.
     """
-    files = {file.resolve(): file for item in inputs for file in expand(Path(item).expanduser(), out, IMAGES)}
+    files = {place(file): file for item in inputs for file in expand(Path(item).expanduser(), out, IMAGES)}
     places = [(file.parent.resolve(), file) for file in files.values()]
     stems = Counter((folder, file.stem.lower()) for folder, file in places)
     names = unique_names(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
 from densekit.errors import DataError
-from densekit.io import VOLUME_SUFFIXES, volume_suffix
+from densekit.io import VOLUME_SUFFIXES, entries, require_file, volume_suffix
 
 
 class Wanted(NamedTuple):
@@ -68,6 +69,15 @@ class Case(ABC):
     kind: ClassVar[str] = "file"
     """What messages call it."""
 
+    def is_readable(self) -> bool:
+        """Whether all its files are there, and files that can be read."""
+        try:
+            for path in self.paths:
+                require_file(path)
+        except DataError:
+            return False
+        return True
+
     @property
     @abstractmethod
     def output_name(self) -> str:
@@ -82,29 +92,40 @@ class Case(ABC):
 def expand(path: Path, out: Path, wanted: Wanted) -> list[Path]:
     """The files that one input stands for, in order: itself, or those of a folder or glob that are of the wanted kind.
 
+    The name decides. What only has the name of a file (a dangling link, a FIFO, a folder) is among them, to be listed
+    as failed rather than passed over; a folder is not if files in it are found too.
+
     Raises:
-        DataError: if it does not exist or holds none.
+        DataError: if it does not exist, cannot be listed or holds none.
     """
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = _select(path.iterdir(), wanted)
+    if os.path.isdir(path):  # noqa: PTH112  (never raises)
+        found = _select(entries(path), wanted, out)
         if not found:
-            below = len(_select(path.rglob("*"), wanted))
+            below = len(_select(path.rglob("*"), wanted, out))
             remedy = f"{below} lie in its subfolders: give '{path}/**/*' with the quotes" if below else wanted.remedy
             raise DataError(f"{path}: no {wanted.name} in this folder; {remedy}")
         return found
+    if os.path.lexists(path):
+        return [path]
     if any(character in str(path) for character in "*?["):
-        found = _select(Path(path.anchor).glob(str(path.relative_to(path.anchor))), wanted)
+        found = _select(Path(path.anchor).glob(str(path.relative_to(path.anchor))), wanted, out)
         if not found:
             raise DataError(f"{path}: no {wanted.name} matches this pattern; check it")
         # '**/*.nii.gz' also finds the results of an earlier run.
-        return [file for file in found if out.resolve() not in file.resolve().parents] or found
+        return [file for file in found if Path(os.path.realpath(out)) not in place(file).parents] or found
     raise DataError(f"{path}: no such file or folder; check the path")
 
 
-def _select(paths: Iterable[Path], wanted: Wanted) -> list[Path]:
-    return sorted(path for path in paths if wanted.is_one(path) and path.name[0] != "." and path.is_file())
+def _select(paths: Iterable[Path], wanted: Wanted, out: Path) -> list[Path]:
+    named = [path for path in paths if wanted.is_one(path) and path.name[0] != "."]
+    folders = {parent for path in named for parent in path.parents}
+    folders |= {path for path in named if path.name == out.name and place(path) == place(out)}
+    return sorted(path for path in named if path not in folders)
+
+
+def place(path: Path) -> Path:
+    """Where a file lies, by which the same file given in two ways is one; a link to it is another."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def unique_names(cases: Sequence[tuple[Path, str]]) -> list[str]:

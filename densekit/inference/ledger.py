@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from densekit import __version__
 from densekit.errors import OutputError
 from densekit.inference.inputs import Case
 from densekit.io import output_error, sha256, write_json_atomic
 
 FORMAT = 1
+LEDGER = "predictions.json"
+"""Its name in the output folder."""
 
 
 class Ledger:
@@ -24,7 +23,7 @@ class Ledger:
 
     Args:
         path: The ledger file. One that exists is read and continued.
-        task: Name of the task whose results it is of.
+        task: Name of the task whose results it is of; empty: whichever.
         weights: sha256 of the checkpoint of this run.
         settings: Inference settings of this run that may change a result.
 
@@ -32,11 +31,11 @@ class Ledger:
         OutputError: if the file cannot be read, is no ledger, or one of another task.
     """
 
-    def __init__(self, path: Path, *, task: str, weights: str, settings: Mapping[str, Any]):
+    def __init__(self, path: Path, *, task: str = "", weights: str = "", settings: Mapping[str, Any] | None = None):
         self.path = path
         self.task = task
         self.weights = weights
-        self.settings = json.loads(json.dumps(settings))  # as they come back from the file: lists, not tuples
+        self.settings = json.loads(json.dumps(settings or {}))  # as they come back from the file: lists, not tuples
         self.is_new = not path.exists()
         self.content = {"format": FORMAT, "status": "new", "cases": {}} if self.is_new else self._read()
 
@@ -48,7 +47,7 @@ class Ledger:
         except ValueError:
             content = None
         if isinstance(content, dict) and content.get("format") == FORMAT and isinstance(content.get("cases"), dict):
-            if content.get("task", self.task) == self.task:
+            if self.task in ("", content.get("task", self.task)):
                 return content
             raise OutputError(
                 f"{self.path.parent}: holds results of the task {content['task']!r}, these would be of {self.task!r}; "
@@ -58,6 +57,9 @@ class Ledger:
 
     def start(self, **facts: Any) -> None:
         """Note what is the same for all cases of this run."""
+        import numpy as np
+        import torch
+
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         self.content |= {
             "densekit": __version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -11,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
 from densekit.errors import DensekitError, OutputError, spoken
 from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
 from densekit.inference.progress import BatchProgress
 from densekit.io import output_error
 from densekit.io.staging import staging_folder
+from densekit.structures.notes import few_of_each, weighs
 
 logger = logging.getLogger("densekit")
 
@@ -54,23 +54,31 @@ class RunResult:
         exit_status: 0 all predicted, 3 some (or all) failed, 130 stopped by Ctrl-C.
         rows: All cases, in the order they were found.
         out: Output folder.
+        tables: Names of the files over all cases.
     """
 
     exit_status: int
     rows: list[CaseResult]
     out: Path
+    tables: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """By case, what changes the meaning of its result: doubts, and what was assumed, repaired or left out."""
+        return {r.case.id: found for r in self.rows if (found := list(filter(weighs, r.facts.get("notes", ()))))}
 
     def __repr__(self) -> str:
         return self.render()
 
     def render(self) -> str:
-        """A table for the screen: how many of what, and which failed and why."""
+        """A table for the screen: how many of what, which failed and why, and notes that change the meaning."""
         counts = Counter(row.status for row in self.rows)
         words = {"ok": "predicted", "kept": "kept from before", "failed": "failed", "not run": "not run"}
         summary = ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts[status])
         failed = [row for row in self.rows if row.status == "failed"]
         width = max((len(row.case.id) for row in failed), default=0)
         lines = [f"  failed  {row.case.id:<{width}}  {row.reason}" for row in failed]
+        lines += [f"  {line}" for line in few_of_each((name, note) for name, of in self.notes.items() for note in of)]
         return "\n".join([f"{summary}; results in {self.out}", *lines])
 
 
@@ -102,16 +110,18 @@ def results_to_keep(
     Raises:
         OutputError: if something else is in the way; an input is never overwritten.
     """
-    inputs = {path.resolve() for case in cases for path in case.paths}
+    inputs = {os.path.realpath(path) for case in cases for path in case.paths}  # of a link what it leads to
     foreign = [name for name in tables if (out / name).exists()] if ledger.is_new else []
     in_the_way = [f"{name} (not made by densekit, as far as its ledger says)" for name in foreign]
     kept = set()
     for case in cases:
         for name in case.output_names:
-            if (out / name).resolve() in inputs:
+            if os.path.realpath(out / name) in inputs:
                 raise OutputError(
                     f"{out / name}: the result would replace this input; choose another --out than that folder"
                 )
+        if not case.is_readable():  # fails by itself, and what an earlier run made of it stays
+            continue
         present = [name for name in case.output_names if (out / name).exists()]
         if not present:
             continue
@@ -224,6 +234,8 @@ class BatchRun(ABC):
 
     def _reason(self, case: Case, error: Exception) -> str:
         """One line: our own errors say what to do; of others the kind is named too."""
+        import torch  # not before a case has failed: what is done already is told without it
+
         text = " ".join(str(error).split())
         if isinstance(error, torch.cuda.OutOfMemoryError):
             reason = f"the accelerator's memory does not hold one {self.part}; give --device=cpu, or free it"

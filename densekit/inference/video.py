@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from densekit.errors import DataError, OutputError
-from densekit.io.files import sha256
+from densekit.io.files import require_file, sha256
 from densekit.io.images import quiet_opencv
+from densekit.structures.notes import CAUTION
 
 _ASSUMED_FPS = 25.0
 _FORMATS = (("avc1", ".mp4"), ("mp4v", ".mp4"), ("MJPG", ".avi"))
@@ -65,7 +66,8 @@ class VideoReader:
     """
 
     def __init__(self, path: Path):
-        if path.is_file() and not path.stat().st_size:
+        require_file(path)
+        if not path.stat().st_size:
             raise DataError(f"{path}: the file is empty (0 bytes); fetch it again")
         self.path = path
         self.notes: list[str] = []
@@ -79,7 +81,7 @@ class VideoReader:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else _ASSUMED_FPS
         if self.fps != fps:
-            self.notes.append(f"does not say its frames per second: {_ASSUMED_FPS:g} assumed")
+            self.notes.append(f"{CAUTION}does not say its frames per second: {_ASSUMED_FPS:g} assumed")
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frames = int(count) if math.isfinite(count) and count > 0 else 0
 
@@ -103,7 +105,7 @@ class VideoReader:
         if not number:
             raise DataError(f"{self.path}: not one frame can be decoded; convert it with ffmpeg, or fetch it again")
         if number < 0.95 * self.frames:
-            self.notes.append(f"ends after {number} of {self.frames} frames: is the file cut short?")
+            self.notes.append(f"{CAUTION}ends after {number} of {self.frames} frames: is the file cut short?")
 
     def sha256(self) -> str:
         """Hash of the file.

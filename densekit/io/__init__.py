@@ -1,7 +1,7 @@
 """Volumes in and out: NIfTI, NRRD and MetaImage files, the grid they are on, and outputs that appear by rename."""
 
 from densekit.io.atomic import atomic_path, output_error, write_json_atomic, write_text_atomic
-from densekit.io.files import contents, load_json, sha256
+from densekit.io.files import contents, entries, load_json, require_file, sha256
 from densekit.io.geometry import Geometry
 from densekit.io.volume import (
     VOLUME_SUFFIXES,
@@ -25,6 +25,7 @@ __all__ = [
     "atomic_path",
     "check_intensities",
     "contents",
+    "entries",
     "is_array_with_affine",
     "labels_json",
     "load_json",
@@ -32,6 +33,7 @@ __all__ = [
     "read_geometry",
     "read_label",
     "read_volume",
+    "require_file",
     "sha256",
     "to_itk",
     "to_nibabel",

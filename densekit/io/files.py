@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,43 @@ def load_json(path: Path) -> Any:
         ) from error
     except RecursionError as error:
         raise DataError(f"{path}: is nested too deeply for JSON; export the file again") from error
+
+
+_SPECIAL = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+
+
+def require_file(path: Path) -> None:
+    """Check that there is a file that can be read, without opening it: a FIFO would block, a device may have no end.
+
+    Raises:
+        DataError: if there is not; of a link it says where that leads.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            where = "that leads back to itself" if error.errno == errno.ELOOP else "to what is not there"
+            raise DataError(f"{path}: is a link {where} ({os.readlink(path)}); mend or remove it") from error  # noqa: PTH115
+        if error.errno == errno.ENOENT:
+            raise DataError(f"{path}: no such file; check the path") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if kind != stat.S_IFREG:
+        what = _SPECIAL.get(kind, "device")
+        raise DataError(f"{path}: is a {what}, expected a file; give the file itself, or leave it out")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: cannot be read ({os.strerror(errno.EACCES)}); check the path and its permissions")
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder.
+
+    Raises:
+        DataError: if it cannot be listed.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
 
 
 def contents(folder: Path) -> str:

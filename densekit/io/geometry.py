@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import aff2axcodes, io_orientation
 
+from densekit.structures.notes import CAUTION
+
 _SMALLEST_MM, _LARGEST_MM = 0.01, 30.0
 _CANONICAL = ((2, 1.0), (1, -1.0), (0, -1.0))
 """For d, h, w: the RAS axis along which the index runs, and its sense: Superior, Posterior (-A), Left (-R)."""
@@ -229,7 +231,8 @@ def grid_notes(geometry: Geometry) -> list[str]:
         units = (("metres", 1e3), ("micrometres", 1e-3))
         fits = [name for name, f in units if low * f >= 0.1 and high * f <= 10]
         guess = f"are these {fits[0]}?" if fits else "is the header right?"
-        notes.append(f"voxels of {in_mm(geometry.spacing)} are implausible, {guess} volumes in ml are counted by them")
+        words = f"voxels of {in_mm(geometry.spacing)} are implausible, {guess} volumes in ml are counted by them"
+        notes.append(CAUTION + words)
     return notes
 
 

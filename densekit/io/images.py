@@ -19,6 +19,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from densekit.errors import DataError
 from densekit.io.depth import Ranges, to_8_bit
+from densekit.io.files import require_file
+from densekit.structures.notes import CAUTION
 
 TAIL = 4096
 """Bytes at the end of a file in which its image's end mark is looked for."""
@@ -154,6 +156,7 @@ def read_values(path: Path) -> np.ndarray:
 
 
 def _bytes(path: Path) -> bytes:
+    require_file(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -260,7 +263,7 @@ def _look(path: Path, data: bytes) -> _Facts:
                 notes.append(_turned(orientation))
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format != "MPO":  # a camera's JPEG with a preview or a depth map behind it
-                notes.append("several images in one file (pages or an animation): only the first is read")
+                notes.append(f"{CAUTION}several images in one file (pages or an animation): only the first is read")
             if image.format == "TIFF":  # OpenCV turns it upright in any case
                 orientation = 1
             return _Facts(image.mode, orientation, tuple(notes), deep, planes, inverted)

@@ -11,6 +11,7 @@ import numpy as np
 
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry, grid_notes
+from densekit.structures.notes import CAUTION
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -88,9 +89,11 @@ def _open(path: Path) -> tuple[Geometry, list[str], SimpleITK.ImageFileReader]:
     notes = []
     if not _SPACING.search(head):
         geometry = replace(geometry, spacing_known=False)
-        notes.append("the header says nothing of the spacing: unknown, taken as 1 mm, so no volumes in ml")
+        notes.append(f"{CAUTION}the header says nothing of the spacing: unknown, taken as 1 mm, so no volumes in ml")
     if not re.search(rb"^(TransformMatrix|Rotation|Orientation|space|space dimension)\s*[=:]", head, re.MULTILINE):
-        notes.append("the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does")
+        notes.append(
+            f"{CAUTION}the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does"
+        )
     return geometry, notes + grid_notes(geometry), reader
 
 

@@ -22,6 +22,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry, grid_notes, in_mm
 from densekit.io.qform import compare_forms, is_rounded, read_qform
+from densekit.structures.notes import CAUTION
 
 _TO_MM = {1: (1e3, "metres"), 3: (1e-3, "micrometres")}
 _MAX_DEFLATE_RATIO = 1032
@@ -240,7 +241,7 @@ def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Geometry, list[str]]:
         affine = read_qform(path, header)
     else:
         affine = header.get_base_affine()
-        notes.append("neither qform nor sform is set: assumed axes Left, Anterior, Superior, as nibabel does")
+        notes.append(f"{CAUTION}neither qform nor sform is set: assumed axes Left, Anterior, Superior, as nibabel does")
     scale, unit = _TO_MM.get(int(header["xyzt_units"]) & 7, (1.0, "mm"))
     if scale != 1.0:
         notes.append(f"lengths are in {unit} by the header: converted to mm")
@@ -257,7 +258,7 @@ def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Geometry, list[str]]:
         notes += compare_forms(path, header, geometry, scale)
     elif codes[0] > 0 and not np.allclose(geometry.spacing, scale * pixdim, rtol=0.01):
         notes.append(
-            f"spacing by pixdim is {in_mm(scale * pixdim)}, by the sform {in_mm(geometry.spacing)}: sform used"
+            f"{CAUTION}spacing by pixdim is {in_mm(scale * pixdim)}, by the sform {in_mm(geometry.spacing)}: sform used"
         )
     return geometry, notes + grid_notes(geometry)
 
@@ -316,11 +317,11 @@ def _scaled(path: Path, array: np.ndarray, header: Mapping[str, Any], notes: lis
     """Apply ``scl_slope`` and ``scl_inter``; integers stay integers where slope and intercept are integral."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope):
-        notes.append(f"scl_slope is {slope}: values taken as they are stored, not scaled")
+        notes.append(f"{CAUTION}scl_slope is {slope}: values taken as they are stored, not scaled")
     if not math.isfinite(slope) or slope == 0:
         slope, inter = 1.0, 0.0  # the standard: then the data are not scaled
     elif not math.isfinite(inter):
-        notes.append(f"scl_inter is {inter}: taken as 0")
+        notes.append(f"{CAUTION}scl_inter is {inter}: taken as 0")
         inter = 0.0
     if array.dtype.kind in "iu":
         if (slope, inter) == (1.0, 0.0):

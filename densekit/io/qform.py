@@ -11,6 +11,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from densekit.errors import DataError
 from densekit.io.geometry import Geometry, in_mm
+from densekit.structures.notes import CAUTION
 
 _SPACES = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni", 5: "template"}
 _QUATERNION_ROUNDING = 1e-5
@@ -67,7 +68,7 @@ def compare_forms(path: Path, header: nib.Nifti1Header, geometry: Geometry, scal
     try:
         found = read_qform(path, header)
     except DataError:
-        return ["the qform is no rotation: sform used"]
+        return [f"{CAUTION}the qform is no rotation: sform used"]
     try:
         qform = Geometry(geometry.shape, scaling @ found)
         sform = Geometry(geometry.shape, scaling @ read_qform(path, remade))
@@ -86,4 +87,4 @@ def compare_forms(path: Path, header: nib.Nifti1Header, geometry: Geometry, scal
     alike = qform.orientation == sform.orientation and np.allclose(qform.spacing, sform.spacing, rtol=0.01)
     if apart > edge and not (alike and header["qform_code"] != header["sform_code"]):
         raise DataError(f"{path}: {shown}; {_QFORM_FIX}")
-    return [f"{shown}: sform used"] if apart > 0.1 * edge else []
+    return [f"{CAUTION}{shown}: sform used"] if apart > 0.1 * edge else []

@@ -17,6 +17,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from densekit.errors import DataError
+from densekit.io.files import entries, require_file
 from densekit.io.geometry import Geometry
 from densekit.io.itk import from_itk, read_itk, read_itk_grid
 from densekit.io.nifti import from_array, from_nibabel, read_nifti, read_nifti_grid, read_nifti_header
@@ -211,20 +212,14 @@ def _is_nifti(path: Path) -> bool:
         DataError: if there is no file, or none that can be read.
     """
     supported = ", ".join(VOLUME_SUFFIXES)
-    try:
-        path.stat()
-        inside = sorted(path.iterdir())[:5] if path.is_dir() else []
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    if path.is_dir():
-        if any(map(_is_dicom, inside)):
+    if os.path.isdir(path):  # noqa: PTH112  (never raises)
+        if any(map(_is_dicom, sorted(entries(path))[:5])):
             raise DataError(
                 f"{path}: is a folder of DICOM files, which are not read yet; convert it first, e.g. "
                 f"`dcm2niix -z y -o OUTPUT_FOLDER {path}`"
             )
         raise DataError(f"{path}: is a folder, expected one volume file ({supported}); give the file inside it")
+    require_file(path)
     suffix = volume_suffix(path)
     if suffix is None and _is_dicom(path):
         raise DataError(
@@ -245,7 +240,8 @@ def _is_dicom(path: Path) -> bool:
     if path.suffix.lower() in (".dcm", ".ima"):
         return True
     try:
+        require_file(path)
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except (OSError, DataError):
         return False

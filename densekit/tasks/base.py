@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from densekit.errors import CheckpointError, ConfigError, close_names
+from densekit.errors import CheckpointError, ConfigError, close_names, few
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -218,3 +218,30 @@ def task_of(checkpoint: Checkpoint) -> Task:
         raise CheckpointError(
             f"{error}; install the package that brings it, or import the module that registers it"
         ) from error
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were given: neither None nor False."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+def own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> dict[str, Any]:
+    """The options that were given, if they are the task's.
+
+    Raises:
+        ConfigError: for one of another task, or of none; it says what is ``here``.
+    """
+    takers = {o.name: (o.flag, t) for t in reversed(all_tasks().values()) for o in t.options.get(verb, ())}
+    own = [option.name for option in task.options.get(verb, ())]
+    wanted = given_options(given)
+    for name in wanted:
+        if name not in own:
+            flag, other = takers.get(name, (name, None))
+            if other is None:
+                raise ConfigError(f"{flag}: is not known where {here}{close_names(name, own) or '; leave it out'}")
+            what = few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}"
+            raise ConfigError(f"{flag}: is for {what}, and {here}; leave it out")
+    for option in task.options.get(verb, ()):
+        if option.more.get("action") == "store_true" and not isinstance(given.get(option.name, False), bool):
+            raise ConfigError(f"{option.flag}={given[option.name]!r}: expected True or False")
+    return wanted

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densekit.errors import CheckpointError, ConfigError, DataError, close_names, few
-from densekit.tasks.base import BUILT_IN, Table, Task, all_tasks, find_task, task_of
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names
+from densekit.tasks.base import (
+    BUILT_IN,
+    Table,
+    Task,
+    all_tasks,
+    find_task,
+    given_options,
+    own_options,
+    task_of,
+)
 from densekit.tasks.config import load_config
 
 if TYPE_CHECKING:
@@ -165,7 +175,7 @@ def test(
     if where is None:
         raise ConfigError(f"{loaded.path}: names no data set to score on; give it with --data=PATH")
     more = {key: value for key, value in more.items() if key not in read}
-    more = _own_options(task, "test", more, f"{loaded.path} {task.does}")
+    more = own_options(task, "test", more, f"{loaded.path} {task.does}")
     predictor = model if built else task.predictor(loaded, device=device)
     out = None if out is None else Path(out)
     return task.score(predictor, where, split, out=out, progress=progress, **settings, **more)
@@ -226,7 +236,7 @@ def predictor(checkpoint: str | Path | Checkpoint, *, device: str = "auto", **mo
 
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded)
-    return task.predictor(loaded, device=device, **_own_options(task, "predict", more, f"{loaded.path} {task.does}"))
+    return task.predictor(loaded, device=device, **own_options(task, "predict", more, f"{loaded.path} {task.does}"))
 
 
 def predict(
@@ -253,13 +263,9 @@ def predict(
     Raises:
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
-    from densekit.package import load_checkpoint
+    from densekit.inference.done import earlier_run, remember
 
-    loaded = load_checkpoint(checkpoint)
-    task = task_of(loaded)
-    more = _own_options(task, "predict", more, f"{loaded.path} {task.does}")
-    several = isinstance(inputs, Iterable) and not isinstance(inputs, str)
-    inputs = list(inputs) if several else [inputs]
+    inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
     if not inputs:
         raise DataError("nothing to predict: no file, folder or glob is given")
     for item in inputs:
@@ -268,30 +274,22 @@ def predict(
             raise DataError(
                 f"{given} given, expected files, folders and globs; what is in memory is predicted one by one"
             )
+    more = given_options(more)
+    asked = {"device": str(device), **more}
+    if isinstance(checkpoint, (str, Path)):  # before torch is loaded
+        kinds = {name: task.inputs for name, task in all_tasks().items()}
+        done = earlier_run(Path(checkpoint), inputs, Path(out), asked=asked, kinds=kinds)
+        if done is not None:
+            return done
+    from densekit.package import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    task = task_of(loaded)
+    more = own_options(task, "predict", more, f"{loaded.path} {task.does}")
     check_inputs_fit(task, inputs, loaded.path)
-    return task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
-
-
-def _own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> dict[str, Any]:
-    """The options that were given, if they are the task's.
-
-    Raises:
-        ConfigError: for one of another task, or of none; it says what is ``here``.
-    """
-    takers = {o.name: (o.flag, t) for t in reversed(all_tasks().values()) for o in t.options.get(verb, ())}
-    own = [option.name for option in task.options.get(verb, ())]
-    wanted = {name: value for name, value in given.items() if value is not None and value is not False}
-    for name in wanted:
-        if name not in own:
-            flag, other = takers.get(name, (name, None))
-            if other is None:
-                raise ConfigError(f"{flag}: is not known where {here}{close_names(name, own) or '; leave it out'}")
-            what = few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}"
-            raise ConfigError(f"{flag}: is for {what}, and {here}; leave it out")
-    for option in task.options.get(verb, ()):
-        if option.more.get("action") == "store_true" and not isinstance(given.get(option.name, False), bool):
-            raise ConfigError(f"{option.flag}={given[option.name]!r}: expected True or False")
-    return wanted
+    result = task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+    remember(result, task=task.name, asked=asked)
+    return result
 
 
 def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str | Path) -> None:
@@ -302,11 +300,14 @@ def check_inputs_fit(task: Task, inputs: Sequence[str | Path], checkpoint: str |
     Raises:
         DataError: naming the first input of another kind.
     """
+    from densekit.io import entries
+
     wanted = task.inputs
     others = [other.inputs for other in all_tasks().values() if other.inputs.name != wanted.name]
     for item in inputs:
         path = Path(item).expanduser()
-        files = [file for file in path.iterdir() if file.name[0] != "."] if path.is_dir() else [path]
+        is_folder = os.path.isdir(path)  # noqa: PTH112  (never raises)
+        files = [file for file in entries(path) if file.name[0] != "."] if is_folder else [path]
         if any(wanted.is_one(file) for file in files):
             continue
         for other in others:
@@ -339,7 +340,7 @@ def prepare(kind: str, raw: str | Path, out: str | Path | None = None, **more: A
     if kind not in kinds:
         raise ConfigError(f"kind {kind!r} is not one of {', '.join(kinds)}{close_names(kind, kinds)}")
     task = kinds[kind]
-    given = _own_options(task, "prepare", more, f"{raw} is given as {kind}")
+    given = own_options(task, "prepare", more, f"{raw} is given as {kind}")
     return task.prepare(kind, Path(raw), None if out is None else Path(out), **given)
 
 

@@ -1,6 +1,9 @@
 """What tests of runs over many files look at."""
 
 import json
+import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,32 @@ def ledger(out):
 
 def statuses(result):
     return {row.case.id: row.status for row in result.rows}
+
+
+def odd_things(folder, suffix):
+    """Put into a folder what only has the name of a file; returns by stem what must be said of each."""
+    (folder / f"dangling{suffix}").symlink_to("nowhere")
+    (folder / f"loop{suffix}").symlink_to(f"pool{suffix}")
+    (folder / f"pool{suffix}").symlink_to(f"loop{suffix}")
+    os.mkfifo(folder / f"fifo{suffix}")
+    (folder / f"folder{suffix}").mkdir()
+    (folder / f"empty{suffix}").touch()
+    (folder / f"device{suffix}").symlink_to("/dev/zero")
+    here = Path.cwd()
+    os.chdir(folder)  # the path of a socket has 107 letters at most
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"socket{suffix}")
+    os.chdir(here)
+    return {
+        "dangling": "is a link to what is not there (nowhere)",
+        "loop": "is a link that leads back to itself",
+        "pool": "is a link that leads back to itself",
+        "fifo": "is a FIFO",
+        "folder": "is a folder",
+        "empty": "empty",
+        "device": "is a device",
+        "socket": "is a socket",
+    }
 
 
 @pytest.fixture

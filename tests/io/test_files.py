@@ -1,9 +1,11 @@
 """Text that cannot be read is said with its reason and what to do."""
 
+import os
+
 import pytest
 
 from densekit.errors import DataError
-from densekit.io.files import load_json, read_text
+from densekit.io.files import load_json, read_text, require_file
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,27 @@ def test_what_is_no_json(tmp_path, text, words):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=rf"a\.json{words}|{words}"):
         load_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "no such file; check the path"),
+        (lambda path: path.symlink_to("gone"), r"is a link to what is not there \(gone\)"),
+        (lambda path: path.symlink_to(path), "is a link that leads back to itself"),
+        (os.mkfifo, "is a FIFO, expected a file"),
+        (lambda path: path.mkdir(), "is a folder, expected a file"),
+        (lambda path: path.symlink_to("/dev/null"), "is a device, expected a file"),
+    ],
+    ids=["absent", "dangling", "loop", "fifo", "folder", "device"],
+)
+def test_what_is_no_file_is_said_without_opening_it(tmp_path, make, words):
+    make(tmp_path / "a")
+    with pytest.raises(DataError, match=f"a: {words}"):
+        require_file(tmp_path / "a")
+
+
+def test_a_link_to_a_file_is_one(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "b").symlink_to("a")
+    require_file(tmp_path / "b")

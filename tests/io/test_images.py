@@ -239,7 +239,7 @@ def test_no_image(tmp_path, data, words):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"none\.jpg: cannot be read \(No such file"):
+    with pytest.raises(DataError, match=r"none\.jpg: no such file; check the path"):
         load_image(tmp_path / "none.jpg")
 
 

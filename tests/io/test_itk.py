@@ -6,6 +6,7 @@ import SimpleITK as sitk
 
 from densekit.errors import DataError
 from densekit.io import read_geometry, read_volume
+from densekit.structures.notes import CAUTION
 
 VALUES = np.arange(120, dtype=np.int16).reshape(4, 5, 6) - 7  # (z, y, x)
 
@@ -172,7 +173,8 @@ def test_segmentation_of_several_layers(tmp_path):
 
 
 def test_missing_orientation_is_noted(tmp_path):
-    note = ("the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does",)
+    said = "the header says nothing of the orientation: assumed axes Left, Posterior, Superior, as ITK does"
+    note = (f"{CAUTION}{said}",)
     path = save(tmp_path / "a.nrrd")
     edit(path, b"space: left-posterior-superior\n", b"")
     edit(path, b"space directions: (0.5,0,0) (0,0.75,0) (0,0,3)\n", b"spacings: 0.5 0.75 3\n")

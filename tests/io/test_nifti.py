@@ -97,7 +97,7 @@ class TestValues:
     def test_slope_with_nan_intercept_is_noted(self, tmp_path):
         volume = read_volume(patch(save(tmp_path / "a.nii"), scl_slope=2, scl_inter=np.nan))
         np.testing.assert_array_equal(stored(volume), VALUES * 2)
-        assert volume.notes == ("scl_inter is nan: taken as 0",)
+        assert volume.notes == ("caution: scl_inter is nan: taken as 0",)
 
     def test_gzip_of_several_members(self, tmp_path):
         data = nib.Nifti1Image(VALUES, np.eye(4)).to_bytes()
@@ -148,7 +148,7 @@ class TestGrid:
         np.testing.assert_array_equal(volume.geometry.affine, nib.load(path).affine)
         assert volume.geometry.orientation == "LAS"
         assert volume.notes == (
-            "neither qform nor sform is set: assumed axes Left, Anterior, Superior, as nibabel does",
+            "caution: neither qform nor sform is set: assumed axes Left, Anterior, Superior, as nibabel does",
         )
 
     def test_sheared_is_used_and_noted(self, tmp_path, make_affine):
@@ -170,7 +170,9 @@ class TestGrid:
 
     def test_pixdim_that_is_not_of_the_sform_is_noted(self, tmp_path):
         path = patch(save(tmp_path / "a.nii"), pixdim=np.array([1, 1, 1, 1, 0, 0, 0, 0]))
-        assert read_volume(path).notes == ("spacing by pixdim is 1 x 1 x 1 mm, by the sform 1 x 1 x 2 mm: sform used",)
+        assert read_volume(path).notes == (
+            "caution: spacing by pixdim is 1 x 1 x 1 mm, by the sform 1 x 1 x 2 mm: sform used",
+        )
 
     @staticmethod
     def two_forms(path, sform, qform, codes=(1, 1)):
@@ -187,8 +189,8 @@ class TestGrid:
         np.testing.assert_array_equal(volume.geometry.affine, np.eye(4))
         (note,) = volume.notes
         assert note == (
-            "qform (scanner, RAS, 1 x 1 x 1 mm) and sform (scanner, RAS, 1 x 1 x 1 mm) are 0.4 mm apart at the "
-            "farthest corner: sform used"
+            "caution: qform (scanner, RAS, 1 x 1 x 1 mm) and sform (scanner, RAS, 1 x 1 x 1 mm) are 0.4 mm apart at "
+            "the farthest corner: sform used"
         )
 
     @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ class TestGrid:
         volume = read_volume(self.two_forms(tmp_path / "a.nii.gz", registered, scanner, codes=(2, 1)))
         np.testing.assert_allclose(volume.geometry.affine, registered, atol=1e-5)
         (note,) = volume.notes
-        assert note.startswith("qform (scanner, LPS") and note.endswith("sform used")
+        assert note.startswith("caution: qform (scanner, LPS") and note.endswith("sform used")
 
 
 class TestRefused:
@@ -397,7 +399,7 @@ def test_a_slope_that_is_no_number_is_said_and_not_applied(tmp_path, slope, dtyp
     path = patch(save(tmp_path / "a.nii", np.abs(VALUES).astype(dtype)), scl_slope=slope)
     volume = read_volume(path)
     np.testing.assert_array_equal(stored(volume), np.abs(VALUES))
-    assert volume.notes == (f"scl_slope is {slope}: values taken as they are stored, not scaled",)
+    assert volume.notes == (f"caution: scl_slope is {slope}: values taken as they are stored, not scaled",)
 
 
 @pytest.mark.parametrize(

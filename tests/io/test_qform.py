@@ -55,7 +55,7 @@ def test_no_rotation_is_passed_over_beside_a_sform_and_refused_alone(tmp_path, q
     path, affine = write(tmp_path / "a.nii", matrix, quaternion, sform=True)
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.geometry.affine, affine)
-    assert volume.notes == ("the qform is no rotation: sform used",)
+    assert volume.notes == ("caution: the qform is no rotation: sform used",)
     with pytest.raises(DataError, match="export the file again, with a sform"):
         read_volume(write(tmp_path / "b.nii", matrix, quaternion, sform=False)[0])
 

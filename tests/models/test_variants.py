@@ -76,5 +76,3 @@ def test_the_listing_has_them(capsys):
     assert print_models() == 0
     listed = capsys.readouterr().out
     assert all(f"  {name} " in listed for name in VARIANTS)
-    assert print_models("dformer") == 0
-    assert "DFormer(widths=(96, 192, 384, 768)" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import os
+import stat
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
@@ -277,6 +278,8 @@ def _read_chunk(paths: Sequence[str]) -> list[Header | None]:
 
 def _read_header(path: str) -> Header | None:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (opening a FIFO would block)
+            return Header(0, 0, "", 1, 0, b"", True, "not a file, but a folder, FIFO or device")
         with open(path, "rb") as file:  # noqa: PTH123
             return _parse_header(file)
     except FileNotFoundError:

@@ -23,6 +23,7 @@ from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_v
 from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
 from densekit.structures.findings import Finding
+from densekit.structures.notes import CAUTION
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
             findings.append(Finding("error", case_id, str(error)))
             continue
         findings += [Finding("error", case_id, problem) for problem in problems]
-        findings += [Finding("warning", case_id, note) for note in case.notes]
+        findings += [Finding("warning", case_id, note.removeprefix(CAUTION)) for note in case.notes]
         sources = [*case.sources["images"], case.sources["label"]]
         gone = [source for source in sources if source and not Path(source).is_file()]
         if gone:
@@ -130,7 +131,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
             except DataError as error:
                 findings.append(Finding("error", case.id, str(error)))
             else:
-                findings += [Finding("warning", case.id, note) for note in notes]
+                findings += [Finding("warning", case.id, note.removeprefix(CAUTION)) for note in notes]
         findings += _compare(facts, source.labels)
         return findings + _apart(facts, source.channels, source.normalization), len(source.cases)
 

@@ -42,6 +42,7 @@ from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_v
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
+from densekit.structures.notes import CAUTION
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
 
@@ -329,7 +330,7 @@ def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
     cases: dict[str, list[str]] = {}
     for case_id, description in descriptions.items():
         for note in description["notes"]:
-            cases.setdefault(note, []).append(case_id)
+            cases.setdefault(note.removeprefix(CAUTION), []).append(case_id)
     for note, ids in cases.items():
         some = few(ids)
         logger.warning("%s (case%s %s)", note, "s" if len(ids) > 1 else "", some)

@@ -15,9 +15,7 @@ import numpy as np
 from densekit.datasets.shared.outliers import FEWEST
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import StoredCase
-
-SUSPICIOUS = "suspicious: "
-"""Begins a note that doubts the result as a whole."""
+from densekit.structures.notes import SUSPICIOUS
 
 _SAMPLE = 50_000
 """Voxels of a channel that are looked at, about."""

@@ -98,7 +98,7 @@ class DetectionRun(ImageRun):
 
     def summarize(self, status: int) -> RunResult:
         """Write the tables over all images."""
-        result = RunResult(status, list(self.rows.values()), self.out)
+        result = RunResult(status, list(self.rows.values()), self.out, self.tables)
         p = self.predictor
         tables.write_tables(self.out, result.rows, p.labels, threshold=p.threshold, masks=p.masks)
         run = sum(row.status != "not run" for row in result.rows)

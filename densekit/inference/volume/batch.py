@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from densekit import __version__
-from densekit.datasets.volume.units import SUSPICIOUS
-from densekit.inference.ledger import Ledger, sha256
+from densekit.inference.ledger import LEDGER, Ledger, sha256
 from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.volume.export import write_checked
@@ -25,6 +24,7 @@ from densekit.inference.volume.scans import ScanCase, find_scans
 from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
+from densekit.structures.notes import SUSPICIOUS
 from densekit.visualization.volume.montage import write_montage
 from densekit.visualization.volume.report import CaseReport, write_prediction_report
 
@@ -89,7 +89,7 @@ def predict_many(
     # The number of windows at a time changes the speed, not the result.
     inference = predictor.settings.to_dict()
     settings = {key: value for key, value in inference.items() if key != "batch"}
-    ledger = Ledger(out / "predictions.json", task=predictor.task, weights=checkpoint.sha256, settings=settings)
+    ledger = Ledger(out / LEDGER, task=predictor.task, weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
     if strict:  # a result that has only a note against it was made by a run that was not
         kept -= {case.id for case in cases if case.id in kept and _is_suspicious(ledger.entry(case))}
@@ -141,7 +141,7 @@ class _VolumeRun(BatchRun):
 
     def summarize(self, status: int) -> BatchResult:
         """Write the tables over all cases."""
-        result = BatchResult(status, list(self.rows.values()), self.out)
+        result = BatchResult(status, list(self.rows.values()), self.out, _TABLES)
         write_text_atomic(self.out / "volumes.csv", _volumes_csv(result.rows))
         stopped = len(result.cases) < len(result.rows)
         write_prediction_report(

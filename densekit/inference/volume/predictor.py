@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
-from densekit.datasets.volume.units import SUSPICIOUS, suspicions
+from densekit.datasets.volume.units import suspicions
 from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.device import choose_device
 from densekit.inference.predictor import Predictor
@@ -27,6 +27,7 @@ from densekit.io import Geometry
 from densekit.ops.sliding_window import minimum, sliding_window_slabs
 from densekit.ops.window_settings import WindowSettings
 from densekit.package import Checkpoint, load_checkpoint
+from densekit.structures.notes import SUSPICIOUS
 
 logger = logging.getLogger("densekit")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from densekit.errors import DataError
-from densekit.inference.inputs import VOLUMES, Case, expand, unique_names
+from densekit.inference.inputs import VOLUMES, Case, expand, place, unique_names
 from densekit.io import volume_stem, volume_suffix
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -64,7 +64,7 @@ def find_scans(inputs: Sequence[str | Path], *, channels: int, out: Path) -> lis
     Raises:
         DataError: if an input does not exist or holds no volume, or names cannot be told apart.
     """
-    files = {file.resolve(): file for item in inputs for file in expand(Path(item).expanduser(), out, VOLUMES)}
+    files = {place(file): file for item in inputs for file in expand(Path(item).expanduser(), out, VOLUMES)}
     groups: dict[_Key, list[Path]] = defaultdict(list)
     for file in files.values():
         groups[_Key.of(file)].append(file)

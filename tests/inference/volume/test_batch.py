@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import logging
+import os
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +17,7 @@ from densekit.inference.volume import batch as batch_module
 from densekit.inference.volume import export
 from densekit.tasks import predict
 
-from ..conftest import ledger, statuses
+from ..conftest import ledger, odd_things, statuses
 
 torch.set_num_threads(1)
 
@@ -93,6 +94,75 @@ def test_one_bad_scan_of_three_costs_that_scan(checkpoint, scans, tmp_path, capl
     rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").open()))
     assert next(r for r in rows if r["case"] == "b")["reason"]
     assert "truncated" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("how", ["folder", "glob", "one by one"])
+def test_what_only_has_the_name_of_a_scan_is_listed_as_failed(checkpoint, scans, tmp_path, how):
+    said = odd_things(scans, ".nii.gz")
+    given = {"folder": [scans], "glob": [scans / "*.nii.gz"]}.get(how, sorted(scans.iterdir()))
+    if how == "one by one":  # a folder that is given stands for what is in it
+        given.remove(scans / "folder.nii.gz")
+        del said["folder"]
+    result = predict(checkpoint(), given, tmp_path / "out", device="cpu")
+    assert result.exit_status == 3
+    assert {row.case.id for row in result.rows if row.status == "ok"} == set("abc")
+    reasons = {row.case.id: row.reason for row in result.rows if row.status == "failed"}
+    assert reasons.keys() == said.keys()
+    assert all(words in reasons[name] for name, words in said.items()), reasons
+
+
+def test_links_and_what_they_lead_to_have_a_result_each(checkpoint, scans, tmp_path):
+    (scans / "link.nii.gz").symlink_to("a.nii.gz")
+    (scans / "hard.nii.gz").hardlink_to(scans / "a.nii.gz")
+    (tmp_path / "other").symlink_to(scans)
+    result = predict(checkpoint(), [scans, tmp_path / "other", scans / "a.nii.gz"], tmp_path / "out", device="cpu")
+    assert statuses(result) == dict.fromkeys(("a", "b", "c", "hard", "link"), "ok")
+    voxels = [np.asarray(nib.load(tmp_path / "out" / f"{name}.nii.gz").dataobj) for name in ("a", "link", "hard")]
+    assert np.array_equal(voxels[0], voxels[1]) and np.array_equal(voxels[0], voxels[2])
+
+
+def test_an_input_that_has_gone_leaves_its_older_result(checkpoint, scans, tmp_path):
+    (scans / "link.nii.gz").symlink_to(scans / "a.nii.gz")
+    predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    (scans / "a.nii.gz").unlink()
+    os.mkfifo(scans / "a.nii.gz")
+    result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    assert statuses(result) == {"a": "failed", "b": "kept", "c": "kept", "link": "failed"}
+    assert "is a FIFO" in result.rows[0].reason and "is an older result" in result.rows[0].reason
+    assert (tmp_path / "out" / "a.nii.gz").exists()
+
+
+def test_an_output_folder_among_the_scans_is_none_of_them(checkpoint, scans):
+    for _ in range(2):
+        result = predict(checkpoint(), [scans], scans / "out.nii", device="cpu")
+        assert set(statuses(result)) == set("abc") and result.exit_status == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_scans_that_may_not_be_read(checkpoint, scans, tmp_path):
+    (scans / "b.nii.gz").chmod(0)
+    result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    assert statuses(result) == {"a": "ok", "b": "failed", "c": "ok"}
+    scans.chmod(0)
+    with pytest.raises(DataError, match="cannot be listed"):
+        predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+    scans.chmod(0o700)
+
+
+def test_notes_that_change_the_meaning_reach_the_terminal(checkpoint, scans, tmp_path, caplog):
+    for name in "abcdefg":
+        header_only = nib.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), None)
+        nib.save(header_only, scans / f"{name}.nii.gz")
+    for status in ("ok", "kept"):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "densekit"):
+            result = predict(checkpoint(), [scans], tmp_path / "out", device="cpu")
+        assert set(statuses(result).values()) == {status}
+        assert list(result.notes) == list("abcdefg")
+        told = caplog.messages[-1].splitlines()[1:]
+        assert [line.split(":")[0].strip() for line in told[:5]] == list("abcde")
+        assert all("caution: neither qform nor sform is set: assumed axes" in line for line in told[:5])
+        assert told[5] == "  and 2 more like this: see the report"
 
 
 def test_all_bad_is_also_status_3(checkpoint, tmp_path):

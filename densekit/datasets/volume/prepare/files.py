@@ -19,7 +19,7 @@ def list_volumes(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if volume_suffix(path) is None or path.name.startswith(".") or path.is_dir():
+        if volume_suffix(path) is None or path.name.startswith("."):
             continue
         stem = volume_stem(path)
         if stem in found:
