@@ -28,6 +28,7 @@ from densekit.io import output_error, write_json_atomic
 from densekit.package import Checkpoint
 from densekit.package.seen import changed, leak, trained_on
 from densekit.processes import join_processes, leave_processes, main_first
+from densekit.stopping import Stopped, stopping_softly
 
 logger = logging.getLogger("densekit")
 
@@ -109,7 +110,7 @@ def train(
             )
             _tell(runner, report.before_training(runner))
         started = time.perf_counter()
-        runner.train()
+        _train(runner, last)
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
             done = f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}"
@@ -119,6 +120,21 @@ def train(
             runner.model = runner.bare_model()
             leave_processes()
     return runner
+
+
+def _train(runner: Runner, last: Path) -> None:
+    """Train; a run that is stopped says in its log how far it is."""
+    try:
+        with stopping_softly(runner.logger.warning):
+            runner.train()
+    except Stopped as stopped:
+        together = stopped.folder is not None  # all processes have come to this point
+        stopped.folder = last.parent if last.exists() else None
+        if is_main_process():
+            runner.logger.warning(f"{stopped}; {last} has all up to there" if together else str(stopped))
+        if together and runner.distributed:
+            leave_processes()
+        raise
 
 
 def _compared(plan: Plan, before: str | Path | Checkpoint, *, goes_on: bool) -> list[str]:

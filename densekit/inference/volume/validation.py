@@ -13,6 +13,7 @@ from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import StoredCase
 from densekit.inference.volume.predictor import VolumePredictor
 from densekit.registry import LOOPS
+from densekit.stopping import stop_if_asked
 
 
 @LOOPS.register_module()
@@ -73,4 +74,5 @@ class VolumeValLoop(ValLoop):
             case.statistics,
             name=f"validation case {case_id}",
             present=case.channels_present,
+            progress=lambda done, total: stop_if_asked(f" in the validation of epoch {self.runner.epoch}"),
         )
