@@ -16,9 +16,9 @@ import torch
 from densekit.errors import DensekitError, OutputError
 from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
-from densekit.inference.progress import BatchProgress
 from densekit.io import output_error
 from densekit.io.staging import staging_folder
+from densekit.progress import BatchProgress
 
 logger = logging.getLogger("densekit")
 
