@@ -119,7 +119,11 @@ def _add_train(p: argparse.ArgumentParser) -> None:
         help="prepared folder of volumes, or a data set of boxes (COCO, YOLO, VOC, masks); replaces data_root",
     )
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
-    p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from last.pth of --work-dir or the newest run; a larger max_epochs trains on",
+    )
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--seed", type=_number, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")

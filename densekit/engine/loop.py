@@ -91,10 +91,11 @@ class TrainLoop(EpochBasedTrainLoop):
         if is_main_process():
             self.runner.write_checkpoint(folder / "last.pth", epoch=self._epoch)
         barrier()  # a launcher ends all processes when the first has gone: not before the file is there
-        epoch, place = self._epoch, "after it"
+        place = f" after epoch {self._epoch} of {self._max_epochs}"
         if self.batch:
-            epoch, place = epoch + 1, f"after {self.batch} of its {len(self.dataloader)} iterations"
-        raise Stopped(int(asked), f" in epoch {epoch} of {self._max_epochs}, {place}", folder)
+            done = f"{self.batch} of its {len(self.dataloader)} iterations"
+            place = f" in epoch {self._epoch + 1} of {self._max_epochs}, after {done}"
+        raise Stopped(int(asked), place, folder)
 
 
 def _after(loader: DataLoader, done: int) -> DataLoader:

@@ -20,6 +20,7 @@ from densekit import __version__
 from densekit.config_tree import written
 from densekit.engine.loop import TrainLoop
 from densekit.engine.plan import Plan, deterministic_kernels
+from densekit.engine.schedules import load_schedules
 from densekit.errors import CheckpointError, class_difference
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import RUNNERS
@@ -89,6 +90,7 @@ class Runner(_Runner):
             "epoch": epoch,
             "iter": self.iter,
             "batch": self.train_loop.batch,
+            "max_epochs": self.max_epochs,
             "unvalidated": self.train_loop.unvalidated,
         }
         self.call_hook("before_save_checkpoint", checkpoint=state)
@@ -168,9 +170,7 @@ class Runner(_Runner):
         self.train_loop._iter = state["iter"]
         self.train_loop.batch, self.train_loop.unvalidated = state.get("batch", 0), state.get("unvalidated", False)
         try:
-            self.optim_wrapper.load_state_dict(state["optimizer"])
-            for scheduler, saved in zip(self.param_schedulers or [], state["param_schedulers"], strict=True):
-                scheduler.load_state_dict(saved)
+            line = load_schedules(self.optim_wrapper, self.param_schedulers or [], state, self.max_epochs)
         except (ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{filename}: its optimizer or schedule is not this config's ({error}); resume with the config the run "
@@ -181,6 +181,8 @@ class Runner(_Runner):
         self.logger.info(
             f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}{first}, iteration {self.iter}"
         )
+        if line is not None:
+            self.logger.info(line)
         if self.epoch >= self.max_epochs:
             self.logger.info(
                 "the run is finished, nothing is left to train; a larger max_epochs (--cfg-options) trains on"

@@ -74,11 +74,13 @@ def train(
         setup: Config and data set.
         work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
             to continue, by default the newest of this config.
-        resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
+        resume: Continue from ``last.pth``; the result is the one of an uninterrupted run. With a larger ``max_epochs``
+            a finished run is trained on, see :mod:`densekit.engine.schedules`.
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
+        Stopped: if a signal ended it, see :class:`densekit.engine.loop.TrainLoop`.
     """
     if resume and setup.places.get("load_from") == "--load-from":
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
@@ -192,7 +194,10 @@ def try_out(setup: Setup) -> DryRun:
         logger.warning(line)
     model = model.to(training_device())
     wrapper = build_optim_wrapper(model, plan.optim_wrapper())
-    return dry_run(model, wrapper, plan.worst_batch(plan.config.batch_size), iterations=plan.iterations_per_epoch)
+    logger.info("reading the largest batch that the training can meet")
+    worst = plan.worst_batch(plan.config.batch_size)
+    logger.info("trying training steps on %s", worst.described())
+    return dry_run(model, wrapper, worst, iterations=plan.iterations_per_epoch)
 
 
 def fit_batch(plan: Plan) -> str | None:
