@@ -274,7 +274,8 @@ def train(
         config: A config file, or the name of a config of the package.
         data: Data set that replaces the config's ``data_root``.
         work_dir: Where everything is written; default ``runs/<config>/<time>``.
-        resume: Continue from ``last.pth`` of ``work_dir``, or of the newest run of this config.
+        resume: Continue from ``last.pth`` of ``work_dir``, or of the newest run of this config; with a larger
+            ``max_epochs``, train a finished one on.
         load_from: Checkpoint whose weights to start from.
         seed: Replaces the config's seed.
         deterministic: Only deterministic kernels; slower on a GPU.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        The exit status: 0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C.
+        The exit status: 0 fine, 2 something the user can put right, 3 some cases failed, 130 Ctrl-C, 143 SIGTERM.
     """
     arguments = build_parser().parse_args(argv)
     # Set before torch is loaded. OpenMP's threads spin while they wait for each other; where data-loading processes
@@ -69,20 +70,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"densekit {arguments.verb}: {message_of(error)}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if arguments.debug:
             traceback.print_exc()
-        print(
-            f"\ndensekit {arguments.verb}: stopped by Ctrl-C; what is finished is complete on disk, "
-            f"nothing is half-written",
-            file=sys.stderr,
+        said, remedy = (
+            str(error) or "stopped by Ctrl-C",
+            "what is finished is complete on disk, nothing is half-written",
         )
-        return INTERRUPTED
+        if folder := getattr(error, "folder", None):
+            remedy = f"go on with: {_continuing(sys.argv[1:] if argv is None else argv, folder)}"
+        if os.environ.get("RANK", "0") == "0":
+            print(f"\ndensekit {arguments.verb}: {said}; {remedy}", file=sys.stderr)
+        return getattr(error, "exit_code", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: not an error. Python would complain again when it flushes at
         # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _continuing(argv: Sequence[str], folder: Path) -> str:
+    """The command that goes on with a training that was started by ``argv`` in ``folder``."""
+    given, kept = list(argv), []
+    while given:
+        word = given.pop(0)
+        name, sign, _ = word.partition("=")
+        if len(name) > len("--l") and any(o.startswith(name) for o in ("--work-dir", "--load-from")):
+            given = given if sign else given[1:]
+        elif not (len(name) > len("--") and "--resume".startswith(name)):
+            kept.append(word)
+    start = ["densekit"]
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        start = ["torchrun", f"--nproc_per_node={os.environ['LOCAL_WORLD_SIZE']}", "-m", "densekit.cli"]
+    return shlex.join([*start, *kept, "--work-dir", str(folder), "--resume"])
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
@@ -94,7 +114,11 @@ def _add_train(p: argparse.ArgumentParser) -> None:
         help="prepared folder of volumes, or a data set of boxes (COCO, YOLO, VOC, masks); replaces data_root",
     )
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
-    p.add_argument("--resume", action="store_true", help="continue from last.pth of --work-dir, or of the newest run")
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from last.pth of --work-dir or the newest run; a larger max_epochs trains on",
+    )
     p.add_argument("--load-from", metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--seed", type=whole_number, help="replaces the config's seed")
     p.add_argument("--deterministic", action="store_true", help="only deterministic kernels")

@@ -113,13 +113,13 @@ class Launcher:
         """``densekit VERB ...``"""
         return self.start(_COMMAND, *arguments, **environment)
 
-    def pair(self, *arguments: object) -> list[subprocess.CompletedProcess]:
+    def pair(self, *arguments: object, code: str = _COMMAND) -> list[subprocess.CompletedProcess]:
         """``densekit VERB ...`` as a run of two processes, with the variables that torchrun sets."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        both = [self.command(*arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(2)]
+        both = [self.start(code, *arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(2)]
         return [process.wait() for process in both]
 
 

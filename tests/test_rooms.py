@@ -10,18 +10,8 @@ import densekit
 HOUSE = Path(densekit.__file__).parent
 
 ROOMS = (
-    *(
-        "errors",
-        "arguments",
-        "registry",
-        "config_tree",
-        "random_state",
-        "processes",
-        "ops",
-        "structures",
-        "io",
-        "models",
-    ),
+    *("errors", "arguments", "registry", "config_tree", "random_state", "processes", "progress", "stopping"),
+    *("ops", "structures", "io", "models"),
     *("datasets", "evaluation", "visualization", "package", "inference", "engine", "tasks", "api"),
     *("demo", "doctor", "cli"),
 )

@@ -12,6 +12,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from densekit.config_tree import flat
 from densekit.errors import ConfigError, DensekitError, OutputError
+from densekit.package import load_checkpoint
 
 RESTORED = ("optimizer", "schedule", "ema", "seed")
 """Keys whose state comes out of last.pth: another value would be ignored, or would not fit that state."""
@@ -100,7 +101,7 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
         Lines for the log: what has changed.
 
     Raises:
-        ConfigError: if a key has changed whose state comes out of ``last.pth``.
+        ConfigError: if a key has changed whose state comes out of ``last.pth``, or max_epochs to what is done already.
     """
     try:
         before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -116,12 +117,23 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
             if old.get(name) != new.get(name)
         }
     refused = {name: change for name, change in changed.items() if name.partition(".")[0] in RESTORED}
-    # with the number of epochs the end of the schedule changes: the cause says more than its effect
-    if "max_epochs" in changed and (ends := [name for name in refused if name.endswith((".end", ".T_max"))]):
-        refused = {"max_epochs": changed["max_epochs"], **{k: v for k, v in refused.items() if k not in ends}}
+    if "max_epochs" in changed:
+        _check_epochs(folder, now["max_epochs"])
+        # the end of a schedule changes with it, see engine/schedules.py; one that goes by scores has no end to move
+        if "Plateau" not in str(now["schedule"]):
+            ends = {name for name in refused if name.endswith((".end", ".T_max"))}
+            refused, changed = ({k: v for k, v in d.items() if k not in ends} for d in (refused, changed))
     if refused:
         raise ConfigError(
             f"--resume: {', '.join(refused.values())}, but a run goes on with the {', '.join(RESTORED)} it was started "
             f"with; leave it as it was, or start a new run from these weights with --load-from={folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]
+
+
+def _check_epochs(folder: Path, max_epochs: int) -> None:
+    done = load_checkpoint(folder / "last.pth").meta["epoch"]
+    if max_epochs <= done:
+        raise ConfigError(
+            f"--resume: max_epochs={max_epochs}, but {folder / 'last.pth'} has {done} epochs done; give a larger number"
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,10 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from densekit.errors import ConfigError, few
+from densekit.progress import Lines
 from densekit.random_state import random_state_kept
+
+logger = logging.getLogger("densekit")
 
 _SHOWN = 4
 
@@ -174,10 +178,11 @@ def dry_run(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     idle, finite = set(trained), True
     scaled = hasattr(optimizer, "loss_scaler")
+    lines = Lines(logger.info)
     with random_state_kept():
         model.train()
         with _peak_memory(device) as memory:
-            for _ in range(steps):
+            for number in range(1, steps + 1):
                 inputs = copy.deepcopy(batch.data)  # MMDetection writes into its samples
                 started = _now(device)
                 losses.append(_backward(model, optimizer, inputs))
@@ -187,6 +192,7 @@ def dry_run(
                 optimizer.step()
                 optimizer.zero_grad()
                 seconds.append(_now(device) - started)
+                lines(number, steps, f"trial step {number} of {steps} on {batch.described()}")
     return DryRun(
         batch=batch.described(),
         losses=tuple(losses),

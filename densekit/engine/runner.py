@@ -6,6 +6,7 @@ import logging
 import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner as _Runner
+from torch.utils.data import DataLoader
 
 from densekit import __version__
 from densekit.config_tree import written
+from densekit.engine.loop import TrainLoop
 from densekit.engine.plan import Plan, deterministic_kernels
+from densekit.engine.schedules import load_schedules
 from densekit.errors import CheckpointError, class_difference, spoken
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
 from densekit.registry import RUNNERS
+from densekit.stopping import leave_signals_to_parent
 
 LONGEST_MESSAGE = 25
 """Lines; a log message with more is kept off the screen."""
@@ -59,6 +64,13 @@ class Runner(_Runner):
                 handler.addFilter(_belongs_on_screen)
         return logger
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """MMEngine's DataLoader, whose processes leave Ctrl-C and the signals of a scheduler to this one."""
+        loader = _Runner.build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = partial(_prepared, loader.worker_init_fn)
+        return loader
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         """Move the model to its device; with several processes, average gradients over them (GPUs or CPUs alike)."""
         model = model.to(training_device())
@@ -77,6 +89,9 @@ class Runner(_Runner):
             "param_schedulers": [s.state_dict() for s in self.param_schedulers or []],
             "epoch": epoch,
             "iter": self.iter,
+            "batch": self.train_loop.batch,
+            "max_epochs": self.max_epochs,
+            "unvalidated": self.train_loop.unvalidated,
         }
         self.call_hook("before_save_checkpoint", checkpoint=state)
         weights = state.pop("state_dict")
@@ -153,19 +168,25 @@ class Runner(_Runner):
         load_weights(self.bare_model(), state["state_dict"], Path(filename))
         self.train_loop._epoch = self.started_at = state["epoch"]
         self.train_loop._iter = state["iter"]
+        self.train_loop.batch, self.train_loop.unvalidated = state.get("batch", 0), state.get("unvalidated", False)
         try:
-            self.optim_wrapper.load_state_dict(state["optimizer"])
-            for scheduler, saved in zip(self.param_schedulers or [], state["param_schedulers"], strict=True):
-                scheduler.load_state_dict(saved)
+            line = load_schedules(self.optim_wrapper, self.param_schedulers or [], state, self.max_epochs)
         except (ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{filename}: its optimizer or schedule is not this config's ({error}); resume with the config the run "
                 f"was started with, or start a new run from its weights with --load-from"
             ) from error
         self._has_loaded, self._read = True, None
-        self.logger.info(f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}, iteration {self.iter}")
+        first = ", which is validated first" if self.train_loop.unvalidated else ""
+        self.logger.info(
+            f"resumed from {filename}: epoch {self.epoch} of {self.max_epochs}{first}, iteration {self.iter}"
+        )
+        if line is not None:
+            self.logger.info(line)
         if self.epoch >= self.max_epochs:
-            self.logger.info("the run is finished, nothing is left to train")
+            self.logger.info(
+                "the run is finished, nothing is left to train; a larger max_epochs (--cfg-options) trains on"
+            )
 
     def load_or_resume(self) -> None:
         """Resume from ``last.pth`` of the work folder if asked to, else load ``load_from`` if given."""
@@ -221,7 +242,7 @@ def build_runner(
         model=plan.network(fresh=not continued and c.load_from is None),
         work_dir=str(work_dir),
         train_dataloader=plan.train_loader(),
-        train_cfg={"by_epoch": True, "max_epochs": c.max_epochs, "val_interval": c.val_interval},
+        train_cfg={"type": TrainLoop, "max_epochs": c.max_epochs, "val_interval": c.val_interval},
         optim_wrapper=plan.optim_wrapper(),
         param_scheduler=plan.schedule() or None,
         **(plan.validation(work_dir) if plan.validates else {}),
@@ -251,6 +272,13 @@ def build_runner(
 def training_device() -> torch.device:
     """The device that is trained on; ``densekit doctor`` says the same."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _prepared(seed: Callable[[int], None] | None, worker: int) -> None:
+    """Start a data process."""
+    leave_signals_to_parent()
+    if seed is not None:
+        seed(worker)
 
 
 def _belongs_on_screen(record: logging.LogRecord) -> bool:

@@ -28,6 +28,7 @@ from densekit.io import output_error, write_json_atomic
 from densekit.package import Checkpoint
 from densekit.package.seen import changed, leak, trained_on
 from densekit.processes import join_processes, leave_processes, main_first
+from densekit.stopping import Stopped, stopping_softly
 
 logger = logging.getLogger("densekit")
 
@@ -73,11 +74,13 @@ def train(
         setup: Config and data set.
         work_dir: Where everything is written; default ``runs/<config>/<time>``. With ``resume``, the folder of the run
             to continue, by default the newest of this config.
-        resume: Continue from ``last.pth``; the result is the one of an uninterrupted run.
+        resume: Continue from ``last.pth``; the result is the one of an uninterrupted run. With a larger ``max_epochs``
+            a finished run is trained on, see :mod:`densekit.engine.schedules`.
         launcher: ``"pytorch"`` under torchrun, else ``"none"``.
 
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
+        Stopped: if a signal ended it, see :class:`densekit.engine.loop.TrainLoop`.
     """
     if resume and setup.places.get("load_from") == "--load-from":
         raise ConfigError("--resume and --load-from contradict each other: a resumed run goes on from its own last.pth")
@@ -109,7 +112,7 @@ def train(
             )
             _tell(runner, report.before_training(runner))
         started = time.perf_counter()
-        runner.train()
+        _train(runner, last)
         if is_main_process():
             minutes = (time.perf_counter() - started) / 60
             done = f"epoch {runner.epoch} of {cfg.max_epochs} after {minutes:.1f} minutes: {folder / 'best.pth'}"
@@ -119,6 +122,21 @@ def train(
             runner.model = runner.bare_model()
             leave_processes()
     return runner
+
+
+def _train(runner: Runner, last: Path) -> None:
+    """Train; a run that is stopped says in its log how far it is."""
+    try:
+        with stopping_softly(runner.logger.warning):
+            runner.train()
+    except Stopped as stopped:
+        together = stopped.folder is not None  # all processes have come to this point
+        stopped.folder = last.parent if last.exists() else None
+        if is_main_process():
+            runner.logger.warning(f"{stopped}; {last} has all up to there" if together else str(stopped))
+        if together and runner.distributed:
+            leave_processes()
+        raise
 
 
 def _compared(plan: Plan, before: str | Path | Checkpoint, *, goes_on: bool) -> list[str]:
@@ -176,7 +194,10 @@ def try_out(setup: Setup) -> DryRun:
         logger.warning(line)
     model = model.to(training_device())
     wrapper = build_optim_wrapper(model, plan.optim_wrapper())
-    return dry_run(model, wrapper, plan.worst_batch(plan.config.batch_size), iterations=plan.iterations_per_epoch)
+    logger.info("reading the largest batch that the training can meet")
+    worst = plan.worst_batch(plan.config.batch_size)
+    logger.info("trying training steps on %s", worst.described())
+    return dry_run(model, wrapper, worst, iterations=plan.iterations_per_epoch)
 
 
 def fit_batch(plan: Plan) -> str | None:

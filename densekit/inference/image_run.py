@@ -23,7 +23,6 @@ from PIL import Image
 from densekit.inference.images import ImageCase, ImagePredictor, ImageResult, find_images
 from densekit.inference.inputs import IMAGES
 from densekit.inference.ledger import LEDGER, Ledger
-from densekit.inference.progress import ManyProgress
 from densekit.inference.run import BatchRun, RunResult, check_writable, results_to_keep, since
 from densekit.inference.tables import TableFile, relative_names
 from densekit.inference.video import Frame, VideoReader, writing
@@ -31,6 +30,7 @@ from densekit.io import atomic_path, output_error, sha256, write_json_atomic
 from densekit.io.images import LoadedImage, load_image
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
+from densekit.progress import ManyProgress
 
 logger = logging.getLogger("densekit")
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 from densekit.errors import DensekitError, OutputError, spoken
 from densekit.inference.inputs import Case
 from densekit.inference.ledger import Ledger
-from densekit.inference.progress import BatchProgress
 from densekit.io import output_error
 from densekit.io.staging import staging_folder
+from densekit.progress import BatchProgress
 from densekit.structures.notes import few_of_each, weighs
 
 logger = logging.getLogger("densekit")

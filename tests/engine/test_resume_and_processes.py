@@ -1,6 +1,8 @@
 """Runs that are killed, stopped or resumed, and runs of two processes: the result is that of one undisturbed."""
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,9 +12,12 @@ import time
 import pytest
 import torch
 
+from densekit.engine.hooks import BestAndLastHook, StatelessSeedHook
 from densekit.engine.runner import Runner
 from densekit.errors import CheckpointError, ConfigError
+from densekit.inference.volume.validation import VolumeValLoop
 from densekit.package import load_checkpoint
+from densekit.stopping import Stopped
 from densekit.tasks import test as score
 from densekit.tasks import train
 
@@ -60,25 +65,119 @@ def test_killed_and_resumed_is_bit_equal_to_undisturbed(trained, launcher, prepa
     assert len(steps) == len(set(steps))
 
 
-@pytest.mark.parametrize("options", [["ema=0.1"], ["accumulate=2", "optimizer.type=SGD"]], ids=lambda o: o[0])
-def test_stopped_by_ctrl_c_and_resumed_is_bit_equal(config, prepared, tmp_path, monkeypatch, options):
-    path = config()
-    options = [*SHORT, "max_epochs=3", *options]
-    train(path, data=prepared, work_dir=tmp_path / "whole", options=options)
-    write = Runner.write_checkpoint
+def before(patch, owner, method, happens, when):
+    """Let something happen before a method's call on a runner, or on what belongs to one."""
+    original = getattr(owner, method)
 
-    def write_and_stop(runner, file, **how):
-        write(runner, file, **how)
-        if (file.name, how["epoch"]) == ("last.pth", 2):
-            raise KeyboardInterrupt
+    def called(self, *args, **how):
+        runner = next(item for item in (*args, getattr(self, "runner", None), self) if isinstance(item, Runner))
+        if when(runner, *args):
+            happens()
+        return original(self, *args, **how)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Runner, "write_checkpoint", write_and_stop)
-        train(path, data=prepared, work_dir=tmp_path / "run", options=options)
-    train(path, data=prepared, work_dir=tmp_path / "run", resume=True, options=options)
+    patch.setattr(owner, method, called)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash():
+    raise RuntimeError("crash")
+
+
+STOPS = {
+    # in the sixth iteration: of the second epoch, with accumulate=2 not at an odd number
+    "in an epoch": (StatelessSeedHook, "before_train_iter", interrupt, lambda runner, *_: runner.iter == 4),
+    "at its end": (StatelessSeedHook, "before_train_iter", interrupt, lambda runner, *_: runner.iter == 7),
+    "in its validation": (VolumeValLoop, "_windows", interrupt, lambda runner, *_: runner.epoch == 2),
+    "by a crash there": (VolumeValLoop, "_windows", crash, lambda runner, *_: runner.epoch == 2),
+    "before its score is kept": (BestAndLastHook, "after_val_epoch", crash, lambda runner, *_: runner.epoch == 2),
+}
+WITH = {"ema": ["ema=0.1", "log_interval=3"], "accumulate": ["accumulate=2", "optimizer.type=SGD", "num_workers=1"]}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, prepared, tmp_path_factory):
+    """Function that gives config, options and folder of a run of three epochs."""
+    done = {}
+
+    def run(kind):
+        if kind not in done:
+            path, folder = config(), tmp_path_factory.mktemp(kind) / "whole"
+            options = [*SHORT, "max_epochs=3", *WITH[kind]]
+            torch.set_num_threads(1)
+            train(path, data=prepared, work_dir=folder, options=options)
+            done[kind] = path, options, folder
+        return done[kind]
+
+    return run
+
+
+@pytest.mark.parametrize(("kind", "stop"), [("ema", stop) for stop in STOPS] + [("accumulate", "in an epoch")])
+def test_stopped_and_resumed_is_bit_equal(undisturbed, prepared, tmp_path, monkeypatch, kind, stop):
+    path, options, whole = undisturbed(kind)
+    folder = tmp_path / f"run-{tmp_path.name}"
+    with monkeypatch.context() as patched, pytest.raises((Stopped, RuntimeError)):
+        before(patched, *STOPS[stop])
+        train(path, data=prepared, work_dir=folder, options=options)
+    state = torch.load(folder / "last.pth", weights_only=True)["training"]
+    in_epoch = stop == "in an epoch"
+    assert (state["epoch"], state["batch"]) == ((1, {"ema": 1, "accumulate": 2}[kind]) if in_epoch else (2, 0))
+    assert state["unvalidated"] is not in_epoch
+    train(path, data=prepared, work_dir=folder, resume=True, options=options)
     for name in ("last.pth", "best.pth"):
-        assert_bit_equal(weights(tmp_path / "run", name), weights(tmp_path / "whole", name))
+        assert_bit_equal(weights(folder, name), weights(whole, name))
+    assert (folder / "scalars.csv").read_text() == (whole / "scalars.csv").read_text()
+
+
+def test_a_signal_to_one_process_stops_both_after_the_same_step(config, launcher, prepared, tmp_path):
+    code = KILLED.replace("SIGKILL", "SIGTERM").replace("runner.iter == 9", "runner.iter == 4 and runner.rank == 1")
+    arguments = command(config(), prepared, tmp_path, "--launcher", "pytorch", "--cfg-options", "pictures=0")
+    for done in launcher.pair(*arguments, code=code):
+        assert done.returncode == 128 + signal.SIGTERM, done.stderr[-3000:]
+    state = torch.load(tmp_path / "last.pth", weights_only=True)["training"]
+    assert (state["epoch"], state["batch"]) == (1, 1)
+    assert "stopped by SIGTERM in epoch 2 of 4, after 1 of its 4 iterations" in messages(tmp_path)
+
+
+def test_a_finished_run_that_is_trained_on_is_the_longer_run(config, prepared, tmp_path):
+    path, options = config(), [*SHORT, "schedule=[]"]
+    train(path, data=prepared, work_dir=tmp_path / "whole", options=[*options, "max_epochs=3"])
+    train(path, data=prepared, work_dir=tmp_path / "run", options=options)
+    more = train(path, data=prepared, work_dir=tmp_path / "run", resume=True, options=[*options, "max_epochs=3"])
+    assert "max_epochs=3 (was 2): from epoch 3 on the learning rate goes on at 0.01" in messages(tmp_path / "run")
+    assert more.epoch == 3
+    assert_bit_equal(weights(tmp_path / "run"), weights(tmp_path / "whole"))
     assert (tmp_path / "run" / "scalars.csv").read_text() == (tmp_path / "whole" / "scalars.csv").read_text()
+
+
+def test_a_log_says_how_far_a_long_validation_is(short_run, prepared, tmp_path, monkeypatch):
+    for name in ("FIRST", "SHORTEST", "SHARE"):  # every small part of the work is told
+        monkeypatch.setattr(f"densekit.progress.{name}", 0)
+    folder, start = resume(short_run, prepared, tmp_path, "max_epochs=3")
+    start()
+    assert re.search(r"validation of epoch 3: case 1 of 2, window 4 of \d+ \(\d+%\), about .* left", messages(folder))
+
+
+def test_a_schedule_is_stretched_to_another_end(short_run, prepared, tmp_path):
+    """nnU-Net's rule: lr * (1 - epoch / max_epochs)^0.9, epochs from 0."""
+    folder, start = resume(short_run, prepared, tmp_path, "max_epochs=4")
+    start()
+    rows = [line.split(",") for line in (folder / "scalars.csv").read_text().splitlines() if ",lr," in line]
+    rates = {int(epoch): float(value) for _, epoch, _, _, value in rows}
+    expected = {1: 0.01, 2: 0.01 * 0.5**0.9, 3: 0.01 * 0.5**0.9, 4: 0.01 * 0.25**0.9}
+    assert rates == pytest.approx(expected, rel=1e-4)
+    assert "max_epochs=4 (was 2): from epoch 3 on the learning rate is that of a run of 4 epochs, 0.00535" in messages(
+        folder
+    )
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_max_epochs_is_more_than_what_is_done(trained, prepared, tmp_path, epochs):
+    folder = shutil.copytree(trained[1], tmp_path / "run")
+    with pytest.raises(ConfigError, match=rf"resume: max_epochs={epochs}, but .*last.pth has 4 epochs done"):
+        train(trained[0], data=prepared, work_dir=folder, resume=True, options=[f"max_epochs={epochs}"])
 
 
 def test_resuming_a_finished_run_changes_nothing(short_run, prepared, tmp_path):
@@ -92,7 +191,6 @@ def test_resuming_a_finished_run_changes_nothing(short_run, prepared, tmp_path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("max_epochs=4", r"max_epochs=4 \(was 2\)"),
         ("optimizer.lr=0.5", r"optimizer.lr=0.5 \(was 0.01\)"),
         ("optimizer.type=SGD", r"optimizer.type='SGD' \(was 'AdamW'\)"),
         ("schedule=[]", r"schedule"),
@@ -150,9 +248,10 @@ def test_a_checkpoint_for_prediction_cannot_be_resumed(trained, prepared, tmp_pa
 
 
 def test_ctrl_c_leaves_whole_files_and_status_130(config, launcher, prepared, tmp_path):
-    """As from a terminal: the data-loading process gets it as well."""
+    """As from a terminal: the data-loading process gets it as well. What is printed goes on with the run."""
     long = ["max_epochs=99", "val_interval=99", "num_workers=1"]
-    started = launcher.command(*command(config(), prepared, tmp_path, "--cfg-options", *long))
+    config_file = config()
+    started = launcher.command(*command(config_file, prepared, tmp_path, "--cfg-options", *long))
     deadline = time.monotonic() + 300
     while not (tmp_path / "last.pth").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -163,6 +262,10 @@ def test_ctrl_c_leaves_whole_files_and_status_130(config, launcher, prepared, tm
     assert "Traceback" not in done.stderr
     assert load_checkpoint(tmp_path / "last.pth").meta["epoch"] >= 1
     assert not list(tmp_path.rglob(".densekit-*"))
+    *_, printed = done.stderr.strip().splitlines()[-1].partition("go on with: densekit ")
+    words = shlex.split(printed)
+    given = ["train", config_file, "--data", prepared, "--cfg-options", *long, "--work-dir", tmp_path, "--resume"]
+    assert words == [*map(str, given)]
 
 
 def torchrun(*arguments):

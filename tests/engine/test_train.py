@@ -51,7 +51,9 @@ def test_scalars_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
         return honest(self, mode, *arguments, encoding=encoding, **options)
 
     monkeypatch.setattr(Path, "open", in_an_ascii_locale)
-    runner = SimpleNamespace(work_dir=tmp_path, resuming=False, iter=4, epoch=1)
+    runner = SimpleNamespace(
+        work_dir=tmp_path, resuming=False, iter=4, epoch=1, train_loop=SimpleNamespace(unvalidated=False, batch=0)
+    )
     hook = CsvLogHook(["background", "Gefäß"], ScoreCurve("dice", "Dice", "per structure"))
     hook.before_train(runner)
     hook.after_val_epoch(runner, {"dice/Gefäß": 0.5})

@@ -9,6 +9,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from densekit.registry import HOOKS
+from densekit.stopping import stop_if_asked
 
 
 @HOOKS.register_module()
@@ -17,9 +18,8 @@ class BestAndLastHook(Hook):
 
     Of equal scores the later one is kept: a run that finds nothing yet has learned for longer by then.
 
-    In an epoch that ends with a validation, ``last.pth`` is written after it, so that a run killed during the
-    validation is resumed before it and no score is lost. Without any validation ``best.pth`` is the last epoch (and the
-    log says so).
+    ``last.pth`` is also written before each validation, so that a run that ends within it is resumed with it, and after
+    it, with the score. Without any validation ``best.pth`` is the last epoch (and the log says so).
 
     Args:
         interval: Epochs between two writings of ``last.pth``; the last epoch is always written.
@@ -46,8 +46,11 @@ class BestAndLastHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
-        if not self._validates_after(runner, epoch) and (epoch % self.interval == 0 or epoch == runner.max_epochs):
+        if runner.train_loop.unvalidated or epoch % self.interval == 0 or epoch == runner.max_epochs:
             self._write(runner, "last.pth", epoch)
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        stop_if_asked(f" in the validation of epoch {runner.epoch}")
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         score = (metrics or {}).get(self.metric)
@@ -77,11 +80,6 @@ class BestAndLastHook(Hook):
                     f"best.pth is gone ({self.metric} {self.best:.4f}): the best of the epochs from here on is kept"
                 )
                 self.best = None
-
-    @staticmethod
-    def _validates_after(runner, epoch: int) -> bool:
-        loop = runner.train_loop
-        return runner.val_loop is not None and (epoch % loop.val_interval == 0 or epoch == runner.max_epochs)
 
     @master_only
     def _write(self, runner, name: str, epoch: int) -> None:

@@ -21,7 +21,8 @@ COLUMNS = ("step", "epoch", "split", "name", "value")
 class CsvLogHook(Hook):
     """Writes ``scalars.csv`` (columns step, epoch, split, name, value) and draws ``curves.png`` from it.
 
-    A resumed run drops the rows that lie after the point it resumes from, so the file reads as one run.
+    A resumed run drops the rows that lie after the point it resumes from, or will be written again there, so the file
+    reads as one run.
 
     Args:
         names: Class names by label value, for the colours of the curves.
@@ -40,13 +41,19 @@ class CsvLogHook(Hook):
         if not is_main_process():
             return
         self.path = Path(runner.work_dir) / "scalars.csv"
-        kept = []
+        kept, again = [], {"train"} if self._sums else set()
+        if runner.train_loop.unvalidated:
+            again.add("val")
         if runner.resuming and self.path.exists():
             with self.path.open(newline="", encoding="utf-8") as file:
                 # the last row of a killed run may be cut short
                 kept = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
+
+        def stays(row: list[str]) -> bool:
+            return int(row[0]) < runner.iter or (int(row[0]) == runner.iter and row[2] not in again)
+
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([COLUMNS, *(row for row in kept if int(row[0]) <= runner.iter)])
+        csv.writer(text).writerows([COLUMNS, *(row for row in kept if stays(row))])
         write_text_atomic(self.path, text.getvalue())
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
@@ -63,6 +70,13 @@ class CsvLogHook(Hook):
         if self._sums:  # iterations after the last whole interval
             self._write_means(runner, runner.iter, runner.epoch)
         self._draw(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint["scalars"] = self._sums
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner.resuming:
+            self._sums = checkpoint.get("scalars", {})
 
     def _write_means(self, runner, step: int, epoch: int) -> None:
         scalars = {name: float(np.mean(values)) for name, values in self._sums.items()}

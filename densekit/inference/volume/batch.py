@@ -15,7 +15,6 @@ import torch
 
 from densekit import __version__
 from densekit.inference.ledger import LEDGER, Ledger, sha256
-from densekit.inference.progress import BatchProgress
 from densekit.inference.run import BatchRun, CaseResult, RunResult, check_writable, results_to_keep, since
 from densekit.inference.volume.export import write_checked
 from densekit.inference.volume.prediction import Prediction
@@ -24,6 +23,7 @@ from densekit.inference.volume.scans import ScanCase, find_scans
 from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
+from densekit.progress import BatchProgress
 from densekit.structures.notes import SUSPICIOUS
 from densekit.visualization.volume.montage import write_montage
 from densekit.visualization.volume.report import CaseReport, write_prediction_report

@@ -12,7 +12,9 @@ from mmengine.runner import ValLoop
 from densekit.datasets.volume.preprocessing import Preprocessing
 from densekit.datasets.volume.stored import StoredCase
 from densekit.inference.volume.predictor import VolumePredictor
+from densekit.progress import Lines
 from densekit.registry import LOOPS
+from densekit.stopping import stop_if_asked
 
 
 @LOOPS.register_module()
@@ -42,6 +44,7 @@ class VolumeValLoop(ValLoop):
             described["inference"],
             device=next(model.parameters()).device,
         )
+        self._lines, self._done = Lines(self.runner.logger.info), 0
         return super().run()
 
     @torch.no_grad()
@@ -52,6 +55,7 @@ class VolumeValLoop(ValLoop):
         on the scan's own grid, ``case_id``, and ``case``, the stored one.
         """
         self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
+        self._done = idx
         samples = data_batch["data_samples"]
         outputs = [
             {"prediction": self._label_map(image, case_id), "label": label.numpy(), "spacing": spacing}
@@ -73,4 +77,12 @@ class VolumeValLoop(ValLoop):
             case.statistics,
             name=f"validation case {case_id}",
             present=case.channels_present,
+            progress=self._windows,
         )
+
+    def _windows(self, done: int, total: int) -> None:
+        """Called with (windows done, windows in all) of a case."""
+        stop_if_asked(f" in the validation of epoch {self.runner.epoch}")
+        cases = len(self.dataloader)
+        words = f"validation of epoch {self.runner.epoch}: case {self._done + 1} of {cases}, window {done} of {total}"
+        self._lines(self._done + done / total, cases, words)

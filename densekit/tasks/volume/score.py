@@ -13,6 +13,7 @@ from densekit.evaluation.volume.score import check_settings
 from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io.staging import score_folder
 from densekit.package.seen import leak, trained_on
+from densekit.progress import Lines
 
 logger = logging.getLogger("densekit")
 
@@ -74,7 +75,7 @@ def score_volumes(
             progress(case_id, done, len(ids))
         try:
             reference = store.read_reference(case_id)  # before the long work as well
-            prediction = predictor.predict(store.case(case_id).image_files())
+            prediction = predictor.predict(store.case(case_id).image_files(), progress=_windows(case_id))
             scores += score_case(
                 prediction.labels,
                 reference,
@@ -92,3 +93,9 @@ def score_volumes(
     table.to_json(folder / "scores.json")
     logger.info("scores.csv and scores.json are in %s", folder)
     return table
+
+
+def _windows(case_id: str) -> Callable[[int, int], None]:
+    """Tells of a case that takes long how many of its windows are done."""
+    lines = Lines(logger.info)
+    return lambda done, total: lines(done, total, f"{case_id}: window {done} of {total}")

@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import re
 
 import nibabel as nib
 import numpy as np
@@ -433,3 +434,13 @@ def test_a_scan_that_says_nothing_of_its_spacing_gets_no_volumes(checkpoint, tmp
     rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").open()))
     assert {row["volume_ml"] for row in rows} == {""} and all(int(row["voxels"]) >= 0 for row in rows)
     assert any("nothing of the spacing" in note for note in ledger(tmp_path / "out")["cases"]["a"]["notes"])
+
+
+def test_a_log_says_how_far_a_long_scan_is(checkpoint, scans, tmp_path, caplog, monkeypatch):
+    for name in ("FIRST", "SHORTEST", "SHARE"):  # every small part of the work is told
+        monkeypatch.setattr(f"densekit.progress.{name}", 0)
+    with caplog.at_level(logging.INFO, "densekit"):
+        predict(checkpoint(), [scans / "a.nii.gz"], tmp_path / "out", device="cpu")
+    lines = [m for m in caplog.messages if "window" in m]
+    assert len(lines) > 1
+    assert re.fullmatch(r"\[1/1\] a: window 2 of \d+ \(\d+%\), about .* left", lines[0])

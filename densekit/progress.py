@@ -1,14 +1,57 @@
-"""Progress of a batch of scans: a bar per scan on a terminal, plain lines in a log."""
+"""Progress of long work: bars on a terminal, and lines in a log that are neither silent nor many."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 logger = logging.getLogger("densekit")
+
+
+FIRST, SHORTEST, LONGEST = 10.0, 30.0, 300.0
+"""Seconds until the first line about some work; at least between two lines; and at most."""
+
+SHARE = 0.1
+"""Of the work between two lines, unless that takes longer than ``LONGEST``."""
+
+
+class Lines:
+    """Now and then a line about one piece of work: how far it is, and when it will be done.
+
+    Work of less than ten seconds is done without a word.
+
+    Args:
+        tell: Takes a line.
+        clock: Gives seconds.
+    """
+
+    def __init__(self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.tell, self.clock = tell, clock
+        self.started = clock()
+        self._told, self._share = None, 0.0
+
+    def __call__(self, done: float, total: float, words: str) -> None:
+        """To be called after each small part of the work.
+
+        Args:
+            done: Of ``total``, in any unit.
+            total: All of it.
+            words: What is done of what, "window 3 of 80".
+        """
+        now, share = self.clock(), done / total
+        if self._told is None:
+            due = now - self.started >= FIRST
+        else:
+            since = now - self._told
+            due = since >= LONGEST or (since >= SHORTEST and share - self._share >= SHARE)
+        if due and 0 < share < 1:
+            self._told, self._share = now, share
+            left = (now - self.started) * (1 - share) / share
+            self.tell(f"{words} ({share:.0%}), about {_duration(left)} left")
 
 
 class BatchProgress:
@@ -32,12 +75,15 @@ class BatchProgress:
         self._title = f"[{self.number}/{self.total}] {case_id}"
         if self.interactive:
             self._bar = tqdm(desc=self._title, unit=" windows", file=sys.stderr, dynamic_ncols=True, leave=False)
+        self._lines = Lines(logger.info)
 
     def windows(self, done: int, total: int) -> None:
         """Called with (windows done, windows in all) of the case."""
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
+        else:
+            self._lines(done, total, f"{self._title}: window {done} of {total}")
 
     def end(self, message: str, *, predicted: bool = True, failed: bool = False) -> None:
         """The case is done; ``message`` says how. ``predicted`` is False if that took no time."""
