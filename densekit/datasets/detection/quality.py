@@ -70,8 +70,11 @@ class _Checks:
     def splits(self) -> None:
         """Find images that are in two splits, or twice in one."""
         images = self.dataset.images
-        if "train" not in self.dataset.splits:
-            self.findings.add("no-training-images", count=1)
+        if not images:
+            self.findings.add("no-images", count=1)
+        elif "train" not in self.dataset.splits:
+            words = f"holds only {' and '.join(self.dataset.splits)}: it can be scored, not trained on"
+            self.findings.add("only-scored", count=1, message=words)
         elif self.of("train").sum() == 0:
             self.findings.add("no-objects", count=1)
         twice: set[int] = set()
