@@ -263,6 +263,7 @@ KINDS: dict[str, Kind] = {
     "category-parent": Kind(
         "note", "categories that are only the supercategory of others and have no box, left out", ""
     ),
+    "class-spelling": Kind("note", "class names that are spelt differently in another split, taken as one", ""),
     "name-spaces": Kind("note", "class names with spaces around them, removed", ""),
     "area-missing": Kind("note", "annotations without an area, computed from the outline or box", ""),
     "crowd-missing": Kind("note", "annotations without iscrowd, taken as single objects", ""),

@@ -6,7 +6,8 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from densekit.config_tree import rebuilt
 from densekit.datasets.detection import PreparedDetection
-from densekit.errors import CheckpointError, DataError, class_difference, close_names
+from densekit.errors import CheckpointError, DataError, class_difference, close_names, few
 from densekit.evaluation.detection import DetectionScores, evaluate, read_truth, write_detections
 from densekit.inference.detection import DetectionPredictor
 from densekit.inference.image_run import ReadAhead
@@ -23,6 +24,7 @@ from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
 from densekit.package.seen import image_hashes, leak, trained_on
+from densekit.structures.class_names import by_name, respelt
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 
@@ -111,7 +113,7 @@ def score_detector(
     split, checkpoint = split or val_split, predictor.checkpoint
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
-    truth = read_truth(data.annotations[split], masks=predictor.masks)
+    truth = _in_its_classes(checkpoint, read_truth(data.annotations[split], masks=predictor.masks))
     for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
@@ -161,14 +163,29 @@ def _detect(
     return Detections.join(parts, **about, where="detections"), failures
 
 
+def _in_its_classes(checkpoint: Checkpoint, truth: Detections) -> Detections:
+    """Return the objects with the labels of a checkpoint; a class that the data do not have gets a number too."""
+    labels, matched = list(checkpoint.labels), by_name(checkpoint.labels, truth.names)
+    ids = {matched[name]: number for name, number in zip(truth.names, truth.category_ids, strict=True)}
+    new = count(max(truth.category_ids) + 1)
+    place = np.array([labels.index(matched[name]) for name in truth.names], dtype=np.int64)
+    numbers = tuple(ids[name] if name in ids else next(new) for name in labels)
+    return replace(truth, labels=place[truth.labels], names=tuple(labels), category_ids=numbers)
+
+
 def _check_fit(checkpoint: Checkpoint, data: PreparedDetection, split: str | None) -> None:
     """Check that the data set has the classes of a checkpoint, and the split; a split drawn otherwise is said."""
-    labels = list(checkpoint.labels)
-    if labels != list(data.classes):
+    labels, matched = list(checkpoint.labels), by_name(checkpoint.labels, data.classes)
+    if len(matched) < len(data.classes):
         remedy = "score it on data of its classes"
-        if set(labels) <= set(data.classes):
-            remedy = f'add --cfg-options "classes={labels}"'.replace(", ", ",")
+        if matched:
+            remedy = f'add --cfg-options "classes={list(matched)}"'.replace(", ", ",")
         raise CheckpointError(f"{checkpoint.path}: {class_difference(labels, list(data.classes))}; {remedy}")
+    absent = [name for name in labels if name not in matched.values()]
+    if absent:
+        logger.warning("%s: has no class %s, which gets no score", data.root, few(map(repr, absent)))
+    if words := respelt(matched):
+        logger.warning("%s: %s", data.root, words)
     if split not in data.counts:
         raise DataError(
             f"{data.root}: has no split {split!r} (it has {', '.join(data.counts)})"

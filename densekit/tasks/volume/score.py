@@ -13,6 +13,7 @@ from densekit.evaluation.volume.score import check_settings
 from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io.staging import score_folder
 from densekit.package.seen import leak, trained_on
+from densekit.structures.class_names import by_name, respelt
 
 logger = logging.getLogger("densekit")
 
@@ -54,12 +55,15 @@ def score_volumes(
     """
     split, checkpoint = split or "test", predictor.checkpoint
     store = open_store(Path(data), fold)
-    if list(predictor.labels) != list(store.labels):
+    matched = by_name(predictor.labels, store.labels)
+    if [matched.get(name) for name in store.labels] != list(predictor.labels):
         raise CheckpointError(
             f"{checkpoint.path}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
             f"{store.path} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it "
             f"was trained for"
         )
+    if words := respelt(matched):
+        logger.warning("%s: %s", store.path, words)
     ids = list(dict.fromkeys(store.ids(split)))
     if not ids:
         raise DataError(f"{store.path}: split {split!r} has no cases; choose another with --split")

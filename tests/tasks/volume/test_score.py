@@ -23,8 +23,8 @@ def predicted(monkeypatch):
     return asked
 
 
-def test_a_case_without_a_label_map_is_not_predicted(short_run, prepared, tmp_path, predicted):  # noqa: F811
-    data = tmp_path / "data"
+def linked(prepared, data):
+    """The prepared folder once more, of links: files of it can be replaced."""
     data.mkdir()
     for path in prepared.iterdir():
         if path.name != "cases":
@@ -33,6 +33,24 @@ def test_a_case_without_a_label_map_is_not_predicted(short_run, prepared, tmp_pa
         (data / "cases" / case.name).mkdir(parents=True)
         for path in case.iterdir():
             (data / "cases" / case.name / path.name).symlink_to(path)
+    return data
+
+
+def test_labels_that_are_spelt_differently_are_the_same(short_run, prepared, tmp_path, caplog):  # noqa: F811
+    data = linked(prepared, tmp_path / "data")
+    described = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").unlink()
+    names = described["labels"]
+    described["labels"] = [names[0], *(name.upper() for name in names[1:])]
+    described["scored"] = described["labels"][1:]
+    (data / "dataset.json").write_text(json.dumps(described))
+    table = score(short_run[1] / "last.pth", data=data, out=tmp_path / "scores", no_surface=True)
+    assert table.structures == tuple(described["labels"][1:])
+    assert f"taken as one: {names[1].upper()!r} is {names[1]!r}" in caplog.text
+
+
+def test_a_case_without_a_label_map_is_not_predicted(short_run, prepared, tmp_path, predicted):  # noqa: F811
+    data = linked(prepared, tmp_path / "data")
     described = data / "cases" / "case7" / "case.json"
     content = json.loads(described.read_text())
     content["sources"]["label"] = None
