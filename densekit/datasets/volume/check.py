@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,15 +99,30 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
             continue
         findings += [Finding("error", case_id, problem) for problem in problems]
         findings += [Finding("warning", case_id, note) for note in case.notes]
-        sources = [*case.sources["images"], case.sources["label"]]
-        gone = [source for source in sources if source and not Path(source).is_file()]
-        if gone:
-            message = f"source file {gone[0]} is gone; `densekit test` needs it, training does not"
-            findings.append(Finding("warning", case_id, message))
         places = tuple(_split_of(case_id, members) for members in layers)
         facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
+    gone = gone_scans(store, list(store.about))
+    if gone:
+        message = f"{moved(gone, len(store.about))}; `densekit test` needs them, training does not"
+        findings.append(Finding("warning", "", message))
     findings += _compare(facts, store.labels)
     return findings + _apart(facts, store.channels, store.preprocessing.normalization), len(store.about)
+
+
+def gone_scans(store: Store, ids: Iterable[str]) -> dict[str, Path]:
+    """Return of each case whose scan is not where it was prepared from a file that is not there."""
+    files = ((case_id, path) for case_id in ids for path in store.case(case_id).image_files())
+    return {case_id: path for case_id, path in files if path is not None and not path.exists()}
+
+
+def moved(gone: Mapping[str, Path], cases: int) -> str:
+    """Say that scans are not where they were, and how to go on where they lie now."""
+    first = next(iter(gone.values()))
+    lost = next(path for path in (first, *first.parents) if path.parent.exists())
+    return (
+        f"the scans of {len(gone)} of {cases} cases are not where they were prepared from, e.g. {first}; put them "
+        f"back, or link what is not there to where it is now: ln -s NEW {shlex.quote(str(lost))}"
+    )
 
 
 def _split_of(case_id: str, members: Members) -> str | None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from densekit.datasets.volume.check import gone_scans, moved
 from densekit.datasets.volume.store import open_store
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation.volume import ScoreTable, score_case
@@ -67,6 +68,9 @@ def score_volumes(
     ids = list(dict.fromkeys(store.ids(split)))
     if not ids:
         raise DataError(f"{store.path}: split {split!r} has no cases; choose another with --split")
+    gone = gone_scans(store, ids)
+    if len(gone) == len(ids):
+        raise DataError(f"{store.path}: {moved(gone, len(ids))}; or prepare them again")
     convention = convention or store.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     folder = score_folder(out, checkpoint.path, split)  # before it as well
