@@ -31,6 +31,7 @@ from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 logger = logging.getLogger("densekit")
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+FAILED = "failed, its objects count as not found"
 NAMES = {"bbox": "boxes", "segm": "masks"}
 
 
@@ -41,10 +42,12 @@ class DetectionTable:
     Attributes:
         scores: By IoU type, ``"bbox"`` and ``"segm"``.
         failures: Images that could not be predicted, and why; their objects count as not found.
+        notes: What must be known to read the scores.
     """
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return self.render()
@@ -67,8 +70,8 @@ class DetectionTable:
         for row in rows:
             cells = " ".join("        -" if row[c] != row[c] else f"{row[c]:9.3f}" for c in COLUMNS)
             lines.append(f"{row['kind']:6} {row['class']:<{width}} {row['objects']:>8,} {cells}")
-        lines += [f"failed, its objects count as not found: {file}: {why}" for file, why in self.failures.items()]
-        return "\n".join(lines)
+        lines += [f"{FAILED}: {_once(file, why)}" for file, why in self.failures.items()]
+        return "\n".join([*lines, *self.notes])
 
     def write(self, folder: Path) -> None:
         """Write ``scores.csv`` and ``scores.json``."""
@@ -77,7 +80,8 @@ class DetectionTable:
         writer.writeheader()
         writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self.rows())
         write_text_atomic(folder / "scores.csv", text.getvalue())
-        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()} | {"failures": self.failures}
+        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()}
+        scores |= {"failures": self.failures, "notes": list(self.notes)}
         write_json_atomic(folder / "scores.json", rebuilt(scores, lambda v: None if v != v else v))  # JSON has no NaN
 
 
@@ -120,7 +124,7 @@ def score_detector(
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
     scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}
-    table = DetectionTable(scores, failures)
+    table = DetectionTable(scores, failures, _notes(predictor.most, detections))
     table.write(folder)
     write_report(
         data,
@@ -132,12 +136,27 @@ def score_detector(
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
         facts=[
             ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
-            *(("failed, its objects count as not found", reason) for reason in failures.values()),
+            *((FAILED, _once(file, reason)) for file, reason in failures.items()),
+            *(("note", note) for note in table.notes),
         ],
         max_dets=max_dets,
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
+
+
+def _once(file: str, reason: str) -> str:
+    """A reason that names its file, once."""
+    return reason if Path(file).name in reason else f"{file}: {reason}"
+
+
+def _notes(most: int | None, found: Detections) -> tuple[str, ...]:
+    """Say in how many images the network gave as many detections as it gives at most."""
+    full = 0 if most is None else int((np.bincount(found.image_index) >= most).sum())
+    if not full:
+        return ()
+    words = f"the network gives {most} detections of an image at most (max_per_img of its test_cfg)"
+    return (f"{words}, and gave as many in {full} of {len(found.images)} images: weaker ones are not scored there",)
 
 
 def _detect(
