@@ -16,6 +16,7 @@ from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.similar import same_files, similar_pairs
 from densekit.io.depth import described
 from densekit.structures.boxes import area, iou
+from densekit.structures.class_names import spelling
 from densekit.structures.findings import Example
 
 RARE = 10
@@ -138,7 +139,7 @@ class _Checks:
             self.findings.rows("class-not-in-val", range(len(unseen)), lambda i: unseen[i])
         for name in names:
             meant = OTHER_NAMES.get(_plain(name)) or next((c for c in COCO_NAMES if _plain(c) == _plain(name)), None)
-            if meant is not None and meant != name:
+            if meant is not None and spelling(meant) != spelling(name):
                 self.findings.add("coco-names", f"{name!r}: COCO has {meant!r}")
 
     def _typos(self, train: np.ndarray, held_out: np.ndarray, named: bool) -> set[str]:

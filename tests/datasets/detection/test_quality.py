@@ -152,7 +152,7 @@ def test_names_that_are_different_on_purpose(make, names):
 
 
 def test_names_close_to_cocos(make):
-    root = make.two_splits([(0, 0, grid(1)[0]), (0, 1, [30, 30, 8, 8])], [], ("person", "motorbike"))
+    root = make.two_splits([(0, 0, grid(1)[0]), (0, 1, [30, 30, 8, 8])], [], ("Person", "motorbike"))
     _, found = inspect(root)
     assert found["coco-names"].examples[0].where == "'motorbike': COCO has 'motorcycle'"
     assert found["coco-names"].count == 1
