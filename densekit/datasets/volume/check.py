@@ -69,7 +69,8 @@ def check(
     for finding in findings:
         print(f"{finding.severity}: {finding.case + ': ' if finding.case else ''}{finding.message}")
     errors = sum(f.severity == "error" for f in findings)
-    print(f"{path}: {cases} cases checked, {errors} errors, {len(findings) - errors} warnings")
+    warnings = sum(f.severity == "warning" for f in findings)
+    print(f"{path}: {cases} cases checked, {errors} errors, {warnings} warnings")
     if json_path:
         write_json_atomic(json_path, {"path": str(path), "cases": cases, "findings": [asdict(f) for f in findings]})
     return 2 if errors else 0
@@ -81,6 +82,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
     findings: list[Finding] = [Finding("warning", "", note) for note in store.notes]
     findings += [Finding("error", "", f"{path / SPLIT_FILE}: {problem}") for problem in problems]
     layers = [splits.of(fold) for fold in (None, *range(len(splits.folds)))]
+    findings += _only_scored(layers)
     unused = [case_id for case_id in store.about if not any(case_id in ids for of in layers for ids in of.values())]
     if unused:
         message = (
@@ -107,6 +109,15 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
         findings.append(Finding("warning", "", message))
     findings += _compare(facts, store.labels)
     return findings + _apart(facts, store.channels, store.preprocessing.normalization), len(store.about)
+
+
+def _only_scored(layers: Iterable[Members]) -> list[Finding]:
+    """Say of a data set without training cases what it is good for."""
+    there = {split for of in layers for split, ids in of.items() if ids}
+    if not there or "train" in there:
+        return []
+    only = " and ".join(split for split in SPLITS if split in there)
+    return [Finding("note", "", f"holds only {only}: it can be scored, not trained on")]
 
 
 def gone_scans(store: Store, ids: Iterable[str]) -> dict[str, Path]:
@@ -139,6 +150,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
         patients = {case.id: case.patient or case.id for case in source.cases}
         named = {split: [case.id for case in source.cases if case.split == split] for split in SPLITS}
         findings += [Finding("error", "", problem) for problem in Splits(named, source.folds).problems(patients)]
+        findings += _only_scored([named, *source.folds])
         facts = {}
         for case in _progress(source.cases):
             try:
