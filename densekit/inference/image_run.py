@@ -51,10 +51,12 @@ class Tally:
     Attributes:
         frames: Number of frames.
         poster: The drawn frame that stands for the video, here the first.
+        notes: What is to be said of the video.
     """
 
     def __init__(self, facts: Callable[[Any], dict[str, Any]]):
         self.facts_of, self.last = facts, {}
+        self.notes: list[str] = []
         self.frames = 0
         self.poster: Image.Image | None = None
 
@@ -155,6 +157,10 @@ class ImageRun(BatchRun):
     def facts(self, found: ImageResult) -> dict[str, Any]:
         """What the ledger says of an image."""
 
+    def notes(self, found: ImageResult) -> list[str]:
+        """What is to be said of the result of an image."""
+        return []
+
     def tally(self, case: ImageCase) -> Tally:
         """A new account of the frames of a video."""
         return Tally(self.facts)
@@ -234,7 +240,7 @@ class ImageRun(BatchRun):
         clock.lap("read")
         found = self.predictor.predict_prepared(data, image)
         clock.lap("predict")
-        size, notes = None, list(image.notes)
+        size, notes = None, [*image.notes, *self.notes(found)]
         if max(image.size) > _JPEG_LONGEST:
             size = (_JPEG_LONGEST, _JPEG_LONGEST)
             notes.append(f"larger than a JPEG can be: drawn scaled down to {_JPEG_LONGEST} pixels")
@@ -284,7 +290,7 @@ class ImageRun(BatchRun):
             "size": [width, height],
             "frames": tally.frames,
             **tally.facts(),
-            "notes": [*reader.notes, *writer.notes],
+            "notes": [*reader.notes, *writer.notes, *tally.notes],
             "seconds": clock.seconds,
         }
 

@@ -84,7 +84,7 @@ def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "resul
         folder: See :class:`ImageCase`.
 
     Raises:
-        DataError: if an input does not exist or holds nothing to predict, or names cannot be told apart.
+        DataError: if an input does not exist or holds nothing to predict.
     """
     files = {place(file): file for item in inputs for file in expand(Path(item).expanduser(), out, IMAGES)}
     places = [(file.parent.resolve(), file) for file in files.values()]

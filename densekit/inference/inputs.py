@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -128,14 +129,23 @@ def place(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
+def _numbered(names: Sequence[str]) -> list[str]:
+    taken: set[str] = set()
+    numbered = []
+    for name in names:
+        tries = (name if n == 1 else f"{name}_{n}" for n in count(1))
+        numbered.append(next(new for new in tries if new.lower() not in taken))
+        taken.add(numbered[-1].lower())
+    return numbered
+
+
 def unique_names(cases: Sequence[tuple[Path, str]]) -> list[str]:
     """Case names; where two are the same, as many folder names go in front as it takes to tell them apart.
 
+    Those of one folder, which differ in upper and lower case at most, are numbered.
+
     Args:
         cases: Folder and name of each.
-
-    Raises:
-        DataError: if names of one folder are the same.
     """
     depth = [0] * len(cases)
     parents = [[part for part in reversed(parent.parts) if part != parent.anchor] for parent, _ in cases]
@@ -148,10 +158,6 @@ def unique_names(cases: Sequence[tuple[Path, str]]) -> list[str]:
         if not clashes:
             return names
         if all(depth[i] >= len(parents[i]) for i in clashes):
-            folder, name = cases[clashes[0]]
-            raise DataError(
-                f"{folder}: {len(clashes)} files give the case name {name!r}, so their results would have one name; "
-                f"rename them, or predict them into different folders"
-            )
+            return _numbered(names)
         for i in clashes:
             depth[i] += 1

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from densekit.errors import CheckpointError, few
 from densekit.package.checkpoint import read_weights
+from densekit.structures.class_names import by_name
 
 PREFIXES = re.compile(r"(module\.|model\.|ema_model\.|ema_|_orig_mod\.)+")
 """What wrappers put before the names of a network's parameters."""
@@ -244,13 +245,8 @@ def transfer_weights(
 
 
 def match_classes(own: Sequence[str], other: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of places ``(in own, in other)`` of the same name; case counts only where it alone tells names apart."""
-    pairs = {i: list(other).index(name) for i, name in enumerate(own) if name in other}
-    lower_own, lower_other = ([name.casefold() for name in names] for names in (own, other))
-    for i, name in enumerate(lower_own):
-        if i not in pairs and lower_own.count(name) == 1 == lower_other.count(name):
-            pairs[i] = lower_other.index(name)
-    return sorted(pairs.items())
+    """Pairs of places ``(in own, in other)`` of the same name, see :mod:`densekit.structures.class_names`."""
+    return sorted((list(own).index(name), list(other).index(given)) for given, name in by_name(own, other).items())
 
 
 def _near(new: Sequence[str], dropped: Sequence[str]) -> list[tuple[str, str]]:

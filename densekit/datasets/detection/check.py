@@ -118,7 +118,7 @@ def _sizes(summary: Mapping[str, Any]) -> str:
     long, short = summary["input_size"]
     names = [f"< {SIDES[0]}", *(f"{a}-{b}" for a, b in pairwise(SIDES)), f"> {SIDES[-1]}"]
     rows = [["side", *names], ["objects", *(f"{n:,}" for n in summary["seen_sides"])]]
-    return f"objects by side in pixels, images fitted into {long} x {short}\n{_table(rows)}"
+    return f"objects by side in pixels if images are fitted into {long} x {short}\n{_table(rows)}"
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -109,28 +109,21 @@ KINDS: dict[str, Kind] = {
         "mask files hold more than one object (more values than 0 and one other)",
         "write one PNG per object, 0 outside and 255 inside",
     ),
-    "no-training-images": Kind(
-        "error",
-        "training splits without an image",
-        "check the names of the splits and where the images lie",
-    ),
+    "no-images": Kind("error", "no split has an image", "check the names of the splits and where the images lie"),
     "no-objects": Kind(
         "error",
         "training splits without an object",
         "check that the annotations belong to these images",
     ),
-    # --- warnings: put right -------------------------------------------------------------------------------------
-    "box-inverted": Kind("warning", "boxes with exchanged corners, put in order", "nothing to do"),
-    "box-from-outline": Kind(
-        "warning", "boxes that were missing or without extent, taken from the outline", "nothing to do"
-    ),
+    # --- warnings: left out or filled in, which somebody should see to ----------------------------------------------
     "box-without-extent": Kind(
         "warning", "boxes of zero or negative width or height, left out", "draw them again, or delete them"
     ),
     "box-outside": Kind("warning", "boxes wholly outside their image, left out", "draw them again, or delete them"),
-    "box-over-border": Kind("warning", "boxes over the border of their image, clipped to it", "nothing to do"),
-    "box-duplicate": Kind(
-        "warning", "boxes that are there twice (same image, class and place), one of each left out", "nothing to do"
+    "boxes-over-border": Kind(
+        "warning",
+        "a fifth of the boxes or more reach over the border of their image; clipped to it",
+        "look at the pictures: are the boxes of these very images, at this size?",
     ),
     "outline-short": Kind(
         "warning",
@@ -143,7 +136,6 @@ KINDS: dict[str, Kind] = {
         "boxes train as they are; for masks (Mask R-CNN) outline every object",
     ),
     "mask-empty": Kind("warning", "mask files without an object, left out", "delete them"),
-    "image-twice": Kind("warning", "images listed twice in a split, made one with all boxes", "nothing to do"),
     "annotation-without-image": Kind(
         "warning",
         "annotations without an image of theirs, left out",
@@ -159,25 +151,6 @@ KINDS: dict[str, Kind] = {
         "images without a label file, kept as background",
         "add label files if there are objects in them",
     ),
-    "annotation-id-zero": Kind(
-        "warning",
-        "annotation id 0, numbered anew from 1",
-        "nothing to do here; pycocotools on the original file takes a hit of id 0 for a miss, and AP comes out too low",
-    ),
-    "annotation-id-twice": Kind("warning", "annotation ids used more than once, numbered anew", "nothing to do"),
-    "category-order": Kind(
-        "warning",
-        "classes have another order or other ids in another split, matched by name",
-        "nothing to do here; tools that go by position would train and score on exchanged classes",
-    ),
-    "category-merged": Kind("warning", "categories of the same name under several ids, made one", "nothing to do"),
-    "category-parent": Kind(
-        "warning", "categories that are only the supercategory of others and have no box, left out", "nothing to do"
-    ),
-    "name-spaces": Kind("warning", "class names with spaces around them, removed", "nothing to do"),
-    "area-missing": Kind("warning", "annotations without an area, computed from the outline or box", "nothing to do"),
-    "crowd-missing": Kind("warning", "annotations without iscrowd, taken as single objects", "nothing to do"),
-    "size-missing": Kind("warning", "images without width and height, taken from the file", "nothing to do"),
     # --- warnings: worth a look -----------------------------------------------------------------------------------
     "split-overlap": Kind(
         "warning",
@@ -199,11 +172,6 @@ KINDS: dict[str, Kind] = {
         "warning",
         "images that EXIF turns or mirrors; boxes are taken to be drawn on the upright image",
         "look at the thumbnails: if boxes are off, save the images upright and annotate them again",
-    ),
-    "image-modes": Kind(
-        "warning",
-        "images of different kinds (grey, colour, palette, alpha); all are read as RGB",
-        "nothing to do if that is meant",
     ),
     "image-16bit": Kind(
         "warning",
@@ -272,8 +240,39 @@ KINDS: dict[str, Kind] = {
     ),
     # --- notes ----------------------------------------------------------------------------------------------------
     "layout": Kind("note", "", ""),
+    "only-scored": Kind("note", "", "for a training, give a split train"),
     "split-drawn": Kind("note", "", "give the splits yourself if images of one scene or patient could be parted"),
     "background": Kind("note", "images without an object, kept as background", ""),
+    "box-inverted": Kind("note", "boxes with exchanged corners, put in order", ""),
+    "box-from-outline": Kind("note", "boxes that were missing or without extent, taken from the outline", ""),
+    "box-over-border": Kind("note", "boxes over the border of their image, clipped to it", ""),
+    "box-duplicate": Kind("note", "boxes that are there twice (same image, class and place), one of each left out", ""),
+    "image-twice": Kind("note", "images listed twice in a split, made one with all boxes", ""),
+    "annotation-id-zero": Kind(
+        "note",
+        "annotation id 0, numbered anew from 1",
+        "pycocotools on the original file takes a hit of id 0 for a miss, and AP comes out too low",
+    ),
+    "annotation-id-twice": Kind("note", "annotation ids used more than once, numbered anew", ""),
+    "category-order": Kind(
+        "note",
+        "classes have another order or other ids in another split, matched by name",
+        "tools that go by position would train and score on exchanged classes",
+    ),
+    "category-merged": Kind("note", "categories of the same name under several ids, made one", ""),
+    "category-parent": Kind(
+        "note", "categories that are only the supercategory of others and have no box, left out", ""
+    ),
+    "class-spelling": Kind("note", "class names that are spelt differently in another split, taken as one", ""),
+    "name-spaces": Kind("note", "class names with spaces around them, removed", ""),
+    "area-missing": Kind("note", "annotations without an area, computed from the outline or box", ""),
+    "crowd-missing": Kind("note", "annotations without iscrowd, taken as single objects", ""),
+    "size-missing": Kind("note", "images without width and height, taken from the file", ""),
+    "image-modes": Kind(
+        "note",
+        "images of different kinds (grey, colour, palette, alpha); all are read as RGB",
+        "",
+    ),
     "crowd": Kind("note", "crowds and difficult objects, neither rewarded nor punished in training and scores", ""),
 }
 

@@ -16,6 +16,7 @@ from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.similar import same_files, similar_pairs
 from densekit.io.depth import described
 from densekit.structures.boxes import area, iou
+from densekit.structures.class_names import spelling
 from densekit.structures.findings import Example
 
 RARE = 10
@@ -70,8 +71,11 @@ class _Checks:
     def splits(self) -> None:
         """Find images that are in two splits, or twice in one."""
         images = self.dataset.images
-        if "train" not in self.dataset.splits:
-            self.findings.add("no-training-images", count=1)
+        if not images:
+            self.findings.add("no-images", count=1)
+        elif "train" not in self.dataset.splits:
+            words = f"holds only {' and '.join(self.dataset.splits)}: it can be scored, not trained on"
+            self.findings.add("only-scored", count=1, message=words)
         elif self.of("train").sum() == 0:
             self.findings.add("no-objects", count=1)
         twice: set[int] = set()
@@ -135,7 +139,7 @@ class _Checks:
             self.findings.rows("class-not-in-val", range(len(unseen)), lambda i: unseen[i])
         for name in names:
             meant = OTHER_NAMES.get(_plain(name)) or next((c for c in COCO_NAMES if _plain(c) == _plain(name)), None)
-            if meant is not None and meant != name:
+            if meant is not None and spelling(meant) != spelling(name):
                 self.findings.add("coco-names", f"{name!r}: COCO has {meant!r}")
 
     def _typos(self, train: np.ndarray, held_out: np.ndarray, named: bool) -> set[str]:

@@ -18,6 +18,7 @@ from densekit.datasets.shared.image_files import Header, fingerprint, read_exten
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io.depth import common_ranges
+from densekit.structures.class_names import spelling
 from densekit.structures.detections import Detections
 from densekit.structures.findings import Example
 
@@ -50,6 +51,7 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
     _find_empty_splits(draft, source)
     _assign_splits(draft, source.root, seed, {part.split for part in source.parts})
     annotations = repair(draft, source.root)
+    annotations = _join_spellings(draft, annotations, classes or ())
     annotations, names = _select_classes(draft, annotations, classes, source)
     _count_notes(draft, annotations, source.root)
     root, files = _common_root(source.root, draft.images)
@@ -218,6 +220,29 @@ def _assign_splits(draft: Draft, root: Path, seed: int | None, given: Collection
     if chosen:
         words = f"no validation split is given: {len(chosen)} of {len(pool)} images drawn for it (seed {seed})"
         draft.findings.add("split-drawn", count=1, message=words)
+
+
+def _join_spellings(draft: Draft, a: Detections, asked: Collection[str]) -> Detections:
+    """Make one class of spellings of a name that no split has two of; the name asked for, else training's, stays."""
+    names, groups = draft.classes, defaultdict(list)
+    splits = sorted({image.split for image in draft.images}, key=lambda split: split != "train")
+    place = np.array([splits.index(image.split) for image in draft.images], dtype=np.int64)
+    counts = np.zeros((len(splits), len(names)), dtype=np.int64)
+    np.add.at(counts, (place[a.image_index], a.labels), 1)
+    for label in np.flatnonzero(counts.any(axis=0)):
+        groups[spelling(names[label])].append(int(label))
+    into = np.arange(len(names))
+    for labels in groups.values():
+        among = counts[:, labels] > 0
+        if len(labels) == 1 or (among.sum(axis=1) > 1).any() or sum(names[label] in asked for label in labels) > 1:
+            continue
+        stays = max(labels, key=lambda label: (names[label] in asked, *(counts[:, label] > 0)))
+        into[labels] = stays
+        where = (f"{names[label]!r} in {splits[int(counts[:, label].argmax())]}" for label in labels if label != stays)
+        draft.findings.add("class-spelling", *(f"{words} is {names[stays]!r}" for words in where))
+    kept = into == np.arange(len(names))
+    draft.classes = [name for name, stays in zip(names, kept, strict=True) if stays]
+    return replace(a, labels=(np.cumsum(kept) - 1)[into][a.labels])
 
 
 def _select_classes(

@@ -22,6 +22,9 @@ from densekit.structures.outlines import extent
 BORDER = 0.5
 """Pixels that a box may reach over the border before it is clipped: that much is rounding."""
 
+OFTEN = 0.2
+"""Share of the boxes from which on those over the border are worth a look."""
+
 FARTHEST = 1e9
 """Pixels from the origin up to which a number of an outline is taken for a coordinate."""
 
@@ -200,7 +203,9 @@ def _keep_inside(a: Detections, size: np.ndarray, draft: Draft, places: Places) 
 
     draft.findings.rows("box-outside", np.flatnonzero(outside), of_image)
     worst_first = np.flatnonzero(over)[np.argsort(-excess[over], kind="stable")]
-    draft.findings.rows("box-over-border", worst_first, lambda row: of_image(row, f"{excess[row]:.3g} px over; "))
+    often = over.sum() >= max(OFTEN * len(over), conventions.LEAST)
+    code = "boxes-over-border" if often else "box-over-border"
+    draft.findings.rows(code, worst_first, lambda row: of_image(row, f"{excess[row]:.3g} px over; "))
     a.xywh[over] = to_xywh(clipped[over])
     a.areas[over & ~a.outlined] = np.nan  # the area was that of the box before
     return a.take(~outside), size[~outside]

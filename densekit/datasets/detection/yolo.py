@@ -56,16 +56,19 @@ def find_file(path: Path) -> DetectionSource | None:
     if not entries:
         return _find_folders(path.parent, names=names, names_from=path)
     base, notes = _base(path, content, entries)
-    parts = []
+    parts, missing = [], []
     for key, value in entries.items():
         for entry in value if isinstance(value, list) else [value]:
             target = _resolve(base, str(entry))
-            if target is None and _KEYS[key] == "test":
-                notes.append(f"{path.name} has {key}: {entry}, which is not there; left out")
-                continue
             if target is None:
-                raise DataError(f"{path}: {key}: {entry} is neither a folder nor a file (looked in {base}); correct it")
-            parts.append(Part(_KEYS[key], target))
+                missing.append((key, entry))
+            else:
+                parts.append(Part(_KEYS[key], target))
+    there = {part.split for part in parts}
+    for key, entry in missing:
+        if _KEYS[key] != "test" and (not there or there & {"train", _KEYS[key]}):  # else what is there can be scored
+            raise DataError(f"{path}: {key}: {entry} is neither a folder nor a file (looked in {base}); correct it")
+        notes.append(f"{path.name} has {key}: {entry}, which is not there; left out")
     root = path.parent if all(part.path.is_relative_to(path.parent) for part in parts) else base
     words = few(f"{_short(part.path, root)} ({part.split})" for part in parts)
     pose = bool(content.get("kpt_shape"))

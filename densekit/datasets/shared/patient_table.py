@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from densekit.datasets.shared.splits import read_rows
 from densekit.errors import ConfigError, DataError, close_names, few
+from densekit.structures.class_names import respelt, spelling
 
 _PATIENT = ("patient", "subject")
 
@@ -65,7 +67,7 @@ def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, ca
     known = {case: row for case, row in cells.items() if case in set(cases)}
     if not known:
         raise DataError(f"{path}: none of its cases ({few(cells, 3)}) is in the data set ({few(cases, 3)})")
-    notes = []
+    notes = [words for name in wanted if (words := _one_spelling(path, name, known.values()))]
     for ids, what in (
         ([case for case in cells if case not in known], "names {} case(s) that are not there"),
         ([case for case in cases if case not in known], "does not name {} case(s)"),
@@ -97,6 +99,18 @@ def _cells(
             raise DataError(f"{path}, line {number}: case {case!r} {wrong}; expected one line per case")
         found[case] = {name: (row[name] or "").strip() for name in columns}
     return found
+
+
+def _one_spelling(path: Path, name: str, rows: Collection[dict[str, str]]) -> str:
+    """Write the classes of a column in their most frequent spelling; returns what was changed, in words."""
+    counts, common = Counter(row[name] for row in rows if row[name]), {}
+    for value, _ in counts.most_common():
+        common.setdefault(spelling(value), value)
+    matched = {value: common[spelling(value)] for value in counts}
+    for row in rows:
+        row[name] = matched.get(row[name], row[name])
+    words = respelt(matched)
+    return words and f"{path.name}, column {name}: {words}"
 
 
 def _is_number(text: str) -> bool:

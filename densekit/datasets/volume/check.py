@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,8 @@ def check(
     for finding in findings:
         print(f"{finding.severity}: {finding.case + ': ' if finding.case else ''}{finding.message}")
     errors = sum(f.severity == "error" for f in findings)
-    print(f"{path}: {cases} cases checked, {errors} errors, {len(findings) - errors} warnings")
+    warnings = sum(f.severity == "warning" for f in findings)
+    print(f"{path}: {cases} cases checked, {errors} errors, {warnings} warnings")
     if json_path:
         write_json_atomic(json_path, {"path": str(path), "cases": cases, "findings": [asdict(f) for f in findings]})
     return 2 if errors else 0
@@ -81,6 +83,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
     findings: list[Finding] = [Finding("warning", "", note) for note in store.notes]
     findings += [Finding("error", "", f"{path / SPLIT_FILE}: {problem}") for problem in problems]
     layers = [splits.of(fold) for fold in (None, *range(len(splits.folds)))]
+    findings += _only_scored(layers)
     unused = [case_id for case_id in store.about if not any(case_id in ids for of in layers for ids in of.values())]
     if unused:
         message = (
@@ -99,15 +102,39 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
             continue
         findings += [Finding("error", case_id, problem) for problem in problems]
         findings += [Finding("warning", case_id, note.removeprefix(CAUTION)) for note in case.notes]
-        sources = [*case.sources["images"], case.sources["label"]]
-        gone = [source for source in sources if source and not Path(source).is_file()]
-        if gone:
-            message = f"source file {gone[0]} is gone; `densekit test` needs it, training does not"
-            findings.append(Finding("warning", case_id, message))
         places = tuple(_split_of(case_id, members) for members in layers)
         facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
+    gone = gone_scans(store, list(store.about))
+    if gone:
+        message = f"{moved(gone, len(store.about))}; `densekit test` needs them, training does not"
+        findings.append(Finding("warning", "", message))
     findings += _compare(facts, store.labels)
     return findings + _apart(facts, store.channels, store.preprocessing.normalization), len(store.about)
+
+
+def _only_scored(layers: Iterable[Members]) -> list[Finding]:
+    """Say of a data set without training cases what it is good for."""
+    there = {split for of in layers for split, ids in of.items() if ids}
+    if not there or "train" in there:
+        return []
+    only = " and ".join(split for split in SPLITS if split in there)
+    return [Finding("note", "", f"holds only {only}: it can be scored, not trained on")]
+
+
+def gone_scans(store: Store, ids: Iterable[str]) -> dict[str, Path]:
+    """Return of each case whose scan is not where it was prepared from a file that is not there."""
+    files = ((case_id, path) for case_id in ids for path in store.case(case_id).image_files())
+    return {case_id: path for case_id, path in files if path is not None and not path.exists()}
+
+
+def moved(gone: Mapping[str, Path], cases: int) -> str:
+    """Say that scans are not where they were, and how to go on where they lie now."""
+    first = next(iter(gone.values()))
+    lost = next(path for path in (first, *first.parents) if path.parent.exists())
+    return (
+        f"the scans of {len(gone)} of {cases} cases are not where they were prepared from, e.g. {first}; put them "
+        f"back, or link what is not there to where it is now: ln -s NEW {shlex.quote(str(lost))}"
+    )
 
 
 def _split_of(case_id: str, members: Members) -> str | None:
@@ -124,6 +151,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
         patients = {case.id: case.patient or case.id for case in source.cases}
         named = {split: [case.id for case in source.cases if case.split == split] for split in SPLITS}
         findings += [Finding("error", "", problem) for problem in Splits(named, source.folds).problems(patients)]
+        findings += _only_scored([named, *source.folds])
         facts = {}
         for case in _progress(source.cases):
             try:

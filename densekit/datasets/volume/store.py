@@ -192,9 +192,7 @@ def _target_spacing(
         raise ConfigError(f"spacing is {wanted!r}, expected three numbers (D, H, W) in mm, 'median' or None")
     # not of the split train alone: the same cases are prepared for every split and fold
     training = [spacings[case.id] for case in source.cases if case.split != "test"]
-    if not training:
-        raise DataError(f"{source.name}: no training cases, so no median spacing; give the spacing in mm")
-    return median_spacing(training)
+    return median_spacing(training or list(spacings.values()))
 
 
 def _make_folder(out: Path) -> None:
@@ -262,6 +260,8 @@ def _describe(
 ) -> tuple[Preprocessing, dict[str, Any]]:
     """Return the preprocessing with its intensities, and the fingerprint, from the cases as they are stored."""
     training = [case for case in source.cases if case.split == "train" and case.label]
+    if all(case.split != "train" for case in source.cases):  # only to be scored, by a checkpoint's own intensities
+        training = [case for case in source.cases if case.label]
 
     def values(case: CaseSource) -> list[ChannelValues | None]:
         return channel_values(StoredCase.read(case_folder(out, case.id), _about(case)))

@@ -170,6 +170,7 @@ class ScoreTable:
         """Return everything, with the meaning of the metrics, in plain JSON types."""
         return {
             "semantics": _semantics(self.convention, self.tolerance_mm),
+            "notes": self.notes(),
             "cases_scored": len(self.cases),
             "cases_failed": len(self.failures),
             "scored_structures": list(self.scored_structures),
@@ -178,6 +179,16 @@ class ScoreTable:
             "cases": {case: self._case_dict(case) for case in self.cases},
             "failures": self.failures,
         }
+
+    def notes(self) -> list[str]:
+        """Return what must be known to read the numbers: that the tolerance is finer than the scans."""
+        coarse = max(self.scores, key=lambda score: max(score.spacing_mm), default=None)
+        if not self._surface or coarse is None or self.tolerance_mm >= max(coarse.spacing_mm):
+            return []
+        return [
+            f"NSD's tolerance of {self.tolerance_mm:g} mm is below voxels' sides of up to "
+            f"{max(coarse.spacing_mm):g} mm: across these only equal surfaces agree"
+        ]
 
     def _check(self) -> None:
         settings = {(score.convention, score.tolerance_mm) for score in self.scores}
@@ -222,6 +233,7 @@ class ScoreTable:
         )
         if self._surface:
             yield f"HD95: 95th percentile of pooled surface distances; NSD: surface Dice at {self.tolerance_mm:g} mm"
+            yield from self.notes()
         else:
             yield "surface distances were not computed"
 

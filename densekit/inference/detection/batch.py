@@ -34,6 +34,9 @@ logger = logging.getLogger("densekit")
 SCORE_BINS = 20
 """Bars of the histogram of scores from 0 to 1."""
 
+CUT = "the network gives {most} detections of an image at most (max_per_img of its test_cfg), here there may be more"
+"""What is said of an image in which that many are above the threshold."""
+
 _TABLES = (tables.COCO, tables.RESULTS, tables.DETECTIONS, tables.COUNTS, "report.html")
 
 
@@ -93,6 +96,13 @@ class DetectionRun(ImageRun):
     def facts(self, found: DetectionResult) -> dict[str, Any]:
         return {"counts": self.shown(found).counts(), "scores": _histogram(found.scores).tolist()}
 
+    def is_cut(self, found: DetectionResult) -> bool:
+        """Whether the network gave its most, all from the threshold on: there may be more."""
+        return self.predictor.most is not None and len(self.shown(found)) >= self.predictor.most
+
+    def notes(self, found: DetectionResult) -> list[str]:
+        return [CUT.format(most=self.predictor.most)] if self.is_cut(found) else []
+
     def tally(self, case: ImageCase) -> _Tally:
         return _Tally(case, self)
 
@@ -100,6 +110,9 @@ class DetectionRun(ImageRun):
         """Write the tables over all images."""
         result = RunResult(status, list(self.rows.values()), self.out, self.tables)
         p = self.predictor
+        cut = sum(CUT.format(most=p.most) in note for row in result.rows for note in row.facts.get("notes", ()))
+        if cut:
+            logger.warning("%d of %d files: %s", cut, len(result.rows), CUT.format(most=p.most))
         tables.write_tables(self.out, result.rows, p.labels, threshold=p.threshold, masks=p.masks)
         run = sum(row.status != "not run" for row in result.rows)
         files = relative_names([row.case.path for row in result.rows])
@@ -116,6 +129,7 @@ class DetectionRun(ImageRun):
                 "device": str(p.device),
                 "score threshold": p.threshold,
                 "the network's own threshold": p.own_threshold,
+                "most detections in an image": p.most,
                 "transforms": [str(transform) for transform in p.pipeline],
                 "densekit": __version__,
                 "torch": torch.__version__,
@@ -174,8 +188,8 @@ class _Tally(Tally):
 
     def __init__(self, case: ImageCase, run: DetectionRun):
         super().__init__(run.facts)
-        self.case, self.predictor = case, run.predictor
-        self.objects = -1
+        self.case, self.run, self.predictor = case, run, run.predictor
+        self.objects, self.cut = -1, 0
         self.most = dict.fromkeys(self.predictor.labels, 0)
         self.scores = np.zeros(SCORE_BINS, dtype=np.int64)
 
@@ -184,6 +198,7 @@ class _Tally(Tally):
         super().add(frame, found, drawn)
         counts = self.last["counts"]
         self.scores += self.last["scores"]
+        self.cut += self.run.is_cut(found)
         self.most = {name: max(count, counts[name]) for name, count in self.most.items()}
         if sum(counts.values()) > self.objects:
             self.objects, self.poster = sum(counts.values()), drawn
@@ -200,6 +215,8 @@ class _Tally(Tally):
 
     def facts(self) -> dict[str, Any]:
         """Counts and scores."""
+        if self.cut:
+            self.notes = [f"{CUT.format(most=self.predictor.most)}: {self.cut} of {self.frames} frames"]
         return {"counts": self.most, "scores": self.scores.tolist()}
 
 

@@ -114,9 +114,18 @@ class DetectionPredictor(ImagePredictor):
     @property
     def own_threshold(self) -> float | None:
         """The score below which the network itself gives nothing; None if it does not say."""
+        own = self._test_setting("score_thr")
+        return None if own is None else float(own)
+
+    @property
+    def most(self) -> int | None:
+        """So many detections the network gives of an image at most (``max_per_img``); None if it does not say."""
+        return self._test_setting("max_per_img")
+
+    def _test_setting(self, key: str) -> Real | None:
         found = walk(getattr(self.model, "test_cfg", None))
-        own = (v for place, v in found if place[-1] == "score_thr" and isinstance(v, Real) and "rpn" not in place)
-        return next(map(float, own), None)
+        own = (v for place, v in found if place[-1] == key and isinstance(v, Real) and "rpn" not in place)
+        return next(own, None)
 
     def prepare(self, image: LoadedImage) -> dict[str, Any]:
         """Apply the transforms of the checkpoint.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def find_scans(inputs: Sequence[str | Path], *, channels: int, out: Path) -> lis
     A folder stands for the volume files directly in it. If the network expects several channels, ``<case>_0000``,
     ``<case>_0001`` ... are those of one case (nnU-Net's names). If it expects one, every file is a case, and a lone
     ``<case>_0000`` is named without the number. Two cases of one name (the same file name in two folders) get the names
-    of their folders in front.
+    of their folders in front; two in one folder (``a.nii.gz``, ``a.nrrd``) their formats behind (``a_nii_gz``).
 
     Args:
         inputs: Volume files, folders, or globs (``"scans/**/*.nii.gz"``).
@@ -62,7 +62,7 @@ def find_scans(inputs: Sequence[str | Path], *, channels: int, out: Path) -> lis
         out: Output folder; a glob does not find what lies in it.
 
     Raises:
-        DataError: if an input does not exist or holds no volume, or names cannot be told apart.
+        DataError: if an input does not exist or holds no volume.
     """
     files = {place(file): file for item in inputs for file in expand(Path(item).expanduser(), out, VOLUMES)}
     groups: dict[_Key, list[Path]] = defaultdict(list)
@@ -70,7 +70,10 @@ def find_scans(inputs: Sequence[str | Path], *, channels: int, out: Path) -> lis
         groups[_Key.of(file)].append(file)
     if channels == 1:
         groups = _one_file_each(groups)
-    names = unique_names([(key.folder, key.name) for key in groups])
+    stems = Counter((key.folder, key.name.lower()) for key in groups)
+    names = unique_names(
+        [(key.folder, key.long_name if stems[key.folder, key.name.lower()] > 1 else key.name) for key in groups]
+    )
     return [ScanCase(name, tuple(sorted(paths))) for name, paths in zip(names, groups.values(), strict=True)]
 
 
@@ -81,6 +84,11 @@ class _Key(NamedTuple):
     name: str
     suffix: str | None
     numbered: bool
+
+    @property
+    def long_name(self) -> str:
+        """The name with the format, for files that differ in nothing else: ``scan_nii_gz``, ``scan_nrrd``."""
+        return self.name + (self.suffix or "").replace(".", "_")
 
     @classmethod
     def of(cls, file: Path) -> _Key:

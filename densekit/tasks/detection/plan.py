@@ -75,6 +75,9 @@ class DetectionPlan(ImagePlan):
 
     def check_training(self) -> None:
         c = self.config
+        only = [found.message for found in self.data.findings if found.code == "only-scored"]
+        if only and c.train_split not in self.data.counts:
+            raise DataError(f"{self.data.root}: {only[0]}; `densekit check` says what was found")
         for key in ("train_split", "val_split"):
             split = c[key]
             if split is not None and split not in self.data.counts:

@@ -6,7 +6,8 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from densekit.config_tree import rebuilt
 from densekit.datasets.detection import PreparedDetection
-from densekit.errors import CheckpointError, DataError, class_difference, close_names
+from densekit.errors import CheckpointError, DataError, class_difference, close_names, few
 from densekit.evaluation.detection import DetectionScores, evaluate, read_truth, write_detections
 from densekit.inference.detection import DetectionPredictor
 from densekit.inference.image_run import ReadAhead
@@ -23,12 +24,14 @@ from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
 from densekit.package.seen import image_hashes, leak, trained_on
+from densekit.structures.class_names import by_name, respelt
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 
 logger = logging.getLogger("densekit")
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+FAILED = "failed, its objects count as not found"
 NAMES = {"bbox": "boxes", "segm": "masks"}
 
 
@@ -39,10 +42,12 @@ class DetectionTable:
     Attributes:
         scores: By IoU type, ``"bbox"`` and ``"segm"``.
         failures: Images that could not be predicted, and why; their objects count as not found.
+        notes: What must be known to read the scores.
     """
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return self.render()
@@ -65,8 +70,8 @@ class DetectionTable:
         for row in rows:
             cells = " ".join("        -" if row[c] != row[c] else f"{row[c]:9.3f}" for c in COLUMNS)
             lines.append(f"{row['kind']:6} {row['class']:<{width}} {row['objects']:>8,} {cells}")
-        lines += [f"failed, its objects count as not found: {file}: {why}" for file, why in self.failures.items()]
-        return "\n".join(lines)
+        lines += [f"{FAILED}: {_once(file, why)}" for file, why in self.failures.items()]
+        return "\n".join([*lines, *self.notes])
 
     def write(self, folder: Path) -> None:
         """Write ``scores.csv`` and ``scores.json``."""
@@ -75,7 +80,8 @@ class DetectionTable:
         writer.writeheader()
         writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self.rows())
         write_text_atomic(folder / "scores.csv", text.getvalue())
-        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()} | {"failures": self.failures}
+        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()}
+        scores |= {"failures": self.failures, "notes": list(self.notes)}
         write_json_atomic(folder / "scores.json", rebuilt(scores, lambda v: None if v != v else v))  # JSON has no NaN
 
 
@@ -111,14 +117,14 @@ def score_detector(
     split, checkpoint = split or val_split, predictor.checkpoint
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
-    truth = read_truth(data.annotations[split], masks=predictor.masks)
+    truth = _in_its_classes(checkpoint, read_truth(data.annotations[split], masks=predictor.masks))
     for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
     scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}
-    table = DetectionTable(scores, failures)
+    table = DetectionTable(scores, failures, _notes(predictor.most, detections))
     table.write(folder)
     write_report(
         data,
@@ -130,12 +136,27 @@ def score_detector(
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
         facts=[
             ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
-            *(("failed, its objects count as not found", reason) for reason in failures.values()),
+            *((FAILED, _once(file, reason)) for file, reason in failures.items()),
+            *(("note", note) for note in table.notes),
         ],
         max_dets=max_dets,
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
+
+
+def _once(file: str, reason: str) -> str:
+    """A reason that names its file, once."""
+    return reason if Path(file).name in reason else f"{file}: {reason}"
+
+
+def _notes(most: int | None, found: Detections) -> tuple[str, ...]:
+    """Say in how many images the network gave as many detections as it gives at most."""
+    full = 0 if most is None else int((np.bincount(found.image_index) >= most).sum())
+    if not full:
+        return ()
+    words = f"the network gives {most} detections of an image at most (max_per_img of its test_cfg)"
+    return (f"{words}, and gave as many in {full} of {len(found.images)} images: weaker ones are not scored there",)
 
 
 def _detect(
@@ -161,14 +182,29 @@ def _detect(
     return Detections.join(parts, **about, where="detections"), failures
 
 
+def _in_its_classes(checkpoint: Checkpoint, truth: Detections) -> Detections:
+    """Return the objects with the labels of a checkpoint; a class that the data do not have gets a number too."""
+    labels, matched = list(checkpoint.labels), by_name(checkpoint.labels, truth.names)
+    ids = {matched[name]: number for name, number in zip(truth.names, truth.category_ids, strict=True)}
+    new = count(max(truth.category_ids) + 1)
+    place = np.array([labels.index(matched[name]) for name in truth.names], dtype=np.int64)
+    numbers = tuple(ids[name] if name in ids else next(new) for name in labels)
+    return replace(truth, labels=place[truth.labels], names=tuple(labels), category_ids=numbers)
+
+
 def _check_fit(checkpoint: Checkpoint, data: PreparedDetection, split: str | None) -> None:
     """Check that the data set has the classes of a checkpoint, and the split; a split drawn otherwise is said."""
-    labels = list(checkpoint.labels)
-    if labels != list(data.classes):
+    labels, matched = list(checkpoint.labels), by_name(checkpoint.labels, data.classes)
+    if len(matched) < len(data.classes):
         remedy = "score it on data of its classes"
-        if set(labels) <= set(data.classes):
-            remedy = f'add --cfg-options "classes={labels}"'.replace(", ", ",")
+        if matched:
+            remedy = f'add --cfg-options "classes={list(matched)}"'.replace(", ", ",")
         raise CheckpointError(f"{checkpoint.path}: {class_difference(labels, list(data.classes))}; {remedy}")
+    absent = [name for name in labels if name not in matched.values()]
+    if absent:
+        logger.warning("%s: has no class %s, which gets no score", data.root, few(map(repr, absent)))
+    if words := respelt(matched):
+        logger.warning("%s: %s", data.root, words)
     if split not in data.counts:
         raise DataError(
             f"{data.root}: has no split {split!r} (it has {', '.join(data.counts)})"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from densekit.datasets.volume.check import gone_scans, moved
 from densekit.datasets.volume.store import open_store
 from densekit.errors import CheckpointError, DataError, DensekitError
 from densekit.evaluation.volume import ScoreTable, score_case
@@ -14,6 +15,7 @@ from densekit.inference.volume.predictor import VolumePredictor
 from densekit.io.staging import score_folder
 from densekit.package.seen import leak, trained_on
 from densekit.progress import Lines
+from densekit.structures.class_names import by_name, respelt
 
 logger = logging.getLogger("densekit")
 
@@ -55,15 +57,21 @@ def score_volumes(
     """
     split, checkpoint = split or "test", predictor.checkpoint
     store = open_store(Path(data), fold)
-    if list(predictor.labels) != list(store.labels):
+    matched = by_name(predictor.labels, store.labels)
+    if [matched.get(name) for name in store.labels] != list(predictor.labels):
         raise CheckpointError(
             f"{checkpoint.path}: predicts {len(predictor.labels)} classes ({', '.join(predictor.labels[:4])} ...), but "
             f"{store.path} has {len(store.labels)} ({', '.join(store.labels[:4])} ...); score it on the data set it "
             f"was trained for"
         )
+    if words := respelt(matched):
+        logger.warning("%s: %s", store.path, words)
     ids = list(dict.fromkeys(store.ids(split)))
     if not ids:
         raise DataError(f"{store.path}: split {split!r} has no cases; choose another with --split")
+    gone = gone_scans(store, ids)
+    if len(gone) == len(ids):
+        raise DataError(f"{store.path}: {moved(gone, len(ids))}; or prepare them again")
     convention = convention or store.convention
     check_settings(store.labels, store.scored, convention, 1.0)  # before the long work
     folder = score_folder(out, checkpoint.path, split)  # before it as well

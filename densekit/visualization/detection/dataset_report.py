@@ -41,7 +41,8 @@ def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> Non
         layout=summary["layout"],
         errors=[_finding_view(finding) for finding in by_severity["error"]],
         warnings=[_finding_view(finding) for finding in by_severity["warning"]],
-        notes=[_note(finding) for finding in by_severity["note"]],
+        notes=[_note(finding) for finding in by_severity["note"] if not _is_drawn(finding)],
+        repairs=[_finding_view(finding) for finding in by_severity["note"] if _is_drawn(finding)],
         splits=[_split_row(name, counts) for name, counts in summary["splits"].items()],
         split_names=list(summary["splits"]),
         facts=_facts(summary),
@@ -70,7 +71,7 @@ def _finding_view(finding: Finding) -> dict[str, Any]:
     return {
         "count": f"{finding.count:,}",
         "message": finding.message[:1].upper() + finding.message[1:],
-        "remedy": finding.remedy if finding.remedy != "nothing to do" else "",
+        "remedy": finding.remedy,
         "pictures": [{"where": _caption(example), "data": picture} for example, picture in pictures if picture],
         "places": places,
         "further": f"{finding.count - len(pictures):,}" if finding.count > len(pictures) > 0 else "",
@@ -88,10 +89,15 @@ def _thumbnail(example: Example) -> str | None:
     )
 
 
+def _is_drawn(finding: Finding) -> bool:
+    return any(example.boxes for example in finding.examples)
+
+
 def _note(finding: Finding) -> str:
     places = [example.where for example in finding.examples]
-    text = f"{finding.message}: {finding.count:,}" if finding.count > 1 and not places else finding.message
-    return text + (f" ({', '.join(places)}{' ...' if finding.count > len(places) else ''})" if places else "")
+    text = f"{finding.message}: {finding.count:,}" if finding.count > 1 else finding.message
+    text += f" ({', '.join(places)}{' ...' if finding.count > len(places) else ''})" if places else ""
+    return f"{text}; {finding.remedy}" if finding.remedy else text
 
 
 def _split_row(name: str, counts: Mapping[str, int]) -> list[str]:

@@ -86,7 +86,7 @@ def write_prediction_gallery(
         "detection_predictions",
         title=title,
         lead=_lead(done, failed, threshold),
-        failed=[{"id": p.name, "reason": p.reason or "no reason was given", "notes": p.notes} for p in failed],
+        failed=[{"id": p.name, "reason": _reason(p), "notes": p.notes} for p in failed],
         notes=_notes(done),
         classes=_classes(done, names),
         absent=few([name for name in names if not any(p.counts.get(name) for p in done)], _ABSENT),
@@ -103,15 +103,26 @@ def write_prediction_gallery(
 def _lead(done: Sequence[ImageRow], failed: Sequence[ImageRow], threshold: float) -> str:
     files = len(done) + len(failed)
     videos = sum(p.frames is not None for p in done)
-    objects = sum(sum(p.counts.values()) for p in done)
+    objects = sum(sum(p.counts.values()) for p in done if p.frames is None)
+    most = sum(sum(p.counts.values()) for p in done if p.frames is not None)
     empty = sum(not any(p.counts.values()) for p in done)
     seconds = sum(p.seconds for p in (*done, *failed))
     text = f"{files:,} file{'s' * (files != 1)}: {len(done):,} predicted"
     text += f" ({videos:,} of them video{'s' * (videos != 1)})" * (videos > 0)
     text += f", {len(failed):,} failed" * bool(failed)
     text += f", in {show_duration(seconds)}."
-    text += f" {objects:,} object{'s' * (objects != 1)} with a score from {threshold:.2g} on"
+    text += f" {objects:,} object{'s' * (objects != 1)} with a score from {threshold:.2g} on" * (videos < len(done))
+    text += " in the images," * (0 < videos < len(done))
+    text += f" {most:,} in the frames of the videos that have most of a class" * (videos > 0)
+    text += f", with a score from {threshold:.2g} on" * (0 < videos == len(done))
     return text + (f"; nothing in {empty:,} of the files." if empty else ".")
+
+
+def _reason(row: ImageRow) -> str:
+    """Why a file failed, without its name, which stands before it."""
+    reason = row.reason or "no reason was given"
+    file, _, rest = reason.partition(": ")
+    return rest if rest and file.endswith(row.name) else reason
 
 
 def _notes(done: Sequence[ImageRow]) -> list[str]:

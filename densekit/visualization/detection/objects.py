@@ -106,20 +106,27 @@ def _tag(names: Sequence[str], label: int, score: float | None) -> str:
 def _write_tags(
     draw: ImageDraw.ImageDraw, tags: Sequence[tuple[np.ndarray, str, Color]], size: tuple[int, int]
 ) -> None:
-    """Write the texts at their boxes, the first ones first; where they are many, only where there is room."""
+    """Write the texts at their boxes, the first ones first; where they are many, only where there is room.
+
+    None covers an object that is smaller than the text.
+    """
     crowded = len(tags) > _CROWD
     points = 11 if crowded else min(max(round(max(size) / 48), 11), 22)
     letters, height = font(points), round(points * 1.3)
     widths = [round(letters.getlength(text)) + 6 for _, text, _ in tags]
     few = len(tags) <= _FEW or sum(widths) * height <= _COVERED * size[0] * size[1]
     room = np.inf if few else 0.8 if crowded else 1.3  # of the box's width: names of small objects cover neighbours
-    taken = np.zeros((0, 4))
+    taken, boxes = np.zeros((0, 4)), np.array([box for box, _, _ in tags]).reshape(-1, 4)
+    areas, inside = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), boxes + (0.5, 0.5, -0.5, -0.5)
     for (box, text, color), width in zip(tags, widths, strict=True):
-        if width > room * max(box[2] - box[0], 1):
+        wide = width > room * max(box[2] - box[0], 1)
+        if wide and crowded:
             continue
         places = [_within(x, y, width, height, size) for x, y in _corners(box, width, height)]
+        kept_free = inside if wide else inside[areas < width * height]
+        places = [place for place in places if not _covers(place, kept_free)]
         free = (p for p in places if not _covers(p, taken))
-        place = next(free, places[0] if len(tags) <= _FEW else None)
+        place = next(free, places[0] if places and len(tags) <= _FEW else None)
         if place is None:
             continue
         taken = np.concatenate([taken, [place]])
@@ -130,10 +137,11 @@ def _write_tags(
 
 
 def _corners(box: np.ndarray, width: int, height: int) -> list[tuple[float, float]]:
-    """Return where a text may begin, in the order of preference: above, below, inside; left, then right."""
+    """Return where a text may begin, in the order of preference: above, below, inside, beside; left, then right."""
     x1, y1, x2, y2 = box
     above = y1 - height if y1 >= height else y1  # inside, where the border of the picture is too close
-    return [(x1, above), (x2 - width, above), (x1, y2), (x1, y1), (x2 - width, y2), (x1, y2 - height)]
+    inside = [(x1, y1), (x2 - width, y2), (x1, y2 - height)]
+    return [(x1, above), (x2 - width, above), (x1, y2), *inside, (x2, y1), (x1 - width, y1)]
 
 
 def _within(x: float, y: float, width: int, height: int, size: tuple[int, int]) -> Box:

@@ -29,7 +29,7 @@ logger = logging.getLogger("densekit")
 _SMALL, _LARGE = 32**2, 96**2  # pixels, COCO's limits
 _NAMES = {"segm": "Masks", "bbox": "Boxes"}
 _MEANING = {
-    "classification": "an object of another class is there (IoU from 0.5)",
+    "classification": "an object of another class is there (IoU from 0.5), itself found or not",
     "localisation": "the right object, but the overlap is only 0.1 to 0.5",
     "both": "an object of another class is near (IoU 0.1 to 0.5)",
     "duplicate": "a better detection has the object already",
@@ -229,9 +229,10 @@ def _confusion_lead(confusion: Confusion) -> str:
     found, objects = int(np.trace(counts[:-1, :-1])), int(counts[:-1].sum())
     between = int(counts[:-1, :-1].sum()) - found
     return (
-        f"Of {_times(objects, 'object')} {found:,} are found, {between:,} taken for another class and "
-        f"{int(counts[:-1, -1].sum()):,} not found; {_times(int(counts[-1].sum()), 'detection')} more where nothing is "
-        f"or another has it already (from score {confusion.threshold:.2f} on, IoU from 0.5)."
+        f"Of {_times(objects, 'object')} {found:,} are found, {between:,} not, but taken for another class, and "
+        f"{int(counts[:-1, -1].sum()):,} neither; {_times(int(counts[-1].sum()), 'detection')} more where nothing is "
+        f"or another has it already (from score {confusion.threshold:.2f} on, IoU from 0.5). An object and a detection "
+        f"count once here: a wrong class over an object that is found as well is one of the detections more."
     )
 
 

@@ -204,6 +204,7 @@ class _Structure:
             "text": "not found" if volume == 0 else self.text(volume),
             "found": bool(volume),
             "odd": odd,
+            "high": self.outliers.get(place, 0) > 0,
         }
 
 

@@ -21,7 +21,7 @@ def test_table_json_and_status(flawed, tmp_path, capsys):
         "ERROR  annotations have a class that the class list does not have: 1",
         "e.g. annotations/instances_train2017.json: category_id 6, 1 times",
         "->   complete the class list",
-        "WARNING  boxes over the border of their image, clipped to it: 1",
+        "NOTE  boxes over the border of their image, clipped to it: 1",
         "cannot be trained on as it is; 1 error, ",
     ):
         assert words in shown

@@ -106,7 +106,7 @@ def test_ids_from_zero_as_text_or_twice_are_put_right(make, load):
         categories=[{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
     )
     dataset, found = load(make.root)
-    assert found["annotation-id-zero"].severity == "warning"
+    assert found["annotation-id-zero"].severity == "note"
     assert found["annotation-id-twice"].count == 1
     assert found["size-missing"].count == 1
     coco = [dataset.to_coco(split) for split in dataset.splits]

@@ -56,7 +56,7 @@ def test_3_two_words_that_differ_by_a_letter_are_two_classes_if_both_are_named(m
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("cat", "cats"), ("Platelet", "platelets"), ("red cell", "red_cell"), ("lesion", "leison")]
+    ("one", "other"), [("cat", "cats"), ("Platelet", "platelets"), ("red cell", "red_cells"), ("lesion", "leison")]
 )
 def test_3_a_typo_between_the_splits_stops(make, one, other):
     make.two_splits([(0, 0, BOX), (0, 1, OTHER)], [], (one, "widget"))

@@ -122,9 +122,18 @@ def test_no_objects_or_images_to_train_on(make):
     root = make.two_splits([], [(0, 0, grid(1)[0])])
     inspection, found = inspect(root)
     assert (found["no-objects"].severity, inspection.status) == ("error", 2)
-    (root / "annotations" / "instances_train2017.json").unlink()
+
+
+@pytest.mark.parametrize("gone, left", [("train", "val"), ("val", "train")])
+def test_what_has_no_training_images_can_be_scored(make, gone, left):
+    root = make.two_splits([(0, 0, grid(1)[0])], [(0, 0, grid(1)[0])])
+    (root / "annotations" / f"instances_{gone}2017.json").unlink()
     inspection, found = inspect(root)
-    assert (found["no-training-images"].severity, inspection.status) == ("error", 2)
+    assert inspection.status == 0
+    assert ("only-scored" in found) == (left == "val")
+    if left == "val":
+        assert found["only-scored"].message == "holds only val: it can be scored, not trained on"
+        assert "split-drawn" not in found
 
 
 def test_spellings_of_one_class_in_one_split(make):
@@ -143,7 +152,7 @@ def test_names_that_are_different_on_purpose(make, names):
 
 
 def test_names_close_to_cocos(make):
-    root = make.two_splits([(0, 0, grid(1)[0]), (0, 1, [30, 30, 8, 8])], [], ("person", "motorbike"))
+    root = make.two_splits([(0, 0, grid(1)[0]), (0, 1, [30, 30, 8, 8])], [], ("Person", "motorbike"))
     _, found = inspect(root)
     assert found["coco-names"].examples[0].where == "'motorbike': COCO has 'motorcycle'"
     assert found["coco-names"].count == 1

@@ -114,3 +114,28 @@ def test_the_same_images_validate_as_coco_voc_and_yolo(make, load):
         assert "4 of 20 images drawn" in found["split-drawn"].message
         drawn.append({dataset.path(n).stem for n, image in enumerate(dataset.images) if image.split == "val"})
     assert drawn[0] == drawn[1] == drawn[2]
+
+
+@pytest.mark.parametrize("asked", [None, ["Red Cell", "dog"], ["dog", "red_cell"]])
+def test_spellings_in_different_splits_are_one_class(make, load, asked):
+    box = [5, 5, 20, 20]
+    root = make.two_splits([(0, 0, box), (1, 1, box)], [(0, 0, box)], ("Red Cell", "dog"))
+    path = root / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text().replace("Red Cell", "red_cell"))
+    dataset, found = load(root, classes=asked)
+    assert dataset.classes == tuple(asked or ["Red Cell", "dog"])
+    cell = 1 if asked and asked[1] == "red_cell" else 0
+    assert dataset.annotations.labels.tolist() == [cell, 1 - cell, cell]
+    if cell:
+        return
+    assert found["class-spelling"].severity == "note"
+    assert found["class-spelling"].examples[0].where == "'red_cell' in val is 'Red Cell'"
+
+
+def test_spellings_in_one_split_or_asked_for_stay_two(make, load):
+    box = [5, 5, 20, 20]
+    root = make.two_splits([(0, 0, box), (1, 1, box)], [(0, 1, box)], ("Car", "car"))
+    assert load(root)[0].classes == ("Car", "car")
+    root = make.two_splits([(0, 0, box)], [(0, 1, box)], ("Car", "car"))
+    assert load(root, classes=["Car", "car"])[0].classes == ("Car", "car")
+    assert load(root)[0].classes == ("Car",)

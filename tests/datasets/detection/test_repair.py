@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from densekit.datasets.detection import prepare_detection
+from densekit.datasets.detection.findings import KINDS
 
 OUTLINE = [[4, 4, 14, 4, 14, 16, 4, 16]]
 
@@ -33,6 +34,19 @@ def test_boxes_over_the_border_are_clipped_worst_first(make, load):
     assert "20 px over; image 64 x 48" in found["box-over-border"].examples[0].where
     assert found["box-outside"].count == 1
     assert "dog" in found["box-over-border"].examples[0].where
+
+
+@pytest.mark.parametrize("wrong, code, severity", [(4, "box-over-border", "note"), (5, "boxes-over-border", "warning")])
+def test_many_boxes_over_the_border_are_a_warning(make, load, wrong, code, severity):
+    objects = [(n % 3, 0, [[-4, 3 + n, 20, 9], [44 + n % 3, 3 + n, 24, 9]][n % 2]) for n in range(wrong)]
+    right = [(n % 3, 0, [8 + 2 * n, 3 + n, 12, 9]) for n in range(15)]
+    _, found = load(make.two_splits(objects + right, []))
+    assert [(f.code, f.severity) for f in found.values() if "border" in f.code] == [(code, severity)]
+
+
+def test_no_finding_with_nothing_to_do_is_a_warning():
+    assert all(kind.remedy for kind in KINDS.values() if kind.severity != "note")
+    assert not [code for code, kind in KINDS.items() if kind.remedy == "nothing to do"]
 
 
 def test_the_area_of_an_outline_stays_when_the_box_is_clipped(make, load):

@@ -61,3 +61,12 @@ def test_what_is_wrong_is_named(tmp_path, text, kind, message):
 
 def test_classes_are_ordered_by_size_then_by_the_alphabet():
     assert categories(["10", "b", "2", "a", "2"]) == ["2", "10", "a", "b"]
+
+
+def test_spellings_of_one_class_are_one(tmp_path):
+    found = table(tmp_path, "case,kind\na1,benign\na2,Benign\nb1,benign\n", ["kind"])
+    assert {row["kind"] for row in found.classes.values()} == {"benign"}
+    assert found.notes == (
+        "patients.csv, column kind: class names are spelt differently, taken as one: 'Benign' is 'benign'",
+    )
+    assert len({row["kind"] for row in table(tmp_path, "case,kind\na1,1-2\na2,12\n", ["kind"]).classes.values()}) == 2

@@ -178,3 +178,14 @@ def test_what_cannot_be_checked_is_said(tmp_path, raw, capsys):
     assert (status, "nothing: no such file or folder; check the path" in output.err) == (2, True)
     status, output = run(capsys, raw, "--encoding", "raw")
     assert (status, "--kind=synapse" in output.err) == (2, True)
+
+
+def test_data_without_training_cases_are_sound_and_said_to_be_for_scoring(raw, tmp_path, capsys):
+    table = tmp_path / "splits.csv"
+    table.write_text("case,split\n" + "".join(f"c{number},test\n" for number in range(8)))
+    command = ["prepare", "folder", str(raw), str(tmp_path / "data"), "--labels", "box", "--channels", "MR"]
+    assert main([*command, "--splits", str(table)]) == 0
+    status, output = run(capsys, tmp_path / "data")
+    assert status == 0
+    assert "note: holds only test: it can be scored, not trained on" in output.out
+    assert "0 errors, 0 warnings" in output.out

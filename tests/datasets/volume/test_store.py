@@ -521,3 +521,13 @@ def test_names_with_control_characters_and_slashes_are_refused(make_source, tmp_
     source = replace(source, cases=(replace(source.cases[0], id=name), *source.cases[1:]))
     with pytest.raises(DataError, match="without slashes and control characters"):
         write_store(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize("spacing", ["median", None])
+def test_cases_that_are_only_to_be_scored_are_prepared(make_source, tmp_path, split, spacing):
+    source = make_source(cases=2)
+    source = replace(source, cases=tuple(replace(case, split=split) for case in source.cases))
+    store = write_store(source, tmp_path / "out", spacing=spacing)
+    assert store.splits[split] == ["case0", "case1"]
+    assert store.read_reference("case0").any()

@@ -184,3 +184,22 @@ def test_the_mean_of_many_cases_does_not_drift():
         prediction[..., :18] = reference[..., 2:20] = 1  # Dice 16 / 18 in every case
         scores += score_case(prediction, reference, case_id=str(case), labels=LABELS[:2], spacing=(1, 1, 1))
     assert ScoreTable(scores).overall().dice.value == pytest.approx(16 / 18, rel=1e-15)
+
+
+@pytest.mark.parametrize("tolerance, surface, told", [(1.9, True, True), (2.0, True, False), (1.9, False, False)])
+def test_a_tolerance_finer_than_the_voxels_is_said_with_both_numbers(cohort, tolerance, surface, told):
+    prediction, reference = cohort["a"]
+    spacing = {"a": (2.0, 1.0, 1.0), "b": (1.0, 1.0, 1.0)}
+    scores = [
+        score
+        for case in ("b", "a")
+        for score in score_case(
+            prediction, reference, case_id=case, labels=LABELS, spacing=spacing[case], surface=surface,
+            tolerance_mm=tolerance,
+        )
+    ]  # fmt: skip
+    table = ScoreTable(scores)
+    words = "NSD's tolerance of 1.9 mm is below voxels' sides of up to 2 mm"
+    assert (words in table.render()) == told
+    assert table.to_dict()["notes"] == table.notes()
+    assert len(table.notes()) == told

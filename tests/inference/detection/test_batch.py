@@ -385,6 +385,16 @@ def test_a_threshold_below_the_networks_own_is_said(checkpoint, images, tmp_path
     assert "gives nothing below a score of 0.25" in caplog.text
 
 
+@pytest.mark.parametrize("network_cfg", [{"max_per_img": 2}, {"rpn": {"max_per_img": 1}, "rcnn": {"max_per_img": 2}}])
+def test_images_that_reach_the_networks_most_detections_are_said(checkpoint, images, tmp_path, caplog, network_cfg):
+    path, out = checkpoint(test_cfg=network_cfg), tmp_path / "out"
+    predict(path, [images], out, device="cpu")
+    assert "2 of 3 files: the network gives 2 detections of an image at most" in caplog.text
+    noted = [name for name, case in ledger(out)["cases"].items() if any("at most" in note for note in case["notes"])]
+    assert noted == ["a", "b"]
+    assert "here there may be more (2 files, a.png, b.png)" in (out / "report.html").read_text()
+
+
 def test_progress_says_how_long_it_will_take(checkpoint, images, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(batch_module, "ManyProgress", partial(batch_module.ManyProgress, seconds=0.0))
     with caplog.at_level(logging.INFO, "densekit"):

@@ -55,6 +55,8 @@ def test_every_frame_is_predicted_drawn_and_listed(checkpoint, video, image_file
     coco = json.loads((out / "predictions_coco.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == ["still.png"]  # frames are no files
     page = (out / "report.html").read_text()
+    assert "2 objects with a score from 0.3 on in the images, 1 in the frames of the videos that have most" in page
+    assert "Those of every frame of a video count here" in page
     assert "6 frames, at most 1 red at once" in page and page.count("data:image") == 2
     entry = json.loads((out / "predictions.json").read_text())["cases"]["film"]
     assert entry["frames"] == 6 and sum(entry["scores"]) == 6

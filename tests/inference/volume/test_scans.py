@@ -53,10 +53,29 @@ def test_same_names_get_the_names_of_their_folders(tree):
     assert set(found([root / "**/*.nii.gz"], root)) == {"p1_ct_scan", "p2_ct_scan", "other"}
 
 
-def test_names_that_cannot_be_told_apart_are_refused(tree):
-    root = tree("s/scan.nii.gz", "s/scan.nrrd")
-    with pytest.raises(DataError, match="one name"):
-        find_scans([root / "s"], channels=1, out=root / "out")
+def test_files_of_one_stem_do_not_stop_the_others(tree):
+    root = tree("s/scan.nii.gz", "s/scan.nii", "s/scan.nrrd", "s/other.nii.gz", "t/scan.nii")
+    cases = find_scans([root / "s", root / "t"], channels=1, out=root / "out")
+    assert {case.output_name: case.paths[0].relative_to(root).as_posix() for case in cases} == {
+        "other.nii.gz": "s/other.nii.gz",
+        "scan.nii": "t/scan.nii",
+        "scan_nii.nii": "s/scan.nii",
+        "scan_nii_gz.nii.gz": "s/scan.nii.gz",
+        "scan_nrrd.nrrd": "s/scan.nrrd",
+    }
+
+
+def test_names_that_differ_by_case_alone_are_numbered(tree):
+    root = tree("s/scan.nii.gz", "s/Scan.nii.gz", "s/scan_nii_gz_2.nii.gz")
+    if len(list((root / "s").iterdir())) < 3:
+        pytest.skip("this file system does not tell upper from lower case")
+    names = [case.id.lower() for case in find_scans([root / "s"], channels=1, out=root / "out")]
+    assert len(set(names)) == 3
+
+
+def test_channels_of_one_case_in_two_formats_are_two_cases(tree):
+    root = tree("s/a_0000.nii.gz", "s/a_0001.nii.gz", "s/a_0000.nrrd", "s/a_0001.nrrd")
+    assert set(found([root / "s"], root, channels=2)) == {"a_nii_gz", "a_nrrd"}
 
 
 def test_channel_files_make_one_case(tree):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -65,7 +66,8 @@ def test_an_image_that_cannot_be_read_is_a_failure(last, boxes, tmp_path, monkey
     monkeypatch.setattr(image_run, "load_image", gone)
     assert main(["test", str(last), "--data", str(boxes), "--out", str(tmp_path / "scores")]) == 3
     shown = capsys.readouterr().out
-    assert "failed, its objects count as not found: val2017/val1.png: " in shown and "went away meanwhile" in shown
+    line = next(line for line in shown.splitlines() if line.startswith("failed, its objects count as not found: "))
+    assert line.count("val1.png") == 1 and "went away meanwhile" in line
     said = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert list(said["failures"]) == ["val2017/val1.png"]
     objects = {row["class"]: row["objects"] for row in whole.rows()}
@@ -87,3 +89,51 @@ def test_nothing_can_be_read(last, boxes, tmp_path, monkeypatch):
     monkeypatch.setattr(image_run, "load_image", gone)
     table = score(last, data=boxes, out=tmp_path)
     assert len(table.failures) == 5 and table.scores["bbox"].AP == 0
+
+
+def only(boxes, folder, split, change=lambda category: category):
+    """The validation images under another split's name, without training images."""
+    shutil.copytree(boxes / "val2017", folder / split)
+    content = json.loads((boxes / "annotations" / "instances_val2017.json").read_text())
+    content["categories"] = [change(dict(category)) for category in content["categories"]]
+    content["categories"] = [category for category in content["categories"] if category["name"]]
+    known = {category["id"] for category in content["categories"]}
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] in known]
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_data_that_are_only_to_be_scored(last, boxes, tmp_path, split, capsys):
+    data, expected = only(boxes, tmp_path / "data", split), score(last, data=boxes, out=tmp_path / "one")
+    table = score(last, data=data, split=split, out=tmp_path / "two")
+    assert table.scores["bbox"].AP == expected.scores["bbox"].AP > 0
+    assert main(["check", str(data)]) == 0
+    assert f"holds only {split}: it can be scored, not trained on" in capsys.readouterr().out
+    training = ["train", "retinanet-fpn-r18_bccd", "--data", str(data), "--work-dir", str(tmp_path / "run")]
+    assert main(training) == 2
+    assert f"holds only {split}: it can be scored, not trained on" in capsys.readouterr().err
+
+
+def test_classes_that_are_spelt_differently_are_the_same(last, boxes, tmp_path, caplog):
+    def change(category):  # other ids and another order too
+        return {**category, "name": {"sun": "Sun", "sea": " SEA", "grass": "grass"}[category["name"]]}
+
+    whole = score(last, data=boxes, out=tmp_path / "one")
+    table = score(last, data=only(boxes, tmp_path / "data", "val", change), out=tmp_path / "two")
+    assert repr(table.scores["bbox"]) == repr(whole.scores["bbox"])  # NaN is not itself
+    assert "class names are spelt differently, taken as one: 'Sun' is 'sun', 'SEA' is 'sea'" in caplog.text
+
+
+def test_a_class_that_the_data_lack_gets_no_score(last, boxes, tmp_path, caplog):
+    def change(category):
+        return {**category, "name": category["name"] * (category["name"] != "sun")}
+
+    whole = score(last, data=boxes, out=tmp_path / "one").scores["bbox"].per_class
+    table = score(last, data=only(boxes, tmp_path / "data", "val", change), out=tmp_path / "two").scores["bbox"]
+    assert all(table.per_class[name]["AP"] == whole[name]["AP"] for name in ("grass", "sea"))
+    assert table.per_class["sun"]["objects"] == 0
+    assert "has no class 'sun', which gets no score" in caplog.text
+    rows = json.loads((tmp_path / "two" / "detections.json").read_text())
+    assert {row["category_id"] for row in rows} <= {1, 2, 3}

@@ -97,6 +97,20 @@ def test_names_of_two_boxes_in_one_place_stand_beside_each_other():
         assert has(drawn, label_color(label + 1))[:58].sum() > 100
 
 
+@pytest.mark.parametrize("count", [4, 12, 40])
+def test_names_never_cover_objects_smaller_than_they_are(count):
+    rng = np.random.default_rng(count)
+    low = np.concatenate([[[0, 0], [790, 0], [0, 588], [1, 300]], rng.integers(0, (785, 585), (count - 4, 2))])
+    boxes = np.concatenate([low, low + rng.integers(5, 12, low.shape)], axis=1)
+    names = [f"{name} cell" for name in NAMES]
+    labels = rng.integers(0, 3, count)
+    drawn = np.asarray(draw_detections(plain(800, 600), boxes, labels, [0.5] * count, None, names))
+    bare = np.asarray(draw_detections(plain(800, 600), boxes, labels, None, None, [""] * 3))  # frames alone
+    assert (drawn != bare).any(axis=2).sum() > 300 * count  # names are there
+    for x1, y1, x2, y2 in boxes:
+        assert (drawn[y1:y2, x1:x2] == bare[y1:y2, x1:x2]).all()
+
+
 def test_crowds_get_thin_lines_and_no_names_wider_than_their_objects():
     rows, columns = np.divmod(np.arange(100), 10)
     boxes = np.stack([30 * columns + 5, 30 * rows + 5, 30 * columns + 25, 30 * rows + 25], axis=1)

@@ -128,6 +128,12 @@ def test_volumes_that_stand_out_are_marked_and_named(tmp_path):
     assert "▲" not in page.text
 
 
+def test_what_is_far_below_is_marked_downwards(tmp_path):
+    cases = [case(str(i), liver) for i, liver in enumerate((1500, 1520, 1480, 1510, 1490, 390, 3900))]
+    _, page = predict(tmp_path, cases)
+    assert (page.row("5")[1], page.row("6")[1]) == ("390.0 ▼", "3900.0 ▲")
+
+
 def test_volumes_are_judged_by_factors_as_densekit_check_does(tmp_path):
     _, page = predict(tmp_path, [case(str(i), 100.0 * 2**i) for i in range(7)])
     assert "stands out" not in page.text
