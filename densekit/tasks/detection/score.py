@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from densekit.inference.images import ImageCase
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
-from densekit.package.seen import image_hashes, leak, trained_on
+from densekit.package.seen import LOOKS, image_hashes, leak, look_alikes, looks, trained_on
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
 
@@ -39,10 +39,12 @@ class DetectionTable:
     Attributes:
         scores: By IoU type, ``"bbox"`` and ``"segm"``.
         failures: Images that could not be predicted, and why; their objects count as not found.
+        notes: What makes the scores worth less: images that were trained on.
     """
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return self.render()
@@ -66,7 +68,7 @@ class DetectionTable:
             cells = " ".join("        -" if row[c] != row[c] else f"{row[c]:9.3f}" for c in COLUMNS)
             lines.append(f"{row['kind']:6} {row['class']:<{width}} {row['objects']:>8,} {cells}")
         lines += [f"failed, its objects count as not found: {file}: {why}" for file, why in self.failures.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def write(self, folder: Path) -> None:
         """Write ``scores.csv`` and ``scores.json``."""
@@ -75,7 +77,8 @@ class DetectionTable:
         writer.writeheader()
         writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self.rows())
         write_text_atomic(folder / "scores.csv", text.getvalue())
-        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()} | {"failures": self.failures}
+        scores = {NAMES[kind]: asdict(value) for kind, value in self.scores.items()}
+        scores |= {"failures": self.failures, "notes": list(self.notes)}
         write_json_atomic(folder / "scores.json", rebuilt(scores, lambda v: None if v != v else v))  # JSON has no NaN
 
 
@@ -112,13 +115,14 @@ def score_detector(
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
     truth = read_truth(data.annotations[split], masks=predictor.masks)
-    for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
+    notes = _known_images(checkpoint, truth.images.files, data.root, split)
+    for line in notes:
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
     scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}
-    table = DetectionTable(scores, failures)
+    table = DetectionTable(scores, failures, notes)
     table.write(folder)
     write_report(
         data,
@@ -130,12 +134,21 @@ def score_detector(
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
         facts=[
             ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
+            *(("the scores are too good", line) for line in notes),
             *(("failed, its objects count as not found", reason) for reason in failures.values()),
         ],
         max_dets=max_dets,
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
+
+
+def _known_images(checkpoint: Checkpoint, files: Sequence[str], root: Path, split: str) -> list[str]:
+    """Say which images a checkpoint was trained on, and which others look like those."""
+    seen, hashes = trained_on(checkpoint), image_hashes(files, root)
+    packed = checkpoint.meta.get(LOOKS, "")
+    others = looks([file for file in files if hashes.get(file) not in seen], root) if packed else {}
+    return leak(seen, hashes, split, checkpoint.path) + look_alikes(packed, others, split, checkpoint.path)
 
 
 def _detect(
