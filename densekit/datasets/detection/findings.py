@@ -128,6 +128,11 @@ KINDS: dict[str, Kind] = {
         "warning", "boxes of zero or negative width or height, left out", "draw them again, or delete them"
     ),
     "box-outside": Kind("warning", "boxes wholly outside their image, left out", "draw them again, or delete them"),
+    "box-impossible": Kind(
+        "warning",
+        "boxes far over the border of their image that would lie within it if read in another way, clipped to it",
+        "correct these rows in the annotations",
+    ),
     "box-over-border": Kind("warning", "boxes over the border of their image, clipped to it", "nothing to do"),
     "box-duplicate": Kind(
         "warning", "boxes that are there twice (same image, class and place), one of each left out", "nothing to do"

@@ -70,7 +70,8 @@ class Labels:
             last = max(self.place)
             raise KeyError(f"class {int(first)}, but {self.source.names_from.name} names the classes 0 to {last}")
         if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
-            raise ValueError(f"values outside 0 to 1 ({' '.join(words)[:60]})")
+            unit = ", in percent or pixels?" if 2 < max(values) <= 100 else ", in pixels?" if max(values) > 100 else ""
+            raise ValueError(f"values outside 0 to 1{unit} ({' '.join(words)[:60]})")
         if len(values) == 4:
             x, y, w, h = values
             return _Row(self.place[int(first)], (x - w / 2, y - h / 2, w, h), None)
