@@ -71,7 +71,8 @@ class Model:
         """
         c = self.checkpoint
         said = {"path": str(c.path), "task": c.task, "labels": self.labels, **c.meta}
-        said.pop("trained_on", None)  # a hash for every case
+        for key in ("trained_on", "training_looks"):  # of every case
+            said.pop(key, None)
         return {**said, "preprocessing": c.preprocessing, "inference": c.inference}
 
     @property

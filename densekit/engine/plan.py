@@ -25,7 +25,7 @@ from densekit.engine.precision import FP16_PATIENCE, OPTIM_WRAPPERS
 from densekit.engine.preflight import Batch, SampleBatch
 from densekit.errors import ConfigError, close_names
 from densekit.package import load_weights, read_weights
-from densekit.package.seen import TRAINED_ON
+from densekit.package.seen import LOOKS, TRAINED_ON, pack
 from densekit.random_state import random_state_kept
 from densekit.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, check_config
 from densekit.visualization.shared.curves import ScoreCurve
@@ -112,6 +112,11 @@ class Plan(ABC):
         del split
         return {}
 
+    def looks(self, split: str | None) -> dict[str, bytes]:
+        """What each image of a split looks like, by its name; nothing where that is not known."""
+        del split
+        return {}
+
     def described(self) -> dict[str, Any]:
         """What a checkpoint says beside its weights, see :func:`densekit.package.write_checkpoint`."""
         return {
@@ -123,6 +128,7 @@ class Plan(ABC):
             "meta": {
                 "config": str(self.config.filename and Path(self.config.filename).name),
                 TRAINED_ON: sorted(set(self.hashes(self.config.train_split).values())),
+                LOOKS: pack(self.looks(self.config.train_split)),
             },
         }
 

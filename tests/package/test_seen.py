@@ -5,12 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.store import write_store
-from densekit.package.seen import changed, image_hashes, leak, trained_on
+from densekit.package.seen import changed, image_hashes, leak, look_alikes, looks, pack, trained_on
 from densekit.tasks import test as score
 from densekit.tasks import train
 
@@ -54,6 +55,48 @@ def test_an_image_is_known_by_another_name_and_another_by_the_same_name(tmp_path
     assert "gone.png" not in found
 
 
+def scene(seed):
+    """Blotches, as of a photograph."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+AGAIN = {
+    "jpeg of another quality.jpg": lambda image, path: image.save(path, quality=30),
+    "png.png": lambda image, path: image.save(path),
+    "smaller.jpg": lambda image, path: image.resize((123, 92)).save(path),
+    "of another shape.jpg": lambda image, path: image.resize((256, 256)).save(path),
+    "larger.png": lambda image, path: image.resize((700, 525)).save(path),
+    "grey.png": lambda image, path: image.convert("L").save(path),
+    "brighter.png": lambda image, path: image.point(lambda v: min(255, int(v * 1.15))).save(path),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_an_image_that_was_saved_anew_looks_like_a_training_image(tmp_path, name):
+    for seed in range(8):
+        scene(seed).save(tmp_path / f"{seed}.jpg", quality=90)
+    AGAIN[name](scene(3), tmp_path / name)
+    scene(99).save(tmp_path / "new.jpg")
+    Image.new("RGB", (64, 48), (9, 9, 9)).save(tmp_path / "dark.png")  # of one colour: like nothing
+    trained = pack(looks([f"{seed}.jpg" for seed in range(8)], tmp_path))
+    scored = looks([name, "new.jpg", "dark.png", "gone.png"], tmp_path)
+    assert name in scored and "dark.png" not in scored and "gone.png" not in scored
+    (line,) = look_alikes(trained, scored, "test", "best.pth")
+    assert line.startswith(
+        f"1 of the 2 images of test that can be compared look like a training image of best.pth ({name})"
+    )
+
+
+def test_what_is_known_already_or_looks_like_nothing_is_not_said(tmp_path):
+    for seed in range(40):
+        scene(seed).save(tmp_path / f"{seed}.jpg")
+    files = [f"{seed}.jpg" for seed in range(40)]
+    assert look_alikes(pack(looks(files[:20], tmp_path)), looks(files[20:], tmp_path), "test", "best.pth") == []
+    assert look_alikes("", looks(files, tmp_path), "test", "best.pth") == []
+    assert len(pack(looks(files, tmp_path))) == 16 * len(files)
+
+
 def test_weights_of_other_programs_say_nothing(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pth")
     assert trained_on(tmp_path / "foreign.pth") == frozenset()
@@ -93,16 +136,28 @@ def test_a_run_from_weights_says_which_validation_cases_they_know(short_run, div
     assert "1 of the 2 cases of val_split=test were trained on by" in messages(tmp_path / "run")
 
 
-def test_a_scan_is_known_by_another_name_on_another_grid_with_other_labels(tmp_path):
-    def hashes(folder, case_id, image, label, **settings):
-        cases = (CaseSource(case_id, (image,), label, "train"),)
-        labels = ("background", "near", "far")
-        source = SourceDataset("one", "test", ("MR",), labels, cases, normalization="zscore", **settings)
-        return list(write_store(source, tmp_path / folder).hashes([case_id]).values())
+def hashes(folder, case_id, image, label, **settings):
+    cases = (CaseSource(case_id, (image,), label, "train"),)
+    labels = ("background", "near", "far")
+    source = SourceDataset("one", "test", ("MR",), labels, cases, normalization="zscore", **settings)
+    return list(write_store(source, folder).hashes([case_id]).values())
 
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nrrd", "scan.mha", "short.nii.gz", "long.nii", "float.nii.gz"])
+def test_a_scan_is_known_in_another_container_compression_and_type(tmp_path, name):
+    image, label = make_case(tmp_path, "case", seed=0)
+    volume = sitk.ReadImage(str(image))
+    types = {"long": sitk.sitkInt32, "float": sitk.sitkFloat32}
+    volume = sitk.Cast(volume, types.get(name.partition(".")[0], sitk.sitkInt16))
+    sitk.WriteImage(volume, str(tmp_path / name), True)
+    first = hashes(tmp_path / "a", "p1", image, label, spacing=None)
+    assert hashes(tmp_path / "b", "p2", tmp_path / name, label, spacing=None) == first
+
+
+def test_a_scan_is_known_by_another_name_on_another_grid_with_other_labels(tmp_path):
     image, label = make_case(tmp_path, "scan", seed=0)
     other_image, other_label = make_case(tmp_path, "other", seed=1)
     renamed = shutil.copy(image, tmp_path / "renamed.nii.gz")
-    first = hashes("a", "p1", image, label, spacing=None)
-    assert hashes("b", "p2", renamed, other_label, spacing=(3.0, 2.0, 2.0)) == first
-    assert hashes("c", "p1", other_image, label, spacing=None) != first
+    first = hashes(tmp_path / "a", "p1", image, label, spacing=None)
+    assert hashes(tmp_path / "b", "p2", renamed, other_label, spacing=(3.0, 2.0, 2.0)) == first
+    assert hashes(tmp_path / "c", "p1", other_image, label, spacing=None) != first

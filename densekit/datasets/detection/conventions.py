@@ -1,24 +1,21 @@
 """Which convention four numbers of a box are in: told from borders, impossible boxes and the edges in the images.
 
 Every layout has one convention (COCO corner and size, YOLO centre and size, VOC two corners), and every export script
-can get it wrong; most wrong boxes still lie within their image. Two witnesses are heard. *Borders*: read wrongly, boxes
-reach over some borders and not over others, or have no extent; read rightly, none does. *Edges*: the sides of a box lie
-where the image changes, so the mean step across its sides is large for the right reading and that of any place in the
-image for the others. How often a place that nobody annotated looks better than the box is measured too, by boxes
-mirrored about the one that stands there: a crowded image makes as many of these.
+can get it wrong, the order of x and y and the unit too; most wrong boxes still lie within their image. Two witnesses
+are heard. *Borders*: read wrongly, boxes reach over some borders and not over others, or have no extent; read rightly,
+none does. *Edges*: the sides of a box lie where the image changes, so the mean step across its sides is large for the
+right reading and that of any place in the image for the others. How often a place that nobody annotated looks better
+than the box is measured too, by boxes mirrored about the one that stands there: a crowded image makes as many of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from densekit.errors import DataError
-from densekit.io.images import is_deep, load_image
+from densekit.datasets.detection.edges import steps
 from densekit.structures.boxes import clip, iou, to_xywh, to_xyxy
 from densekit.structures.detections import Detections
 from densekit.structures.outlines import extent
@@ -27,7 +24,13 @@ READINGS = {
     "corner": "[x, y, width, height]",
     "centre": "[x centre, y centre, width, height]",
     "corners": "[x1, y1, x2, y2]",
+    "corner, y first": "[y, x, height, width]",
+    "centre, y first": "[y centre, x centre, height, width]",
+    "corners, y first": "[y1, x1, y2, x2]",
 }
+PLAIN = ("corner", "centre", "corners")
+"""Those of layouts."""
+
 IMAGES, BOXES = 60, 40
 """So many images are looked at, and so many boxes in each."""
 
@@ -46,14 +49,11 @@ WHOLE = 0.95
 CLEARLY = np.log(2.0)
 """A reading fits clearly better than another if its boxes' sides are twice as sharp."""
 
-LONGEST = 800
-"""Pixels of the longer side to which images are made smaller before edges are looked for."""
-
 UNSEEN = float(np.log(4 / 12))
 """The fit of a box where nothing is to be seen."""
 
-DEPTH, DEEPEST = 0.15, 16
-"""Depth of the strips on both sides of a box's side, as a share of the box, and at most in pixels."""
+SCATTERED, LARGER = 20, 200
+"""So many boxes without a number above 100, in images of so many pixels a side, are no accident."""
 
 LEAST = 5
 """So many boxes must speak for another reading."""
@@ -94,20 +94,31 @@ class Fits:
         return cls(np.full((len(READINGS), count), np.nan), np.full((len(READINGS), 3, count), np.nan))
 
 
-def read_as(stored: np.ndarray, reading: str) -> np.ndarray:
-    """Return the boxes ``x, y, width, height`` that four numbers ``(N, 4)`` stand for."""
+def read_as(stored: np.ndarray, reading: str, sizes: np.ndarray | None = None) -> np.ndarray:
+    """Return the boxes ``x, y, width, height`` that four numbers stand for.
+
+    Args:
+        stored: ``(N, 4)`` in pixels.
+        reading: Key of :data:`READINGS`.
+        sizes: Width and height of each box's image ``(N, 2)``, if the numbers are shares of the image that were scaled
+            to pixels as if x came first; None: they are not.
+    """
+    kind, _, turned = reading.partition(", ")
+    if turned:
+        stored = (stored if sizes is None else stored / np.tile(sizes, 2) * np.tile(sizes[:, ::-1], 2))[:, [1, 0, 3, 2]]
     first, second = stored[:, :2], stored[:, 2:]
-    if reading == "corners":
+    if kind == "corners":
         return np.concatenate([first, second - first], axis=1)
-    return np.concatenate([first - second / 2 if reading == "centre" else first, second], axis=1)
+    return np.concatenate([first - second / 2 if kind == "centre" else first, second], axis=1)
 
 
 def stored_as(xywh: np.ndarray, reading: str) -> np.ndarray:
     """Return the four numbers ``(N, 4)`` that stand for boxes; the inverse of :func:`read_as`."""
     first, size = xywh[:, :2], xywh[:, 2:]
-    if reading == "corners":
-        return np.concatenate([first, first + size], axis=1)
-    return np.concatenate([first + size / 2 if reading == "centre" else first, size], axis=1)
+    kind, _, turned = reading.partition(", ")
+    second = first + size if kind == "corners" else size
+    stored = np.concatenate([first + size / 2 if kind == "centre" else first, second], axis=1)
+    return stored[:, [1, 0, 3, 2]] if turned else stored
 
 
 def in_order(xywh: np.ndarray) -> np.ndarray:
@@ -116,7 +127,7 @@ def in_order(xywh: np.ndarray) -> np.ndarray:
 
 
 # --- the verdict --------------------------------------------------------------------------------------------------
-def judge(stored: np.ndarray, sizes: np.ndarray, own: str, fits: Fits) -> Verdict | None:
+def judge(stored: np.ndarray, sizes: np.ndarray, own: str, fits: Fits, *, shares: bool = False) -> Verdict | None:
     """Tell whether boxes, all or some, are in another convention than that of their layout.
 
     Args:
@@ -124,10 +135,12 @@ def judge(stored: np.ndarray, sizes: np.ndarray, own: str, fits: Fits) -> Verdic
         sizes: Width and height of each box's image, ``(N, 2)``.
         own: The layout's convention, key of :data:`READINGS`.
         fits: What was seen in the images.
+        shares: Whether they were shares of the image before they were scaled to pixels.
     """
     if len(stored) < 3:
         return None
-    over = {reading: _excess(stored, sizes, reading) for reading in READINGS}
+    scaled = sizes if shares else None
+    over = {reading: _excess(read_as(stored, reading, scaled), sizes) for reading in READINGS}
     seen = _seen(fits, own)
     best = max(seen, key=lambda reading: len(seen[reading][0]))
     wins, losses, chance = seen[best]
@@ -150,12 +163,11 @@ def _not_against(rows: np.ndarray, seen: tuple[np.ndarray, np.ndarray, float]) -
     return np.isin(rows, wins).sum() >= np.isin(rows, losses).sum()
 
 
-def _excess(stored: np.ndarray, sizes: np.ndarray, reading: str) -> np.ndarray:
+def _excess(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return how far boxes reach over the left, top, right and bottom border beyond what is careless, ``(N, 4)``.
 
     In shares of the image's side, 0 or less where they do not; infinite on all sides where they have no extent.
     """
-    boxes = read_as(stored, reading)
     corners = to_xyxy(boxes)
     slack = np.maximum(SLACK * sizes, 2)
     excess = np.concatenate([-corners[:, :2] - slack, corners[:, 2:] - sizes - slack], axis=1) / np.tile(sizes, 2)
@@ -174,7 +186,8 @@ def _seen(fits: Fits, own: str) -> dict[str, tuple[np.ndarray, np.ndarray, float
         if reading == own:
             continue
         fit = fits.own[place]
-        rivals = np.fmax(mine, fits.own[3 - place - names.index(own)])  # the layout's reading and the third one
+        others = [names.index(r) for r in PLAIN if r != reading]  # an order that starts with y rivals no plain one
+        rivals = np.fmax.reduce(fits.own[others])
         wins = np.flatnonzero(looked & (fit - rivals > CLEARLY) & (fit > 0))
         losses = np.flatnonzero(looked & (mine - np.fmax(fit, UNSEEN) > CLEARLY) & (mine > 0))
         mirrored = fits.mirrored[place]
@@ -191,6 +204,9 @@ def _told_by_borders(mine: np.ndarray, other: np.ndarray, own: str, reading: str
     wrong, none = (mine > 0).any(axis=1), np.array([], dtype=np.int64)
     possible = ~(other > 0).any(axis=1)
     worst_first = np.argsort(-mine.max(axis=1), kind="stable")
+    if reading not in PLAIN:  # as a rule impossible boxes are possible with x and y exchanged: all must be, and many
+        enough = wrong.sum() >= LEAST and wrong.mean() >= 0.1 and possible.all()
+        return worst_first[wrong[worst_first]] if enough else none
     if "corners" in (own, reading):
         least = LEAST if own == "corners" else 3
         if wrong.sum() >= 3 and wrong.mean() > 0.2 and possible.all():
@@ -232,7 +248,13 @@ def _sides(over: np.ndarray) -> str:
 
 # --- what is seen in the images -----------------------------------------------------------------------------------
 def look(
-    a: Detections, stored: np.ndarray, sizes: np.ndarray, own: str, open_image: Callable[[int], np.ndarray | None]
+    a: Detections,
+    stored: np.ndarray,
+    sizes: np.ndarray,
+    own: str,
+    open_image: Callable[[int], np.ndarray | None],
+    *,
+    shares: bool = False,
 ) -> Fits:
     """Look at a sample of the images, always the same one.
 
@@ -242,6 +264,7 @@ def look(
         sizes: Width and height of each one's image ``(N, 2)``.
         own: The layout's convention.
         open_image: Returns the pixels ``(H, W, 3)`` of an image by its place, of any resolution, or None.
+        shares: See :func:`judge`.
     """
     fits = Fits.none(len(a))
     order = np.argsort(a.image_index, kind="stable")
@@ -253,7 +276,7 @@ def look(
     for number in chosen[np.cumsum(areas) - areas < PIXELS]:
         rows = groups[number]
         rows = rows if len(rows) <= BOXES else np.sort(rng.permutation(rows)[:BOXES])
-        boxes = _candidates(stored[rows], own)
+        boxes = _candidates(stored[rows], own, sizes[rows] if shares else None)
         outlines = [a.masks[row] if a.masks is not None else None for row in rows]
         pixels = open_image(int(images[number])) if any(outline is None for outline in outlines) else None
         values = _fit(pixels, boxes, sizes[rows[0]], list(READINGS).index(own))
@@ -274,31 +297,16 @@ def _fit(pixels: np.ndarray | None, boxes: np.ndarray, size: np.ndarray, mine: i
     clipped = clip(corners, size)
     boxes = boxes.copy()
     boxes[mine] = to_xywh(clipped)
-    values = _steps(pixels, boxes * np.tile(np.array(pixels.shape[1::-1]) / size, 2))
+    values = steps(pixels, boxes * np.tile(np.array(pixels.shape[1::-1]) / size, 2))
     impossible = (np.abs(corners - clipped) > FAR * np.tile(size, 2)).any(axis=1)
     values[mine, impossible | (boxes[mine][:, 2:] <= 0).any(axis=1)] = UNSEEN
     return values
 
 
-def open_small(path: Path) -> np.ndarray | None:
-    """Return the pixels of an image, upright, float32 ``(H, W, 3)`` from 0 to 255; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            if is_deep(image):
-                image = load_image(path).rgb()
-            image.draft("RGB", (LONGEST, LONGEST))
-            image.load()
-            image = ImageOps.exif_transpose(image).convert("RGB")
-            image.thumbnail((LONGEST, LONGEST), reducing_gap=2)
-            return np.asarray(image, dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
-        return None
-
-
-def _candidates(stored: np.ndarray, own: str) -> np.ndarray:
+def _candidates(stored: np.ndarray, own: str, scaled: np.ndarray | None) -> np.ndarray:
     """Return the boxes in every reading, and each mirrored about the layout's own in x, in y and in both,
     ``(readings + 3 * readings, N, 4)``."""
-    readings = [in_order(read_as(stored, own)) if r == own else read_as(stored, r) for r in READINGS]
+    readings = [in_order(read_as(stored, own)) if r == own else read_as(stored, r, scaled) for r in READINGS]
     mine = readings[list(READINGS).index(own)]
     middle = mine[:, :2] + mine[:, 2:] / 2
     mirrored = []
@@ -307,46 +315,6 @@ def _candidates(stored: np.ndarray, own: str) -> np.ndarray:
         for turn in ((-1, 1), (1, -1), (-1, -1)):
             mirrored.append(np.concatenate([middle + away * turn - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1))
     return np.stack([*readings, *mirrored])
-
-
-def _steps(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return how sharp the sides of boxes ``(..., 4)`` are: the mean logarithm of the weaker half of their sides.
-
-    A box beside an object has a side or two on edges by accident, so the weaker ones count. A side is as sharp as the
-    mean of a strip inside of it differs from that of the strip outside. 0 stands for eight grey levels; NaN for a box
-    that leaves the image or has fewer than two sides with something beyond them.
-    """
-    height, width = pixels.shape[:2]
-    sums = np.zeros((height + 1, width + 1, 3))
-    np.cumsum(np.cumsum(pixels, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
-    corners = to_xyxy(boxes)
-    inside = (boxes[..., 2:] > 1).all(axis=-1) & (corners[..., :2] > -3).all(axis=-1)
-    inside &= (corners[..., 2:] < np.array([width + 3, height + 3])).all(axis=-1)
-    x1, y1, x2, y2 = (np.rint(np.where(inside, corners[..., i], 0)).astype(np.int64) for i in range(4))
-    x1, x2, y1, y2 = x1.clip(0, width), x2.clip(0, width), y1.clip(0, height), y2.clip(0, height)
-    tx, ty = (np.rint(DEPTH * (b - a)).astype(np.int64).clip(2, DEEPEST) for a, b in ((x1, x2), (y1, y2)))
-    # The middle half of each side: round objects touch their box there.
-    ax, bx, ay, by = x1 + (x2 - x1) // 4, x2 - (x2 - x1) // 4, y1 + (y2 - y1) // 4, y2 - (y2 - y1) // 4
-    pairs = (
-        ((x1 - tx, ay, x1, by), (x1, ay, x1 + tx, by)),
-        ((x2, ay, x2 + tx, by), (x2 - tx, ay, x2, by)),
-        ((ax, y1 - ty, bx, y1), (ax, y1, bx, y1 + ty)),
-        ((ax, y2, bx, y2 + ty), (ax, y2 - ty, bx, y2)),
-    )
-    steps = [np.abs(_mean(sums, *out) - _mean(sums, *within)).max(axis=-1) for out, within in pairs]
-    logs = np.sort(np.log((np.stack(steps) + 4) / 12), axis=0)  # NaN last
-    sides = (~np.isnan(logs)).sum(axis=0)
-    weakest = np.where(sides > 3, (logs[0] + logs[1]) / 2, logs[0])
-    return np.where(inside & (sides >= 2), weakest, np.nan)
-
-
-def _mean(sums: np.ndarray, x1: np.ndarray, y1: np.ndarray, x2: np.ndarray, y2: np.ndarray) -> np.ndarray:
-    """Return the mean colour of rectangles, of what of them is in the image; NaN where nothing is."""
-    height, width = sums.shape[0] - 1, sums.shape[1] - 1
-    x1, x2, y1, y2 = x1.clip(0, width), x2.clip(0, width), y1.clip(0, height), y2.clip(0, height)
-    total = sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]
-    count = ((x2 - x1) * (y2 - y1))[..., None]
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def are_fractions(stored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -362,6 +330,53 @@ def are_fractions(stored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return small if small.sum() >= max(3, 0.02 * len(small)) else np.zeros(len(small), dtype=bool)
 
 
-def named(reading: str, fractions: bool) -> str:
-    """Return the words for a reading."""
-    return READINGS[reading] + (" as fractions of the image" if fractions else " in pixels")
+def are_percent(stored: np.ndarray, sizes: np.ndarray, fits: Callable[[np.ndarray], Fits]) -> bool:
+    """Return whether boxes, in numbers that should be pixels, are in percent of their image: all of them or none.
+
+    No number is above 100, and read so they lie all over the images; these must not speak against it.
+
+    Args:
+        stored: Their four numbers ``(N, 4)``.
+        sizes: Width and height of each one's image ``(N, 2)``.
+        fits: Looks at boxes, given in pixels ``(N, 4)``.
+    """
+    ends = np.sort(stored.max(axis=0))
+    if len(stored) < SCATTERED / 2 or ends[-1] > 101 or stored.min() < -1 or ends[-2] < 60 or sizes.min() <= 101:
+        return False
+    if np.ptp(np.percentile(stored[:, :2], (10, 90), axis=0), axis=0).min() < 25:
+        return False
+    as_pixels, as_shares = (
+        np.nan_to_num(fits(n).own, nan=UNSEEN).max(axis=0) for n in (stored, percent(stored, sizes))
+    )
+    for_it, against = (((a - b > CLEARLY) & (a > 0)).sum() for a, b in ((as_shares, as_pixels), (as_pixels, as_shares)))
+    if for_it or against:
+        return for_it >= max(LEAST, 3 * against)
+    return len(stored) >= SCATTERED and sizes.min() >= LARGER
+
+
+def percent(stored: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return what percent of the images are in pixels, ``(N, 4)``."""
+    return stored * np.tile(sizes, 2) / 100
+
+
+def few_impossible(stored: np.ndarray, sizes: np.ndarray, own: str) -> tuple[np.ndarray, str]:
+    """Return the places of boxes far over a border that one other convention explains, too few for :func:`judge`.
+
+    Args:
+        stored: Four numbers of each box in pixels ``(N, 4)``.
+        sizes: Width and height of each box's image ``(N, 2)``.
+        own: The layout's convention.
+
+    Returns:
+        Their places and the convention; no places where none explains nearly all of such boxes.
+    """
+    far = (_excess(read_as(stored, own), sizes) > FAR).any(axis=1)
+    shown = {r: far & ~(_excess(read_as(stored, r), sizes) > 0).any(axis=1) for r in PLAIN if r != own}
+    best = max(shown, key=lambda reading: shown[reading].sum())
+    enough = shown[best].sum() >= 0.8 * far.sum()
+    return np.flatnonzero(shown[best] & enough), best
+
+
+def named(reading: str, unit: str) -> str:
+    """Return the words for a reading in pixels, or in another ``unit`` of the image's size."""
+    return READINGS[reading] + (f" {unit} of the image" if unit else " in pixels")

@@ -125,6 +125,11 @@ KINDS: dict[str, Kind] = {
         "a fifth of the boxes or more reach over the border of their image; clipped to it",
         "look at the pictures: are the boxes of these very images, at this size?",
     ),
+    "box-impossible": Kind(
+        "warning",
+        "boxes far over the border of their image that would lie within it if read in another way, clipped to it",
+        "correct these rows in the annotations",
+    ),
     "outline-short": Kind(
         "warning",
         "outlines of fewer than three points, an odd number of values or no numbers, left out",

@@ -12,6 +12,7 @@ import numpy as np
 
 from densekit.datasets.detection import conventions
 from densekit.datasets.detection.draft import Draft, DraftImage, Places
+from densekit.datasets.detection.edges import open_small
 from densekit.datasets.detection.findings import EXAMPLES
 from densekit.ops import run_lengths
 from densekit.structures.boxes import area, clip, to_xywh
@@ -134,23 +135,30 @@ def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places)
     if own is None or len(rows) < 3:
         return False
     stored, size = conventions.stored_as(a.xywh[rows], own), size[rows]
-    small = np.zeros(len(rows), dtype=bool) if draft.fractions else conventions.are_fractions(stored, size)
+    small, unit = np.zeros(len(rows), dtype=bool), "as fractions" if draft.fractions else ""
+
+    def look(stored: np.ndarray) -> conventions.Fits:
+        return conventions.look(boxes, stored, size, own, lambda image: _pixels(places, image), shares=bool(unit))
+
+    if not draft.fractions:
+        small = conventions.are_fractions(stored, size)
+        unit = "as fractions" if small.any() else ""
     among = np.flatnonzero(small) if small.any() else np.arange(len(rows))
     stored, size = stored[among] * (np.tile(size[among], 2) if small.any() else 1), size[among]
     boxes = a.take(rows[among])
-    fits = conventions.look(boxes, stored, size, own, lambda image: _pixels(places, image))
-    verdict = conventions.judge(stored, size, own, fits)
+    if not unit and conventions.are_percent(stored, size, look):
+        unit, small, stored = "in percent", np.ones(len(rows), dtype=bool), conventions.percent(stored, size)
+    verdict = conventions.judge(stored, size, own, look(stored), shares=bool(unit))
     if verdict is None and not small.any():
         return False
     reading, shown = (verdict.reading, verdict.rows) if verdict else (own, np.arange(len(among)))
     share = small.mean() if small.any() else verdict.share
-    likely = conventions.named(reading, bool(small.any() or draft.fractions))
-    evidence = [verdict.words] if verdict else []
-    if small.any():
-        evidence.insert(0, f"in {share:.0%} of the boxes every number is at most 1")
+    likely = conventions.named(reading, unit)
+    most = f"in {share:.0%} of the boxes every number is at most {100 if unit == 'in percent' else 1}"
+    evidence = [*([most] if small.any() else []), *([verdict.words] if verdict else [])]
     whose = "boxes are" if share > conventions.WHOLE else f"{share:.0%} of the boxes are"
     message = f"{whose} in another format, most likely {likely}: {'; '.join(evidence)}"
-    right = replace(boxes, xywh=conventions.read_as(stored, reading))
+    right = replace(boxes, xywh=conventions.read_as(stored, reading, size if unit else None))
 
     def place(number: int) -> Example:
         words = f"but {right.words(number, draft.classes)} if read as {conventions.READINGS[reading]}"
@@ -165,7 +173,7 @@ def _wrong_format(a: Detections, size: np.ndarray, draft: Draft, places: Places)
 def _pixels(places: Places, index: int) -> np.ndarray | None:
     """Return the pixels of an image, upright, made smaller if it is large; None if it cannot be read."""
     image = places.draft.images[index]
-    return conventions.open_small(places.root / image.file) if image.found else None
+    return open_small(places.root / image.file) if image.found else None
 
 
 def _put_in_order(a: Detections, draft: Draft, places: Places) -> None:
@@ -202,8 +210,15 @@ def _keep_inside(a: Detections, size: np.ndarray, draft: Draft, places: Places) 
         return places.annotation(a, row, f"{words}image {_by(size[row])}")
 
     draft.findings.rows("box-outside", np.flatnonzero(outside), of_image)
-    worst_first = np.flatnonzero(over)[np.argsort(-excess[over], kind="stable")]
-    often = over.sum() >= max(OFTEN * len(over), conventions.LEAST)
+    own, worst_first = _CONVENTIONS.get(draft.unit), np.argsort(-excess, kind="stable")
+    if own is not None and over.any():
+        odd, reading = conventions.few_impossible(conventions.stored_as(a.xywh, own), size, own)
+        odd = worst_first[np.isin(worst_first, odd) & over[worst_first]]
+        words = f"{conventions.READINGS[reading]}? "
+        draft.findings.rows("box-impossible", odd, lambda row: of_image(row, f"{excess[row]:.3g} px over; {words}"))
+        worst_first = worst_first[~np.isin(worst_first, odd)]
+    worst_first = worst_first[over[worst_first]]
+    often = len(worst_first) >= max(OFTEN * len(over), conventions.LEAST)
     code = "boxes-over-border" if often else "box-over-border"
     draft.findings.rows(code, worst_first, lambda row: of_image(row, f"{excess[row]:.3g} px over; "))
     a.xywh[over] = to_xywh(clipped[over])

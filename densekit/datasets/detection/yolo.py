@@ -7,10 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part, objects_of
 from densekit.datasets.detection.findings import Findings
+from densekit.datasets.detection.yolo_labels import Labels
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES, ImageIndex, is_image, list_tree, subfolders
 from densekit.datasets.shared.image_splits import split_of
 from densekit.datasets.shared.similar import look_alike
@@ -22,7 +23,6 @@ _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.
 _NOT_LABELS = frozenset({*_NAME_FILES, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "license.txt"})
 _DESCRIBING = ("data", "dataset")
 """Stems of a YAML file that nothing else is called."""
-_SLACK = 0.01  # labels rounded to a few digits may lie this much outside 0 to 1
 
 
 def find(root: Path) -> DetectionSource | None:
@@ -217,11 +217,12 @@ def read(source: DetectionSource) -> Draft:
     images: list[DraftImage] = []
     rows: list[tuple] = []
     place = {number: label for label, number in enumerate(source.class_names)}
-    reader = _Labels(place, source, findings)
+    reader = Labels(place, source, findings)
     finder = _Images(source, findings)
-    without = []
+    without, owners = [], {}
     for part in source.parts:
         files = list(finder.images(part))
+        owners |= {str(label): image for image, label in files}
         for image, label in files:
             found = finder.is_there(image)
             images.append(DraftImage(source.relative(image), part.split, source=source.relative(label), found=found))
@@ -230,6 +231,7 @@ def read(source: DetectionSource) -> Draft:
             if read_rows is None:
                 without.append(images[-1].file)
         _orphans(part, [label for _, label in files], source, findings)
+    reader.refuse_rivals(owners)
     there = sum(image.found for image in images)
     if len(without) < there:
         findings.rows("image-without-label", range(len(without)), lambda n: without[n])
@@ -331,64 +333,3 @@ def _orphans(part: Part, labels: Sequence[Path], source: DetectionSource, findin
     found = (f for folder in sorted(folders) if folder.is_dir() for f in sorted(folder.glob("*.txt")))
     left = [f for f in found if str(f) not in known and f.name.lower() not in _NOT_LABELS]
     findings.rows("annotation-without-image", range(len(left)), lambda n: source.relative(left[n]))
-
-
-class _Row(NamedTuple):
-    label: int
-    box: tuple[float, float, float, float]
-    polygons: list[list[float]] | None
-
-
-class _Labels:
-    """Reads label files, row by row."""
-
-    def __init__(self, place: Mapping[int, int], source: DetectionSource, findings: Findings) -> None:
-        self.place = place
-        self.source = source
-        self.findings = findings
-
-    def read(self, file: Path, image: int) -> list[tuple] | None:
-        """Return the annotations of an image in fractions of it; None if there is no label file."""
-        if not os.path.lexists(file):
-            return None
-        try:
-            text = read_text(file)
-        except DataError as error:
-            self.findings.add("file-unreadable", str(error).replace(str(file), self.source.relative(file), 1))
-            return []
-        rows = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            words = line.split()
-            if not words:
-                continue
-            try:
-                row = self._parse(words)
-            except (ValueError, KeyError) as error:
-                where = f"{self.source.relative(file)}, line {number}"
-                code = "category-unknown" if isinstance(error, KeyError) else "row-malformed"
-                self.findings.add(code, f"{where}: {error.args[0]}")
-                continue
-            rows.append((image, row.label, row.box, row.polygons, number))
-        return rows
-
-    def _parse(self, words: list[str]) -> _Row:
-        try:
-            numbers = [float(word) for word in words]
-        except ValueError:
-            raise ValueError(f"{' '.join(words)[:60]!r} is not a row of numbers") from None
-        first, *values = numbers
-        if self.source.pose:
-            values = values[:4]
-        if not first.is_integer() or (len(values) != 4 and (len(values) < 6 or len(values) % 2)):
-            raise ValueError(f"{len(numbers)} numbers ({' '.join(words)[:60]})")
-        if int(first) not in self.place:
-            last = max(self.place)
-            raise KeyError(f"class {int(first)}, but {self.source.names_from.name} names the classes 0 to {last}")
-        if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
-            raise ValueError(f"values outside 0 to 1 ({' '.join(words)[:60]})")
-        if len(values) == 4:
-            x, y, w, h = values
-            return _Row(self.place[int(first)], (x - w / 2, y - h / 2, w, h), None)
-        xs, ys = values[::2], values[1::2]
-        box = (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
-        return _Row(self.place[int(first)], box, [values])

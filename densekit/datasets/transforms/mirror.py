@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from monai.transforms import Randomizable, Transform
 
 from densekit.errors import ConfigError
-from densekit.ops.mirror import ANATOMICAL_AXES, axis_numbers, label_swaps
+from densekit.ops.mirror import ANATOMICAL_AXES, LEFT_RIGHT_AXIS, axis_numbers, label_swaps
 from densekit.registry import TRANSFORMS
 
 
@@ -79,3 +81,41 @@ def _exchange_table(swap: Sequence[Sequence[str]], labels: Sequence[str] | None)
     for first, second in swaps:
         table[first], table[second] = second, first
     return table if swaps else None
+
+
+def changes_sides(transform: Mapping[str, Any]) -> bool:
+    """Whether a transform of a pipeline puts what is left to the right and leaves the labels as they are.
+
+    Known are :class:`AnatomicalMirror` and MONAI's flips and rotations, which know nothing of sides: flips of the
+    left-right axis, and rotations of it by more than a quarter turn.
+
+    Args:
+        transform: Its config, ``dict(type="RandFlipd", keys=("inputs", "label"), spatial_axis=2)``.
+    """
+    name, get = str(transform.get("type")), transform.get
+    if name == "AnatomicalMirror":
+        return "left-right" in get("axes", ANATOMICAL_AXES) and not get("relabel", True)
+    if get("prob", 1) == 0:
+        return False
+    if name in ("Flipd", "RandFlipd"):
+        axes = get("spatial_axis")
+        return axes is None or _is_among(axes)
+    if name in ("Rotate90d", "RandRotate90d"):
+        half = get("k", 1) % 4 == 2 if name == "Rotate90d" else get("max_k", 3) > 1
+        return half and _is_among(get("spatial_axes", (0, 1)))
+    if name == "RandRotated":
+        return _beyond_a_quarter((get("range_x", 0), get("range_y", 0)))  # about D and H; about W sides stay
+    if name in ("RandAffined", "Rand3DElasticd"):
+        angles = get("rotate_range") or 0
+        return _beyond_a_quarter(angles[:2] if isinstance(angles, Sequence) else (angles,))
+    return name == "RandAxisFlipd"  # of any axis
+
+
+def _is_among(axes: int | Sequence[int]) -> bool:
+    return any(axis % 3 == LEFT_RIGHT_AXIS for axis in ([axes] if isinstance(axes, int) else axes))
+
+
+def _beyond_a_quarter(angles: Sequence[float | Sequence[float]]) -> bool:
+    """Whether one of MONAI's ranges of angles, each a limit or both limits in radians, reaches beyond 90 degrees."""
+    limits = chain.from_iterable(a if isinstance(a, Sequence) else (a,) for a in angles)
+    return max(map(abs, limits), default=0) > math.pi / 2

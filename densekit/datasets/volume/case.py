@@ -216,8 +216,15 @@ def _label_notes(scan: Scan, kept: np.ndarray, prepared: np.ndarray, names: Sequ
 def _content_hash(image: np.ndarray) -> str:
     digest = hashlib.blake2b(str(image.shape).encode(), digest_size=8)
     for channel in image:
-        digest.update(np.ascontiguousarray(channel))
+        digest.update(np.ascontiguousarray(_as_short(channel)))
     return digest.hexdigest()
+
+
+def _as_short(values: np.ndarray) -> np.ndarray:
+    """Return int16 where that holds the same values: a scan stays itself when a tool writes it in another type."""
+    with np.errstate(invalid="ignore"):
+        short = values.astype(np.int16, copy=False)
+    return short if np.array_equal(short, values) else values
 
 
 def _volumes(scan: Scan, names: Sequence[str]) -> dict[str, float] | None:

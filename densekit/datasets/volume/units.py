@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,30 @@ _PADDING = 0.005
 _PEAK = 0.05
 """The part of a scan's range, at its lower or upper end, in which the air of a scan lies."""
 
-Seen = Mapping[str, float]
+_EDGES = 33
+"""So many values describe how often each occurs in the training scans: their percentiles, evenly spaced."""
+_LIKELIER = 1.0
+"""A change of unit explains a scan if its values are e times as frequent in the training scans, by the mean of the
+logarithms, read so as read as they are. Of 486 CT scans and crops in HU none came to that."""
+_STRETCHED = 0.3
+"""Less than this part of the training scans' range is not 10 times anything."""
+_FAMILIAR = 2.0
+"""Values that occur in the training scans nearly as often as their own do are in their unit, whatever else is odd."""
+_CHANGES: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "1024 added to HU? subtract it": (lambda values: values - 1024, 1.0),
+    "1000 added to HU? subtract it": (lambda values: values - 1000, 1.0),
+    "10 times HU? divide it by 10": (lambda values: values / 10, 0.1),
+    "inverted? turn the sign": (lambda values: -values, 1.0),
+}
+"""Changes of unit by what is said of them: what undoes them, and the slope of that."""
+
+Seen = Mapping[str, Any]
 """Of one channel of the training scans: ``lower`` and ``upper`` (0.5 and 99.5 percentile inside the structures),
 ``minimum`` (the highest of the scans' minima), ``air`` (least share of voxels clearly below ``lower``) and ``above``
-(greatest share clearly above ``upper``). Where each scan is normalised by itself ``dark`` and ``bright`` instead: the
-least share of voxels at the lower end of a scan's range, and the greatest at the upper end."""
+(greatest share clearly above ``upper``); ``edges`` (33 percentiles of all of them, evenly spaced) and ``typical`` (how
+frequent the values of the least typical scan are in these, the mean logarithm). Where each scan is normalised by itself
+``dark`` and ``bright`` instead: the least share of voxels at the lower end of a scan's range, and the greatest at the
+upper end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +131,47 @@ def describe(scans: Sequence[ChannelValues], intensity: Mapping[str, float] | No
     if not scans:
         return None
     limits = None if intensity is None else (intensity["lower"], intensity["upper"])
-    return _common(scans, limits, low=min, high=max)
+    every = [np.percentile(scan.values, np.linspace(0, 100, 2001)) for scan in scans]
+    edges = np.percentile(np.concatenate(every), np.linspace(0, 100, _EDGES))
+    return _common(scans, limits, edges, low=min, high=max)
+
+
+def _frequency(values: np.ndarray, edges: Sequence[float]) -> float:
+    """The mean logarithm of how frequent values are, per unit: between two neighbours of ``edges`` lies an equal share.
+
+    Args:
+        values: Ascending or descending.
+        edges: See :data:`Seen`.
+    """
+    span = max(edges[-1] - edges[0], 1e-9)
+    places = np.asarray(edges) + np.linspace(0, 1e-4, len(edges)) * span  # many voxels of one value: equal edges
+    shares, width, sample = np.linspace(0, 1, len(edges)), 0.004 * span, values[::10]
+    upper, lower = (np.interp(sample + side, places, shares, left=0, right=1) for side in (width, -width))
+    # a hundredth is spread evenly far beyond, so that nothing is impossible
+    return float(np.log(0.99 * (upper - lower) / (2 * width) + 0.01 / (3 * span)).mean())
+
+
+def _change(scan: ChannelValues, seen: Seen) -> str | None:
+    """Name the change of unit without which the values are like those of the training scans, far more than with it."""
+    now, (low, high) = _frequency(scan.values, seen["edges"]), scan.ends
+    if now >= seen["typical"]:
+        return None
+    undone = {name: (_frequency(undo(scan.values), seen["edges"]), slope) for name, (undo, slope) in _CHANGES.items()}
+    gains = {name: found + np.log(slope) - now for name, (found, slope) in undone.items()}
+    likely = [name for name in gains if gains[name] > _LIKELIER and undone[name][0] > seen["typical"] - _LIKELIER]
+    if high - low < _STRETCHED * (seen["edges"][-1] - seen["edges"][0]):  # a piece of tissue: any number is small then
+        likely = [name for name in likely if undone[name][1] == 1]
+    return max(likely, key=gains.get, default=None)
 
 
 def _common(
-    scans: Sequence[ChannelValues], limits: tuple[float, float] | None, *, low: Callable, high: Callable
-) -> dict[str, float]:
+    scans: Sequence[ChannelValues],
+    limits: tuple[float, float] | None,
+    edges: np.ndarray,
+    *,
+    low: Callable,
+    high: Callable,
+) -> dict[str, Any]:
     if limits is None:
         return {"dark": float(low([s.dark for s in scans])), "bright": float(high([s.bright for s in scans]))}
     lower, upper = limits
@@ -127,6 +182,8 @@ def _common(
         "minimum": float(high([s.values[0] for s in scans])),
         "air": float(low([s.below(lower - 0.1 * width) for s in scans])),
         "above": float(high([s.above(upper + 0.5 * width) for s in scans])),
+        "edges": edges.tolist(),
+        "typical": float(low([_frequency(s.values, edges) for s in scans])),
     }
 
 
@@ -158,9 +215,10 @@ def _from_intensity(preprocessing: Preprocessing) -> list[Seen | None]:
 def doubt(scan: ChannelValues, seen: Seen) -> str | None:
     """Say why a channel cannot be like those described, with the likely cause; None if it can."""
     reason = _doubt(scan, seen)
-    if reason is None:
-        return None
-    return f"{reason}{_guess(scan, seen)}"
+    if reason is not None:
+        return f"{reason}{_guess(scan, seen)}"
+    change = _change(scan, seen) if "edges" in seen else None
+    return change and f"its values are not like those of the training scans, but would be; {change}"
 
 
 def _doubt(scan: ChannelValues, seen: Seen) -> str | None:
@@ -178,6 +236,8 @@ def _doubt(scan: ChannelValues, seen: Seen) -> str | None:
     first = scan.values[0]
     if first >= 0 and seen["minimum"] < min(-0.1 * width, lower):
         return f"no voxel is below {first:g}, the training scans begin at {seen['minimum']:g} or lower"
+    if "edges" in seen and _frequency(scan.values, seen["edges"]) > seen["typical"] - _FAMILIAR:
+        return None
     airless = seen["air"] >= 0.01 and scan.below(lower - 0.1 * width) < 0.001
     if airless and scan.dark >= 0.1 and low > lower + 0.05 * width:
         return f"its darkest voxels, the air, have {low:g} and more, {known} and the air below that"
@@ -198,6 +258,9 @@ def _guess(scan: ChannelValues, seen: Seen) -> str:
         return "; scaled to -1..1? give the scan in its own unit"
     if low >= 0 and 200 < high <= 255.5:
         return "; a window scaled to 0..255? give the scan in its own unit"
+    change = _change(scan, seen) if "edges" in seen else None
+    if change:
+        return f"; {change}"
     for added in (1024, 1000):
         if "minimum" in seen and seen["minimum"] < -500 and _like(values - added, seen):
             return f"; {added} added to HU? subtract it"
@@ -238,7 +301,8 @@ def cases_apart(
             if upper <= lower:
                 continue
             limits = lower, upper
-        seen = _common(list(scans.values()), limits, low=np.median, high=np.median)
+        edges = np.median([np.percentile(s.values, np.linspace(0, 100, _EDGES)) for s in scans.values()], axis=0)
+        seen = _common(list(scans.values()), limits, edges, low=np.median, high=np.median)
         for case, scan in scans.items():
             reason = doubt(scan, seen)
             if reason:

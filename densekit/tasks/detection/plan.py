@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,19 @@ class DetectionPlan(ImagePlan):
         return SeededDataset(dataset, c.seed, c.repeat)
 
     def hashes(self, split: str | None) -> dict[str, str]:
-        from densekit.evaluation.detection import read_truth
         from densekit.package.seen import image_hashes
 
-        if split is None:
-            return {}
-        return image_hashes(read_truth(self.data.annotations[split], masks=False).images.files, self.data.root)
+        return image_hashes(self._files(split), self.data.root)
+
+    def looks(self, split: str | None) -> dict[str, bytes]:
+        from densekit.package.seen import looks
+
+        return looks(self._files(split), self.data.root)
+
+    def _files(self, split: str | None) -> Sequence[str]:
+        from densekit.evaluation.detection import read_truth
+
+        return () if split is None else read_truth(self.data.annotations[split], masks=False).images.files
 
     def train_loader(self) -> dict[str, Any]:
         return train_loader(self, self.train_dataset)

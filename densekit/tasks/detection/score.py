@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -23,7 +23,7 @@ from densekit.inference.images import ImageCase
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
-from densekit.package.seen import image_hashes, leak, trained_on
+from densekit.package.seen import LOOKS, image_hashes, leak, look_alikes, looks, trained_on
 from densekit.structures.class_names import by_name, respelt
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
@@ -42,12 +42,12 @@ class DetectionTable:
     Attributes:
         scores: By IoU type, ``"bbox"`` and ``"segm"``.
         failures: Images that could not be predicted, and why; their objects count as not found.
-        notes: What must be known to read the scores.
+        notes: What must be known to read the scores: images that were trained on, limits that were reached.
     """
 
     scores: Mapping[str, DetectionScores]
     failures: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return self.render()
@@ -118,13 +118,14 @@ def score_detector(
     _check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
     truth = _in_its_classes(checkpoint, read_truth(data.annotations[split], masks=predictor.masks))
-    for line in leak(trained_on(checkpoint), image_hashes(truth.images.files, data.root), split, checkpoint.path):
+    notes = _known_images(checkpoint, truth.images.files, data.root, split)
+    for line in notes:
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
     write_detections(folder / DETECTIONS, detections)
     kinds = ("bbox", "segm") if predictor.masks else ("bbox",)
     scores = {kind: evaluate(truth, detections, iou_type=kind, max_dets=max_dets) for kind in kinds}
-    table = DetectionTable(scores, failures, _notes(predictor.most, detections))
+    table = DetectionTable(scores, failures, [*notes, *_notes(predictor.most, detections)])
     table.write(folder)
     write_report(
         data,
@@ -157,6 +158,14 @@ def _notes(most: int | None, found: Detections) -> tuple[str, ...]:
         return ()
     words = f"the network gives {most} detections of an image at most (max_per_img of its test_cfg)"
     return (f"{words}, and gave as many in {full} of {len(found.images)} images: weaker ones are not scored there",)
+
+
+def _known_images(checkpoint: Checkpoint, files: Sequence[str], root: Path, split: str) -> list[str]:
+    """Say which images a checkpoint was trained on, and which others look like those."""
+    seen, hashes = trained_on(checkpoint), image_hashes(files, root)
+    packed = checkpoint.meta.get(LOOKS, "")
+    others = looks([file for file in files if hashes.get(file) not in seen], root) if packed else {}
+    return leak(seen, hashes, split, checkpoint.path) + look_alikes(packed, others, split, checkpoint.path)
 
 
 def _detect(

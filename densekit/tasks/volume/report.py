@@ -54,13 +54,22 @@ class VolumeReport(RunReport):
 
     def _sides(self) -> list[str]:
         """Whether the training teaches that left is right; the published recipes for Synapse do."""
-        store, mirrors = self.plan.store, [t for t in self.plan.pipeline() if t.get("type") == "AnatomicalMirror"]
-        taught = any("left-right" in t.get("axes", ("left-right",)) and not t.get("relabel", True) for t in mirrors)
-        if not taught or not store.mirror_pairs or store.name == PUBLISHED:
+        from densekit.datasets.transforms.mirror import changes_sides
+
+        store = self.plan.store
+        found = dict.fromkeys(t["type"] for t in self.plan.pipeline() if changes_sides(t))
+        if not found or not store.mirror_pairs or store.name == PUBLISHED:
             return []
         pairs = ", ".join(" and ".join(pair) for pair in store.mirror_pairs[:SHOWN])
+        pairs += " ..." * (len(store.mirror_pairs) > SHOWN)
+        if list(found) == ["AnatomicalMirror"]:
+            return [
+                f"mirror_relabel=False: half of the patches are mirrored left to right without their labels being "
+                f"swapped, so left and right are not learned apart ({pairs}); that is the published recipe for Synapse "
+                f"alone, set mirror_relabel=True for data of your own"
+            ]
         return [
-            f"mirror_relabel=False: half of the patches are mirrored left to right without their labels being swapped, "
-            f"so left and right are not learned apart ({pairs}{' ...' * (len(store.mirror_pairs) > SHOWN)}); that is "
-            f"the published recipe for Synapse alone, set mirror_relabel=True for data of your own"
+            f"train_pipeline: {', '.join(found)} puts what is left to the right without swapping its labels, so left "
+            f"and right are not learned apart ({pairs}); leave the left-right axis (2) out, and mirror it by "
+            f"dict(type='AnatomicalMirror', axes=['left-right'], labels=[...], swap=[...])"
         ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from densekit.datasets.transforms import AnatomicalMirror
+from densekit.datasets.transforms import AnatomicalMirror, Pipeline
+from densekit.datasets.transforms.mirror import changes_sides
 from densekit.errors import ConfigError
 
 LABELS = ["background", "left kidney", "liver", "right kidney"]
@@ -89,3 +91,51 @@ def test_pairs_that_do_not_cover_every_side_are_refused():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
         AnatomicalMirror(**arguments)
+
+
+LEFT_STAYS_LEFT = [
+    {"type": "AnatomicalMirror", "labels": LABELS, "swap": SWAP},
+    {"type": "AnatomicalMirror", "axes": ["anterior-posterior"], "relabel": False},
+    {"type": "RandFlipd", "spatial_axis": 0},
+    {"type": "RandFlipd", "spatial_axis": [0, -2]},
+    {"type": "RandFlipd", "prob": 0},
+    {"type": "Flipd", "spatial_axis": 1},
+    {"type": "RandRotate90d"},
+    {"type": "RandRotate90d", "spatial_axes": (1, 2), "max_k": 1},
+    {"type": "Rotate90d", "spatial_axes": (1, 2)},
+    {"type": "Rotate90d", "spatial_axes": (0, 1), "k": 2},
+    {"type": "RandRotated", "range_x": 0.4, "range_y": 0.4, "range_z": 3.1},
+    {"type": "RandAffined", "rotate_range": [0.3, (-0.2, 0.2), 3.1]},
+    {"type": "RandAffined"},
+]
+LEFT_BECOMES_RIGHT = [
+    {"type": "AnatomicalMirror", "relabel": False},
+    {"type": "RandFlipd"},
+    {"type": "RandFlipd", "spatial_axis": 2},
+    {"type": "RandFlipd", "spatial_axis": [0, -1]},
+    {"type": "Flipd", "spatial_axis": 2},
+    {"type": "RandAxisFlipd"},
+    {"type": "RandRotate90d", "spatial_axes": (1, 2)},
+    {"type": "RandRotate90d", "spatial_axes": (-1, 0), "max_k": 2},
+    {"type": "Rotate90d", "spatial_axes": (1, 2), "k": 2},
+    {"type": "RandRotated", "range_x": 3.1},
+    {"type": "RandRotated", "range_y": (0, 3.1)},
+    {"type": "RandAffined", "rotate_range": 3.1},
+    {"type": "RandAffined", "rotate_range": [0, (0, 3.1), 0]},
+]
+
+
+@pytest.mark.parametrize("config", LEFT_STAYS_LEFT + LEFT_BECOMES_RIGHT, ids=str)
+def test_transforms_that_put_left_to_the_right_are_known(config):
+    keys = {} if config["type"] == "AnatomicalMirror" else {"keys": ("inputs", "label")}
+    random = {"prob": 1.0} if "Rand" in config["type"] or not keys else {}
+    pipeline = Pipeline([{**keys, **random, **config}])
+    image, label = torch.zeros((1, 9, 9, 9)), torch.zeros((1, 9, 9, 9))
+    image[0, 2:7, 2:7, 7], label[0, 2:7, 2:7, 7] = 1.0, 1.0  # a left kidney, on the left
+    swapped = False
+    for seed in range(40):
+        pipeline.seed(np.random.SeedSequence(seed))
+        result = pipeline({"inputs": image, "label": label})
+        right, left = result["inputs"][..., :3], result["inputs"][..., 6:]
+        swapped |= bool(right.sum() > 3 * left.sum() and (result["label"].round() == 1).any())
+    assert changes_sides(config) == swapped == (config in LEFT_BECOMES_RIGHT)

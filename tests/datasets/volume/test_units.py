@@ -81,6 +81,7 @@ OTHER_UNITS = {
     "HU + 1024": lambda hu: (hu + 1024).astype(np.uint16),
     "HU + 1024, padded": lambda hu: padded(hu + 1024, -2000),
     "HU + 1000": lambda hu: hu + 1000,
+    "10 times HU": lambda hu: hu * 10,
     "HU / 1000": lambda hu: hu / 1000,
     "attenuation in 1/mm": lambda hu: 0.02 * (hu / 1000 + 1),
     "HU wrapped to uint16": lambda hu: hu.astype(np.int16).view(np.uint16),
@@ -130,11 +131,55 @@ def test_a_ct_in_hu_is_not_suspicious_whatever_it_shows(of_ct, looks, margin):
         ("HU + 1024", "1024 added"),
         ("inverted", "inverted"),
         ("inverted and stored from 0", "inverted"),
+        ("10 times HU", "divide it by 10"),
     ],
 )
 def test_the_note_names_the_likely_unit(of_ct, unit, word):
     (note,) = suspicions(OTHER_UNITS[unit](ct(7)[0])[None], of_ct)
     assert word in note
+
+
+RANGES = {"organs": (90, 190), "fat": (-140, -60), "lungs": (-900, -700), "bone": (440, 560), "body": (-900, 560)}
+
+
+def trained_on(inside):
+    """A network for structures of one range of HU."""
+    lower, upper = RANGES[inside]
+    return preprocessing(lambda seed: (ct(seed)[0], (lower <= ct(seed)[0]) & (ct(seed)[0] <= upper)), "ct")
+
+
+def no_air(image):
+    return image[2:22, 6:20, 8:32]
+
+
+@pytest.mark.parametrize("inside", RANGES)
+@pytest.mark.parametrize(
+    ("unit", "show", "word"),
+    [
+        ("HU + 1024", np.asarray, "1024 added"),
+        ("HU + 1024", no_air, "1024 added"),
+        ("10 times HU", np.asarray, "10 times"),
+        ("10 times HU", no_air, "10 times"),
+        ("inverted", np.asarray, "inverted"),
+        ("inverted", no_air, "inverted"),
+    ],
+)
+def test_a_change_of_unit_is_named_whatever_the_structures_and_without_air(inside, unit, show, word):
+    (note,) = suspicions(OTHER_UNITS[unit](show(ct(7)[0]))[None], trained_on(inside))
+    assert word in note
+
+
+@pytest.mark.parametrize("inside", RANGES)
+@pytest.mark.parametrize("show", [np.asarray, no_air, lambda hu: hu[:, 6:34, 6:20]])
+def test_a_crop_in_hu_is_not_suspicious_whatever_the_structures(inside, show):
+    assert suspicions(show(ct(7)[0])[None], trained_on(inside)) == []
+
+
+def test_a_checkpoint_of_before_says_less(of_ct):
+    older = [{key: value for key, value in of_ct.seen[0].items() if key not in ("edges", "typical")}]
+    older = Preprocessing.from_dict({**of_ct.to_dict(), "seen": older})
+    assert suspicions(OTHER_UNITS["HU + 1024"](ct(7)[0])[None], older)
+    assert not suspicions(-no_air(ct(7)[0])[None], older) and suspicions(-no_air(ct(7)[0])[None], of_ct)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1, 3, 1e4])

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from densekit.cli import main
 from densekit.errors import CheckpointError, DataError
 from densekit.inference import image_run
 from densekit.package import load_checkpoint
+from densekit.package.seen import LOOKS
 from densekit.tasks import test as score
 from densekit.tasks import train
 
@@ -34,6 +36,41 @@ def test_a_test_gives_the_scores_of_the_validation(last, boxes, tmp_path):
         assert getattr(tested, name) == pytest.approx(validated[name], rel=1e-5), name
     for name, row in tested.per_class.items():
         assert row["AP"] == pytest.approx(validated[f"AP/{name}"], rel=1e-5), name
+
+
+@pytest.fixture
+def divided_anew(boxes, tmp_path):
+    """The data set, a training image among the images of its validation split, and another one as JPEG."""
+    folder = shutil.copytree(boxes, tmp_path / "data")
+    shutil.copy(folder / "train2017" / "train0.png", folder / "val2017" / "copy.png")
+    with Image.open(folder / "train2017" / "train1.png") as image:
+        image.save(folder / "val2017" / "anew.jpg", quality=80)
+    file = folder / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["images"] += [{"id": 50 + n, "file_name": name, "width": 96, "height": 64}
+                          for n, name in enumerate(("copy.png", "anew.jpg"))]  # fmt: skip
+    file.write_text(json.dumps(content))
+    return folder
+
+
+def test_images_that_were_trained_on_are_said_in_log_table_and_report(last, boxes, divided_anew, tmp_path, caplog):
+    assert score(last, data=boxes, out=tmp_path / "own").notes == []
+    assert "training image" not in caplog.text and "trained on by" not in caplog.text
+    table = score(last, data=divided_anew, out=tmp_path / "scores")
+    exact = "1 of the 7 cases of val were trained on by"
+    alike = "1 of the 6 images of val that can be compared look like a training image of"
+    written = json.loads((tmp_path / "scores" / "scores.json").read_text())["notes"]
+    page = (tmp_path / "scores" / "report.html").read_text()
+    for text in (caplog.text, table.render(), "\n".join(written), page):
+        assert exact in text and "copy.png" in text
+        assert alike in text and "anew.jpg" in text
+
+
+def test_a_checkpoint_that_does_not_say_what_its_images_look_like_tells_of_copies_alone(last, divided_anew, tmp_path):
+    checkpoint = load_checkpoint(last)
+    meta = {key: value for key, value in checkpoint.meta.items() if key != LOOKS}
+    (line,) = score(replace(checkpoint, meta=meta), data=divided_anew, out=tmp_path / "scores").notes
+    assert "were trained on by" in line
 
 
 @pytest.mark.parametrize("kind", ["os.makedirs", "mmengine.utils.mkdir_or_exist"])

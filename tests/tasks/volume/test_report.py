@@ -46,3 +46,12 @@ def test_a_pipeline_written_out_is_looked_at_too(cautions):
     wrong = 'train_pipeline=[{"type":"AnatomicalMirror","axes":["left-right"],"relabel":False}]'
     assert len(cautions(wrong)) == 1
     assert len(cautions(wrong, name="synapse")) == 0
+
+
+@pytest.mark.parametrize("axis", [2, None, [1, 2]])
+def test_a_flip_of_monai_is_a_warning_like_our_own(cautions, axis):
+    flip = {"type": "RandFlipd", "keys": ["inputs", "label"], "prob": 0.5, "spatial_axis": axis}
+    wrong = f"train_pipeline={[{'type': 'ScaleIntensityd', 'keys': ['inputs']}, flip]}"
+    (line,) = cautions(wrong)
+    assert "RandFlipd puts what is left to the right" in line and "(near and far)" in line
+    assert cautions(wrong, pairs=()) == cautions(wrong.replace(str(axis) + "}", "0}")) == []
