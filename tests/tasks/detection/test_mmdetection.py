@@ -212,6 +212,14 @@ def test_a_config_with_read_base(written, boxes):
     assert plan.described()["preprocessing"]["pipeline"][0]["type"] == "mmdet.Resize"
 
 
+def test_what_it_comes_to_is_printed_as_a_config_that_comes_to_the_same(written, capsys):
+    path = shipped("rtmdet/rtmdet_tiny_8xb32-300e_coco")
+    assert main(["config", str(path)]) == 0
+    again = load_config(written(capsys.readouterr().out))
+    first = load_config(path)
+    assert {key: plain(value) for key, value in again.items()} == {key: plain(value) for key, value in first.items()}
+
+
 # --- what is told and refused -----------------------------------------------------------------------------------------
 def test_what_is_not_taken_is_told_once_with_its_reason(written, caplog):
     path = written(
