@@ -178,11 +178,11 @@ def dry_run(
     scaled = hasattr(optimizer, "loss_scaler")
     with random_state_kept():
         model.train()
-        if hasattr(model, "set_epoch"):  # of a network whose loss depends on it; a training sets it
-            model.set_epoch(0)
+        hub = MessageHub.get_current_instance()  # where some losses and augmentations of batches ask how far it is
+        hub.update_info("epoch", 0)
         with _peak_memory(device) as memory:
             for step in range(steps):
-                MessageHub.get_current_instance().update_info("iter", step)  # which some augmentations of batches ask
+                hub.update_info("iter", step)
                 inputs = copy.deepcopy(batch.data)  # MMDetection writes into its samples
                 started = _now(device)
                 losses.append(_backward(model, optimizer, inputs))

@@ -132,27 +132,21 @@ class _Reading:
             logger.warning("not taken from %s:%s", self.path.name, lines)
         return keys
 
-    @property
-    def detector(self) -> type | None:
-        """Class of the network; None if MMDetection has none of that name."""
-        from mmdet.registry import MODELS
-
-        MODELS.import_from_location()
-        kind = self.raw["model"]["type"]
-        return MODELS.get(kind) if isinstance(kind, str) else kind
-
     def refuse(self, what: str, remedy: str) -> ConfigError:
         return ConfigError(f"{self.path}: {what}; {remedy}")
 
     def check(self) -> None:
         """Check that it is of a detector that is trained on images with boxes."""
         from mmdet.models.detectors import BaseDetector, SemiBaseDetector
+        from mmdet.registry import MODELS
 
         if "optim_wrapper" not in self.raw and ("lr_config" in self.raw or "data" in self.raw):
             raise self.refuse(
                 "is written for MMDetection 2 (lr_config, data)", "give the config of that name in MMDetection 3"
             )
-        kind, found = self.raw["model"]["type"], self.detector
+        MODELS.import_from_location()
+        kind = self.raw["model"]["type"]
+        found = MODELS.get(kind) if isinstance(kind, str) else kind
         if found is None or not issubclass(found, BaseDetector):
             raise self.refuse(
                 f"model.type={name_of(kind)} is no detector of MMDetection 3", "give the config of a detector"
@@ -302,10 +296,7 @@ class _Reading:
         HOOKS.import_from_location()
         keys: dict[str, Any] = {"custom_hooks": []}
         before = (self.raw.get("train_cfg") or {}).get("max_epochs", epochs)
-        given = plain(self.raw.get("custom_hooks") or [])
-        if hasattr(self.detector, "set_epoch") and "SetEpochInfoHook" not in [name_of(hook["type"]) for hook in given]:
-            given.append({"type": "SetEpochInfoHook"})  # TOOD's head asks for it, its configs forget it
-        for hook in given:
+        for hook in plain(self.raw.get("custom_hooks") or []):
             kind = name_of(hook["type"])
             if kind == "EMAHook":
                 keys["ema"] = hook.get("momentum", 0.0002)

@@ -85,7 +85,7 @@ def small(text, size=64):
 
 # --- what is taken ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FAMILIES)
-def test_each_family_is_taken(name, boxes, outlines, caplog):
+def test_each_family_is_taken(name, boxes):
     given, config = Config.fromfile(shipped(name)), load_config(shipped(name))
     plan = make_plan(config, boxes)
     plan.check_training()
@@ -141,9 +141,9 @@ def test_a_repeated_data_set_and_hooks_of_the_network(written):
     assert (config.repeat, config.batch_size, config.custom_hooks) == (5, 8, [])
     base = f"_base_ = {str(shipped('tood/tood_r50_fpn_1x_coco'))!r}\n"
     config = load_config(
-        written(base + "custom_hooks = [dict(type='SetEpochInfoHook'), dict(type='NumClassCheckHook')]")
+        written(base + "custom_hooks = [dict(type='MemoryProfilerHook'), dict(type='NumClassCheckHook')]")
     )
-    assert plain(config.custom_hooks) == [{"type": "mmdet.SetEpochInfoHook"}]
+    assert plain(config.custom_hooks) == [{"type": "mmdet.MemoryProfilerHook"}]
 
 
 def test_epochs_by_iteration_follow_from_the_data(boxes):
