@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from inspect import ismodule
 from pathlib import Path
@@ -23,6 +23,9 @@ SHIPPED = Path(__file__).parents[1] / "configs"
 """The recipes of the package; a config there is found by its name alone."""
 Override = str | tuple[str, Any]
 """``"optimizer.lr=0.02"`` or ``"patch_size=(32,64,64)"``, the value a literal or else a string; or (key, value)."""
+Adopt = Callable[[Config, Path, Sequence[Override]], Mapping[str, Any] | None]
+"""Makes the keys of a task, ``task`` among them, of the config of another library; None: it is of none that is known.
+Overrides of keys that only the other library has are applied by it."""
 
 
 def find_config(name: str | Path) -> Path:
@@ -52,7 +55,10 @@ def shipped_configs() -> list[str]:
 
 
 def load_config(
-    name: str | Path, options: Sequence[Override], settings_of: Callable[[str, Path], Mapping[str, Setting]]
+    name: str | Path,
+    options: Sequence[Override],
+    settings_of: Callable[[str, Path], Mapping[str, Setting]],
+    adopt: Adopt,
 ) -> Config:
     """Read a config, complete it with defaults and apply ``key=value`` overrides.
 
@@ -60,6 +66,7 @@ def load_config(
         name: A file, or the name of a config of the package.
         options: See :data:`Override`.
         settings_of: Gives the settings of the task that a config names; raises ConfigError if there is no such task.
+        adopt: Is given a config that names no task.
 
     Raises:
         ConfigError: if the file is missing or cannot be read, has no task, or a key is not known (close names are
@@ -67,6 +74,9 @@ def load_config(
     """
     path = find_config(name)
     config = read_file(path)
+    foreign: Mapping[str, Any] = {}
+    if "task" not in config and (adopted := adopt(config, path, options)) is not None:
+        foreign, config = config, Config(dict(adopted), filename=str(path))
     task = config.get("task")
     if task is None:
         raise ConfigError(
@@ -78,7 +88,8 @@ def load_config(
         given = dict.pop(config._cfg_dict, key, None) if key in config else copy.deepcopy(setting.default)
         config._cfg_dict[key] = _container(given)  # in the order in which settings are documented
     for option in options:
-        apply_option(config, option)
+        if (root := read_option(option)[0].partition(".")[0]) in settings or root not in foreign:
+            apply_option(config, option)
     known = ["task", *settings]
     for key in config:
         if key not in known:
@@ -124,12 +135,18 @@ def bases(path: Path) -> list[tuple[Path, int]]:
         line = getattr(error, "lineno", None)
         where = path if line is None else f"{path}:{line}"
         raise ConfigError(f"{where}: is no Python: {error.args[0]}; correct the line") from error
-    found = []
+    return list(_bases(tree, path))
+
+
+def _bases(tree: ast.Module, path: Path) -> Iterator[tuple[Path, int]]:
     for statement in tree.body:
         call = statement.items[0].context_expr if isinstance(statement, ast.With) else None
         if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "read_base":
-            found += [(_base_file(s, path), s.lineno) for s in statement.body if isinstance(s, ast.ImportFrom)]
-    return found
+            yield from ((_base_file(s, path), s.lineno) for s in statement.body if isinstance(s, ast.ImportFrom))
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", None) == "_base_":
+            # MMEngine's older way; a base of another package (mmdet::...) is looked for by MMEngine alone
+            named = [node for node in ast.walk(statement.value) if isinstance(node, ast.Constant)]
+            yield from ((path.parent / n.value, n.lineno) for n in named if "::" not in str(n.value))
 
 
 def check_bases(path: Path) -> None:
@@ -145,7 +162,8 @@ def check_bases(path: Path) -> None:
                 f"{path}:{line}: there is no base {base.stem!r} at {base}{close_names(base.stem, names)}; those of the "
                 f"package are imported from any folder as `from densekit.configs._base_.volume import *`"
             )
-        check_bases(base)
+        if base.suffix == ".py":
+            check_bases(base)
 
 
 def _base_file(imported: ast.ImportFrom, path: Path) -> Path:

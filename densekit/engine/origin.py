@@ -26,12 +26,15 @@ DEFAULT = "default"
 """Origin of what no file and no option sets."""
 
 
-def origins(path: str | Path, options: Sequence[Override] = ()) -> dict[str, str]:
+def origins(
+    path: str | Path, options: Sequence[Override] = (), foreign: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Find what set each key of a config; a key that is not in the result has its default.
 
     Args:
         path: A config file, or the name of a config of the package.
         options: The overrides, in their order.
+        foreign: The keys of the task that the config of another library gave, and the key that each was read from.
 
     Returns:
         By key, ``"configs/_base_/sepc.py:41"`` (below the current folder or the package, else the whole path) or
@@ -41,6 +44,17 @@ def origins(path: str | Path, options: Sequence[Override] = ()) -> dict[str, str
         ConfigError: if a file cannot be read, or is no Python.
     """
     found = _of_file(find_config(path))
+    foreign = {} if foreign is None or "task" in found else foreign
+    roots = [read_option(option)[0].partition(".")[0] for option in options]
+    early = [bool(foreign) and root in found and root not in foreign for root in roots]
+    found = _overridden(found, [option for option, first in zip(options, early, strict=True) if first])
+    for key, read_from in foreign.items():
+        if key not in found and read_from in found:
+            found[key] = f"{found[read_from]} ({read_from})"
+    return _overridden(found, [option for option, first in zip(options, early, strict=True) if not first])
+
+
+def _overridden(found: dict[str, str], options: Sequence[Override]) -> dict[str, str]:
     for option in options:
         key, _, place = read_option(option)
         root = key.partition(".")[0]

@@ -248,6 +248,10 @@ class Plan(ABC):
 
     def _with_end(self, given: dict[str, Any]) -> dict[str, Any]:
         s = {"by_epoch": True, **given}
+        if s.pop("convert_to_iter_based", False) and s["by_epoch"]:
+            s = _stretched({**s, "by_epoch": False}, self.iterations_per_epoch)
+            if "end" in s:  # at least an iteration, however short the run
+                s["end"] = max(s["end"], s.get("begin", 0) + 1)
         kind = s["type"] if isinstance(s["type"], str) else s["type"].__name__
         total = self.config.max_epochs * (1 if s["by_epoch"] else self.iterations_per_epoch)
         if kind.startswith("CosineAnnealing"):
@@ -317,11 +321,11 @@ def _stretched(schedule: dict[str, Any], times: float) -> dict[str, Any]:
 
 
 @contextmanager
-def quiet_drawing() -> Iterator[None]:
-    """Keep MMEngine from listing how each parameter was drawn, four lines for every one."""
+def quiet_drawing(least: int = logging.WARNING) -> Iterator[None]:
+    """Keep MMEngine from listing how each parameter was drawn, or how each is optimised, lines for every one."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(least)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import copy
 import gc
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.utils.data import default_collate
@@ -181,8 +183,11 @@ def dry_run(
     lines = Lines(logger.info)
     with random_state_kept():
         model.train()
+        hub = MessageHub.get_current_instance()  # where some losses and augmentations of batches ask how far it is
+        hub.update_info("epoch", 0)
         with _peak_memory(device) as memory:
             for number in range(1, steps + 1):
+                hub.update_info("iter", number - 1)
                 inputs = copy.deepcopy(batch.data)  # MMDetection writes into its samples
                 started = _now(device)
                 losses.append(_backward(model, optimizer, inputs))
@@ -316,6 +321,35 @@ def _hopeless(reason: str, one: Batch, smaller: str) -> str:
     remedies = [*remedies, f"lower {smaller}", "set amp='bf16'", "take a smaller network"]
     cause = f": {cause}" if cause else ""
     return f"not even batch_size=1 fits the memory ({reason}), with {one.described()}{cause}; {', '.join(remedies)}"
+
+
+_TOO_SMALL = re.compile(
+    r"[Kk]ernel size.* can't be greater|more than 1 value per channel|[Oo]utput size is too small"
+    r"|[Ss]izes of tensors must match except in dimension 1|size of tensor a .* must match .* dimension [2-4]"
+)
+"""What torch says where an image is too small, or of a side that a network cannot halve as often as it does."""
+
+
+@contextmanager
+def sizes_explained(smaller: str) -> Iterator[None]:
+    """Say in the config's terms that the samples are of a size which the network cannot take.
+
+    Args:
+        smaller: What sets their size.
+
+    Raises:
+        ConfigError: in the place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).partition("\n")[0].split())
+        if not _TOO_SMALL.search(reason):
+            raise
+        raise ConfigError(
+            f"the network cannot take samples of this size ({reason}); raise {smaller}, or pad: sides that are "
+            f"multiples of 32 (pad_size_divisor of a data_preprocessor, or a Pad) suit most networks"
+        ) from error
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

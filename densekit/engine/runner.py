@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from densekit import __version__
 from densekit.config_tree import written
 from densekit.engine.loop import TrainLoop
-from densekit.engine.plan import Plan, deterministic_kernels
+from densekit.engine.plan import Plan, deterministic_kernels, quiet_drawing
 from densekit.engine.schedules import load_schedules
 from densekit.errors import CheckpointError, class_difference, spoken
 from densekit.package import Checkpoint, load_checkpoint, load_weights, write_checkpoint
@@ -80,6 +80,11 @@ class Runner(_Runner):
             # torch renames the switch; the older releases that setup.py allows know this name only
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """MMEngine's, without a line for every parameter."""
+        with quiet_drawing(logging.ERROR):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def write_checkpoint(self, path: Path, *, epoch: int, resumable: bool = True) -> None:
         """Write weights and description of the model atomically, and what ``--resume`` needs if that is wanted."""

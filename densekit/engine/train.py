@@ -19,8 +19,8 @@ from mmengine.optim import build_optim_wrapper
 
 from densekit.engine.folder import check_continued, choose_folder
 from densekit.engine.origin import write_resolved
-from densekit.engine.plan import Plan
-from densekit.engine.preflight import DryRun, dry_run, fitting_batch
+from densekit.engine.plan import Plan, quiet_drawing
+from densekit.engine.preflight import DryRun, dry_run, fitting_batch, sizes_explained
 from densekit.engine.run_report import RunReport
 from densekit.engine.runner import Runner, build_runner, training_device
 from densekit.errors import ConfigError, DensekitError
@@ -193,11 +193,13 @@ def try_out(setup: Setup) -> DryRun:
     for line in [*filter(None, lines), *report.cautions()]:
         logger.warning(line)
     model = model.to(training_device())
-    wrapper = build_optim_wrapper(model, plan.optim_wrapper())
+    with quiet_drawing(logging.ERROR):
+        wrapper = build_optim_wrapper(model, plan.optim_wrapper())
     logger.info("reading the largest batch that the training can meet")
     worst = plan.worst_batch(plan.config.batch_size)
     logger.info("trying training steps on %s", worst.described())
-    return dry_run(model, wrapper, worst, iterations=plan.iterations_per_epoch)
+    with sizes_explained(plan.smaller):
+        return dry_run(model, wrapper, worst, iterations=plan.iterations_per_epoch)
 
 
 def fit_batch(plan: Plan) -> str | None:
@@ -221,7 +223,9 @@ def fit_batch(plan: Plan) -> str | None:
         model = plan.network(fresh=False).to(device)
         # The moving average is a network of its own, and so large are the buffers that processes average gradients in.
         beside = [copy.deepcopy(model) for needed in (plan.config.ema is not None, get_world_size() > 1) if needed]
-        dry_run(model, build_optim_wrapper(model, plan.optim_wrapper()), worst.first(size))
+        with quiet_drawing(logging.ERROR):
+            wrapper = build_optim_wrapper(model, plan.optim_wrapper())
+        dry_run(model, wrapper, worst.first(size))
         del beside
 
     chosen = fitting_batch(trial, plan.config.batch_size, plan.config.accumulate, worst=worst, smaller=plan.smaller)
@@ -252,7 +256,8 @@ def _no_empty_run(folder: Path, *, keep: bool) -> Iterator[None]:
 def _one_line_errors(folder: Path, plan: Plan) -> Iterator[None]:
     """What a full disk, a read-only folder or a small GPU does to a run, as an error with its remedy."""
     try:
-        yield
+        with sizes_explained(plan.smaller):
+            yield
     except torch.OutOfMemoryError as error:
         raise ConfigError(
             f"the GPU's memory is too small for this run ({str(error).partition('.')[0]}); lower batch_size "

@@ -21,6 +21,7 @@ from densekit.errors import CheckpointError, ConfigError, close_names, few
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from densekit.engine.config import Override
     from densekit.engine.plan import Plan
     from densekit.engine.run_report import RunReport
     from densekit.engine.settings import Setting
@@ -82,6 +83,8 @@ class Task(ABC):
     ``"predict"``, ``"check"``, ``"prepare"`` (given on as arguments)."""
     kinds: ClassVar[Sequence[str]] = ()
     """Kinds of raw data that :meth:`prepare` takes."""
+    foreign: ClassVar[Mapping[str, str]] = {}
+    """Keys of its configs that the config of another library gives, and the key that each is read from there."""
 
     @property
     @abstractmethod
@@ -92,6 +95,11 @@ class Task(ABC):
     @abstractmethod
     def inputs(self) -> Wanted:
         """The files it predicts."""
+
+    def adopt(self, config: Config, path: Path, options: Sequence[Override]) -> Mapping[str, Any] | None:
+        """The keys of a config that another library's config stands for, see :data:`densekit.engine.config.Adopt`."""
+        del config, path, options
+        return None
 
     @abstractmethod
     def plan(self, config: Config, data: str | Path | None) -> Plan:

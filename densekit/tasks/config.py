@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from densekit.tasks.base import all_tasks, find_task
 
@@ -26,7 +26,10 @@ def load_config(name: str | Path, options: Sequence[Override] = ()) -> Config:
     """
     from densekit.engine import config
 
-    return config.load_config(name, options, lambda task, path: find_task(task, path).settings)
+    def adopt(*given: Any) -> Mapping[str, Any] | None:
+        return next(filter(None, (task.adopt(*given) for task in all_tasks().values())), None)
+
+    return config.load_config(name, options, lambda task, path: find_task(task, path).settings, adopt)
 
 
 def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
@@ -35,7 +38,7 @@ def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
     Raises:
         ConfigError: if there is no such config, or it cannot be read.
     """
-    from densekit.config_tree import written
+    from densekit.config_tree import rebuilt
     from densekit.engine.config import shipped_configs, write_config
 
     tasks = all_tasks()
@@ -48,7 +51,8 @@ def print_config(name: str | None, options: Sequence[Override] = ()) -> int:
         print(write_config(name, tasks[name].settings, {}, f"Every key of the task {name}, with its default."), end="")
         return 0
     config = load_config(name, options)
-    values = {key: written(value) for key, value in config.items()}
+    # tuples stay: MMDetection refuses a list for some of them
+    values = rebuilt(dict(config.items()), lambda value: value.__name__ if isinstance(value, type) else value)
     title = f"Written from {Path(config.filename).stem}: every key of the task {config.task}."
     print(write_config(config.task, tasks[config.task].settings, values, title), end="")
     return 0

@@ -41,6 +41,14 @@ SETTINGS = settings_of(
             "data",
         ),
         Setting(
+            "final_pipeline",
+            None,
+            (maybe(LIST_OF_DICTS[0]), "a list of transforms, or None"),
+            "takes the place of train_pipeline in the last epochs, e.g. without a mosaic; None: all are alike",
+            "data",
+        ),
+        Setting("final_epochs", 15, POSITIVE, "how many last epochs final_pipeline is for", "data"),
+        Setting(
             "augment", None, one_of(AUGMENT), '"light" or "strong": Albumentations presets after train_pipeline', "data"
         ),
         Setting("repeat", 1, POSITIVE, "times the training images are gone through in one epoch", "data"),
@@ -107,6 +115,8 @@ class ImagePlan(Plan):
             )
         self._check_transforms("train_pipeline", self.train_transforms())
         self._check_transforms("test_pipeline", self.test_transforms())
+        if c.final_pipeline is not None:
+            self._check_transforms("final_pipeline", self.train_transforms("final_pipeline"))
         super().check_training()
 
     def _check_transforms(self, key: str, transforms: list[dict[str, Any]]) -> None:
@@ -125,16 +135,18 @@ class ImagePlan(Plan):
                     )
                 try:
                     known.build(dict(given))
-                except (TypeError, ValueError, AssertionError, KeyError) as error:
+                except (TypeError, ValueError, AssertionError, KeyError, ImportError) as error:
                     reason = " ".join(str(error).split())
                     raise ConfigError(
                         f"{self.config.filename}: {key}.{number}={written(dict(given))} cannot be used: {reason}"
                     ) from error
 
     # --- data ---------------------------------------------------------------------------------------------------------
-    def train_transforms(self) -> list[dict[str, Any]]:
+    def train_transforms(self, key: str = "train_pipeline") -> list[dict[str, Any]]:
         """The transforms between loading and packing, those of the ``augment`` preset included."""
-        transforms = plain(list(self.config.train_pipeline))
+        from densekit.datasets.detection.loading import between
+
+        transforms = between(plain(list(self.config[key])))
         if self.config.augment is not None:
             from densekit.datasets.shared.augmentation import augmentation
 
@@ -143,11 +155,15 @@ class ImagePlan(Plan):
 
     def test_transforms(self) -> list[dict[str, Any]]:
         """The transforms between loading and packing of an image that is predicted."""
-        return plain(list(self.config.test_pipeline))
+        from densekit.datasets.detection.loading import between
+
+        return between(plain(list(self.config.test_pipeline)))
 
     def input_size(self) -> tuple[int, int]:
-        """Longer and shorter side of the largest image that a Resize of the training makes."""
-        sides = list(_scales(self.config.train_pipeline))
+        """Longer and shorter side of the largest image that the last Resize or crop of the training makes."""
+        sides: list[tuple[int, int]] = []
+        for transform in self.config.train_pipeline:
+            sides = list(_scales([transform])) or sides
         return max(sides, key=lambda pair: pair[0] * pair[1], default=(1333, 800))
 
     # --- network ------------------------------------------------------------------------------------------------------
@@ -268,20 +284,21 @@ def scoped(transforms: Any) -> Any:
 
 
 def _scales(transforms: Any) -> Iterator[tuple[int, int]]:
-    """(longer, shorter) side in pixels of each ``scale`` or ``scales`` of a Resize."""
+    """(longer, shorter) side in pixels of each ``scale`` or ``scales`` of a Resize, or ``crop_size`` of a crop."""
     for _, node in walk(transforms):
         kind = node.get("type", "") if isinstance(node, Mapping) else ""
-        if "Resize" in getattr(kind, "__name__", str(kind)):
-            for key in ("scale", "scales"):
-                yield from _sizes(node[key]) if key in node else ()
+        name = getattr(kind, "__name__", str(kind))
+        part, keys = ("Resize", ("scale", "scales")) if "Resize" in name else ("Crop", ("crop_size",))
+        for key in keys if part in name else ():
+            yield from _sizes(f"a {part} has {key}", node[key]) if key in node else ()
 
 
-def _sizes(value: Any) -> Iterator[tuple[int, int]]:
+def _sizes(said: str, value: Any) -> Iterator[tuple[int, int]]:
     try:
         pairs = np.atleast_2d(np.asarray(value, dtype=float))
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"train_pipeline: a Resize has scale={value!r}, expected the longer and the shorter side in pixels, e.g. "
+            f"train_pipeline: {said}={value!r}, expected the longer and the shorter side in pixels, e.g. "
             f"(1333, 800), or a list of such pairs"
         ) from error
     if pairs.ndim == 2 and pairs.shape[1] == 2:

@@ -113,7 +113,7 @@ def _setup(
 
     config = load_config(name, options)
     task = find_task(config.task, config.filename)
-    places = {**dict.fromkeys(config, DEFAULT), **origins(config.filename, options)}
+    places = {**dict.fromkeys(config, DEFAULT), **origins(config.filename, options, task.foreign)}
     if data is not None:
         places["data_root"] = "--data"
     for key, value in keys.items():

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from PIL import Image
 from torch import nn
@@ -17,7 +18,7 @@ import densekit  # noqa: F401  before mmdet
 from densekit.datasets.detection.worst_batch import as_batch, worst_batch
 from densekit.engine import train as train_module
 from densekit.engine.precision import Bf16OptimWrapper
-from densekit.engine.preflight import DryRun, dry_run, fitting_batch
+from densekit.engine.preflight import DryRun, dry_run, fitting_batch, sizes_explained
 from densekit.errors import ConfigError
 from densekit.processes import join_processes
 from densekit.tasks import load_config, make_plan
@@ -372,3 +373,45 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match=r"process 2 of this machine has no GPU.*there are 1; .*--nproc_per_node=1"):
         join_processes()
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (lambda x: nn.functional.conv2d(x, torch.zeros(1, 3, 5, 5)), (1, 3, 4, 4)),
+        (lambda x: nn.functional.max_pool2d(x, 4), (1, 3, 3, 3)),
+        (lambda x: nn.BatchNorm2d(3)(x), (1, 3, 1, 1)),
+        (lambda x: torch.cat([x, nn.functional.interpolate(x[..., ::2, ::2], scale_factor=2)], dim=1), (1, 3, 5, 5)),
+        (lambda x: x + nn.functional.interpolate(x[..., ::2, ::2], scale_factor=2), (1, 3, 5, 5)),
+    ],
+    ids=["convolution", "pooling", "batch norm", "concatenation", "sum"],
+)
+def test_a_size_that_a_network_cannot_take_is_said_in_its_own_terms(network, shape):
+    with (
+        pytest.raises(ConfigError, match=r"cannot take samples of this size .*raise the scale.*multiples of 32"),
+        sizes_explained("the scale"),
+    ):
+        network(torch.zeros(shape))
+
+
+def test_errors_that_are_not_about_sizes_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), sizes_explained("the scale"):
+        nn.Linear(3, 2)(torch.zeros(1, 4))
+
+
+def test_a_network_that_asks_for_iteration_and_epoch_is_told(model, batch):
+    from mmdet.models.data_preprocessors import BatchSyncRandomResize
+
+    told, loss = [], model.bbox_head.loss_by_feat
+
+    def asking(*args, **kwargs):
+        told.append(MessageHub.get_current_instance().get_info("epoch"))
+        return loss(*args, **kwargs)
+
+    model.bbox_head.loss_by_feat = asking
+    sizes = BatchSyncRandomResize(random_size_range=(64, 96), size_divisor=32, interval=1)
+    model.data_preprocessor.batch_augments = [sizes]
+    assert len(dry_run(model, make("sgd", model), batch).losses) == 2
+    assert told == [0, 0]
+    assert sizes._input_size is not None

@@ -16,27 +16,36 @@ from densekit.datasets.shared.cropped_masks import CroppedMasks, cropped
 from densekit.io.depth import Ranges
 from densekit.io.images import load_image
 
+META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction", "border")
+"""What a network may ask of an image: MMDetection's own list, and the border that CenterNet cuts off again."""
+_OWN = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""
 
 
-def with_loading(
-    transforms: Sequence[Mapping[str, Any]], *, masks: bool, ranges: Ranges, **packing: Any
-) -> list[dict[str, Any]]:
+def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, ranges: Ranges) -> list[dict[str, Any]]:
     """A whole pipeline around its transforms.
 
     Args:
         transforms: What a config gives.
         masks: Load the objects' masks as well.
         ranges: Of the data set's images of more than 8 bits; see :mod:`densekit.io.depth`.
-        **packing: Arguments of MMDetection's PackDetInputs.
     """
     return [
         {"type": LoadUprightImage, "ranges": ranges},
         {"type": LoadObjects, "with_bbox": True, "with_mask": masks},
         *map(dict, transforms),
-        {"type": PackImage, **packing},
+        {"type": PackImage},
     ]
+
+
+def between(transforms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A pipeline without MMDetection's loading and packing, in whose place densekit's own stand."""
+
+    def name(kind: Any) -> str:
+        return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+
+    return [dict(given) for given in transforms if name(given.get("type")) not in _OWN]
 
 
 class LoadUprightImage(BaseTransform):
@@ -73,6 +82,9 @@ class LoadObjects(LoadAnnotations):
 
 class PackImage(PackDetInputs):
     """MMDetection's packing; the image's channels are taken apart by OpenCV, several times as fast."""
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        super().__init__(meta_keys)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack ``img`` as ``inputs`` (uint8 ``(3, H, W)``) and the objects as ``data_samples``."""

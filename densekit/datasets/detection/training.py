@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.registry import DefaultScope
 
 from densekit.datasets.detection.columns import open_coco
+from densekit.errors import DataError
 from densekit.structures.boxes import clip, to_xyxy
 
 
@@ -133,6 +135,45 @@ class Samples(Sequence):
         return counts[self.order].tolist(), [tuple(shape) for shape in shapes.tolist()]
 
 
+class Others(Sequence):
+    """The images of a data set for a transform that mixes several: read where it asks for them, the last one kept.
+
+    To a transform with a cache it is that cache, with everything in it already.
+
+    Args:
+        length: Number of images.
+        load: Makes one by its number; None: it is dropped, and the next one taken.
+    """
+
+    def __init__(self, length: int, load: Callable[[int], dict[str, Any] | None]) -> None:
+        self.length, self.load = length, load
+        self.last: tuple[int, dict[str, Any]] | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an image that may be changed.
+
+        Raises:
+            DataError: if a transform drops every image.
+        """
+        if self.last is None or self.last[0] != index:
+            # MMDetection draws from 0 to the number of images, which is one too many
+            tried = (self.load((index + n) % self.length) for n in range(self.length))
+            found = next((results for results in tried if results is not None), None)
+            if found is None:
+                raise DataError("no image of the data set is left by the transforms in front of a Mosaic or MixUp")
+            self.last = (index, found)
+        return copy.deepcopy(self.last[1])
+
+    def append(self, results: dict[str, Any]) -> None:
+        """It is there already."""
+
+    def pop(self, index: int) -> None:
+        """It stays."""
+
+
 class ColumnDataset(CocoDataset):
     """MMDetection's CocoDataset with the same samples in the same order, without reading the JSON.
 
@@ -151,6 +192,33 @@ class ColumnDataset(CocoDataset):
         return self.data_list.chosen(
             with_objects=given.get("filter_empty_gt", False), min_size=given.get("min_size", 0)
         )
+
+    def prepare_data(self, index: int) -> dict[str, Any] | None:
+        """Bring an image through the pipeline.
+
+        A transform that mixes several images (Mosaic, MixUp, CopyPaste) is given the others as they are in front of the
+        first such, which is what MMDetection's MultiImageMixDataset does. One with a cache finds the whole data set in
+        it: what it draws then depends on the random numbers of this image alone, not on what was read before.
+        """
+        return self._through(index, len(self.pipeline.transforms))
+
+    def _through(self, index: int, end: int) -> dict[str, Any] | None:
+        """The image after so many transforms; None if one drops it."""
+        transforms, results = self.pipeline.transforms[:end], self.get_data_info(index)
+        first = next((n for n, transform in enumerate(transforms) if hasattr(transform, "get_indexes")), end)
+        for number, transform in enumerate(transforms):
+            if hasattr(transform, "results_cache"):
+                transform.results_cache = Others(len(self), partial(self._through, end=number))
+            elif hasattr(transform, "get_indexes"):
+                others = Others(len(self), partial(self._through, end=first))
+                chosen = transform.get_indexes(others)
+                results["mix_results"] = [others[n] for n in (chosen if isinstance(chosen, list) else [chosen])]
+            kind, results = getattr(results.get("img"), "dtype", None), transform(results)
+            if results is None:
+                return None
+            if results.pop("mix_results", None) is not None:
+                results["img"] = results["img"].astype(kind, copy=False)  # CopyPaste makes 64-bit numbers of bytes
+        return results
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return the sample of an image, a new one each time."""

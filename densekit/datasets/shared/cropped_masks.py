@@ -60,6 +60,10 @@ class CroppedMasks(BitmapMasks):
             mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
         return whole
 
+    @masks.setter
+    def masks(self, whole: np.ndarray) -> None:
+        self.crops = [cropped(mask) for mask in whole]
+
     def __len__(self) -> int:
         return len(self.crops)
 

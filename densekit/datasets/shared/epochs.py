@@ -22,10 +22,12 @@ class SeededDataset(Dataset):
         dataset: The images.
         seed: Seed of the run.
         repeat: Times the images are gone through in one epoch.
+        final: The images as the last epochs see them, and the first of these epochs.
     """
 
-    def __init__(self, dataset: Any, seed: int, repeat: int = 1) -> None:
+    def __init__(self, dataset: Any, seed: int, repeat: int = 1, final: tuple[Any, int] | None = None) -> None:
         self.dataset, self.seed, self.repeat = dataset, seed, repeat
+        self.final, self.switch = final or (dataset, 0)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -44,7 +46,8 @@ class SeededDataset(Dataset):
         random.seed(int(state[0]))
         np.random.seed(int(state[1]))
         torch.random.default_generator.manual_seed(int(state[2]))  # torch.manual_seed formats the stack each time
-        return self.dataset[index % len(self.dataset)]
+        dataset = self.dataset if index // len(self) < self.switch else self.final
+        return dataset[index % len(dataset)]
 
 
 class EpochSampler(DefaultSampler):

@@ -37,7 +37,8 @@ class DetectionPredictor(ImagePredictor):
     Args:
         model: Detector of MMDetection's form: ``test_step`` takes ``inputs`` and ``data_samples``.
         labels: Class names by label, without background.
-        pipeline: Configs of the transforms between loading and packing.
+        pipeline: Configs of the transforms between loading and packing; a ``test_pipeline`` of MMDetection may have its
+            own of these with it, which are left out.
         threshold: Lowest score that counts as found; :meth:`predict` returns the others too.
         masks: Whether the network predicts masks.
         ranges: Of the training's images of more than 8 bits, see :mod:`densekit.io.depth`; None: not known.
@@ -64,7 +65,9 @@ class DetectionPredictor(ImagePredictor):
         self.threshold = check_threshold(threshold)
         self.masks = masks
         self.ranges = ranges
-        self.pipeline = [dict(transform) for transform in pipeline]
+        from densekit.datasets.detection.loading import between
+
+        self.pipeline = between(pipeline)
         self._transforms = build_transforms(self.pipeline)
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
@@ -217,6 +220,8 @@ def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[di
     with DefaultScope.overwrite_default_scope(_SCOPE):
         for number, given in enumerate(pipeline):
             for kind in types(given) if "type" in given else [None]:
+                if isinstance(kind, type) and TRANSFORMS.get(kind.__name__) is kind:
+                    continue
                 if not isinstance(kind, str) or not _NAME.fullmatch(kind) or TRANSFORMS.get(kind) is None:
                     known = [*TRANSFORMS.module_dict, *ours.TRANSFORMS.module_dict]
                     raise ConfigError(f"pipeline.{number}: unknown transform {kind!r}{close_names(str(kind), known)}")

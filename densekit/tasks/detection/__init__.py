@@ -12,6 +12,7 @@ from densekit.tasks.base import Option, Task, register
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from densekit.engine.config import Override
     from densekit.engine.run_report import RunReport
     from densekit.engine.settings import Setting
     from densekit.inference.detection import DetectionPredictor
@@ -49,6 +50,18 @@ class DetectionTask(Task):
         from densekit.inference.inputs import IMAGES
 
         return IMAGES
+
+    @cached_property
+    def foreign(self) -> Mapping[str, str]:
+        from densekit.tasks.detection.mmdetection import READ_FROM
+
+        return READ_FROM
+
+    def adopt(self, config: Config, path: Path, options: Sequence[Override]) -> Mapping[str, Any] | None:
+        """The keys that a config of MMDetection stands for."""
+        from densekit.tasks.detection.mmdetection import adopt
+
+        return adopt(config, path, options, self.settings)
 
     def plan(self, config: Config, data: str | Path | None) -> DetectionPlan:
         from densekit.tasks.detection.plan import DetectionPlan

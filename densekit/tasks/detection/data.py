@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from densekit.evaluation.detection import DetectionScores
 
 DETECTIONS = "detections.json"
-_KEPT = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
 
 def read_data(settings: Mapping[str, Any], input_size: tuple[int, int] = (1333, 800)) -> PreparedDetection:
@@ -50,7 +49,7 @@ def test_loader(
     from densekit.datasets.detection.loading import with_loading
     from densekit.datasets.detection.training import coco_dataset
 
-    pipeline = with_loading(transforms, masks=masks, ranges=data.ranges, meta_keys=_KEPT)
+    pipeline = with_loading(transforms, masks=masks, ranges=data.ranges)
     return {
         "batch_size": 1,
         "num_workers": min(2, workers),

@@ -106,9 +106,13 @@ class DetectionPlan(ImagePlan):
         from densekit.datasets.shared.epochs import SeededDataset
 
         c = self.config
-        pipeline = with_loading(self.train_transforms(), masks=self.masks, ranges=self.data.ranges)
-        dataset = coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
-        return SeededDataset(dataset, c.seed, c.repeat)
+
+        def images(key: str) -> Any:
+            pipeline = with_loading(self.train_transforms(key), masks=self.masks, ranges=self.data.ranges)
+            return coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
+
+        final = None if c.final_pipeline is None else (images("final_pipeline"), c.max_epochs - c.final_epochs)
+        return SeededDataset(images("train_pipeline"), c.seed, c.repeat, final)
 
     def hashes(self, split: str | None) -> dict[str, str]:
         from densekit.package.seen import image_hashes

@@ -8,11 +8,14 @@ import pickle
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
+from PIL import Image
 
 from densekit.datasets.detection import columns
 from densekit.datasets.detection.columns import write_columns
-from densekit.datasets.detection.training import ColumnDataset, coco_dataset
+from densekit.datasets.detection.loading import with_loading
+from densekit.datasets.detection.training import ColumnDataset, Others, coco_dataset
 from densekit.datasets.shared.epochs import SeededDataset
+from densekit.errors import DataError
 
 CLASSES = ("cat", "dog", "cow")
 
@@ -124,3 +127,79 @@ def test_counts_and_shapes_are_those_of_the_samples(annotations):
     counts, shapes = dataset.data_list.counts_and_shapes()
     assert counts == [sum(not one["ignore_flag"] for one in info["instances"]) for info in infos]
     assert shapes == [(info["height"], info["width"]) for info in infos]
+
+
+# --- transforms that mix several images -------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory):
+    """Twelve images of 32 x 32, number n of the shade 10 n, each with one object of 16 x 16 and its outline."""
+    folder = tmp_path_factory.mktemp("shades")
+    images, rows = [], []
+    for n in range(12):
+        Image.fromarray(np.full((32, 32, 3), 10 * n, np.uint8)).save(folder / f"{n}.png")
+        images.append({"id": n, "file_name": f"{n}.png", "width": 32, "height": 32})
+        square = [8, 8, 24, 8, 24, 24, 8, 24]
+        rows.append({"id": n + 1, "image_id": n, "category_id": 1, "bbox": [8, 8, 16, 16], "area": 256, "iscrowd": 0})
+        rows[-1]["segmentation"] = [square]
+    path = folder / "train.json"
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cat"}]}))
+    write_columns(path)
+
+    def build(*transforms, masks=False, seed=0):
+        pipeline = with_loading(transforms, masks=masks, ranges={})
+        return SeededDataset(coco_dataset(path, folder, ["cat"], pipeline), seed)
+
+    return build
+
+
+MOSAIC = {"type": "Mosaic", "img_scale": (32, 32), "pad_val": 255}
+CACHED = {"type": "CachedMosaic", "img_scale": (32, 32), "pad_val": 255, "max_cached_images": 4}
+MIXUP = {"img_scale": (32, 32), "ratio_range": (1.0, 1.0), "flip_ratio": 0.0, "pad_val": 255}
+
+
+def shades_of(sample):
+    return set(sample["inputs"].unique().tolist()) - {255}
+
+
+@pytest.mark.parametrize("mosaic", [MOSAIC, CACHED], ids=["plain", "cached"])
+def test_a_mosaic_is_of_several_images_of_the_data_set(shades, mosaic):
+    data = shades(mosaic)
+    seen = [shades_of(data[n]) for n in range(24)]
+    assert max(map(len, seen)) == 4
+    assert set.union(*seen) == {10 * n for n in range(12)}
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [[MOSAIC, {"type": "MixUp", **MIXUP}], [CACHED, {"type": "CachedMixUp", **MIXUP, "prob": 1.0}]],
+    ids=["plain", "cached"],
+)
+def test_what_is_mixed_in_depends_on_seed_and_number_alone(shades, transforms):
+    data, again = shades(*transforms), shades(*transforms)
+    first = [data[n]["inputs"] for n in range(8)]
+    assert all((data[n]["inputs"] == first[n]).all() for n in (5, 2, 7))  # whatever was read before
+    assert (again[3]["inputs"] == first[3]).all()  # in a new process
+    other = shades(*transforms, seed=1)
+    assert any(other[n]["inputs"].shape != first[n].shape or (other[n]["inputs"] != first[n]).any() for n in range(8))
+
+
+def test_copy_paste_brings_objects_of_another_image_with_their_masks(shades):
+    data = shades({"type": "CopyPaste", "max_num_pasted": 2}, masks=True)
+    samples = [data[n] for n in range(24)]
+    pasted = [sample for sample in samples if len(shades_of(sample)) == 2]
+    assert pasted
+    for sample in samples:
+        assert len(sample["data_samples"].gt_instances.masks) == len(sample["data_samples"].gt_instances.bboxes)
+
+
+def test_the_others_are_as_they_are_in_front_of_the_first_mosaic(shades):
+    data = shades({"type": "Resize", "scale": (64, 64)}, {**MOSAIC, "img_scale": (64, 64)})
+    assert data[0]["inputs"].shape == (3, 128, 128)
+    assert max(len(shades_of(data[n])) for n in range(6)) >= 3
+
+
+def test_an_image_that_is_dropped_is_replaced_by_the_next():
+    others = Others(3, lambda index: {"img_id": index} if index == 2 else None)
+    assert [others[n]["img_id"] for n in (0, 1, 2, 3)] == [2, 2, 2, 2]
+    with pytest.raises(DataError, match="no image of the data set is left"):
+        Others(3, lambda index: None)[0]

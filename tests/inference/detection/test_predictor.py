@@ -18,6 +18,7 @@ from densekit.package import load_checkpoint
 from densekit.package.checkpoint import write_checkpoint
 from densekit.registry import MODELS
 
+COLOURS = ("red", "green", "blue")
 PIPELINES = {
     "none": [],
     "resize": [{"type": "Resize", "scale": [48, 48], "keep_ratio": True}],
@@ -259,3 +260,27 @@ def test_deep_images_are_read_by_the_ranges_in_the_checkpoint(checkpoint, scene,
         torch.save(described, path)
         found = DetectionPredictor.from_checkpoint(path, device="cpu").predict(tmp_path / "dark.png")
         assert found.scores[0] == pytest.approx(score, abs=0.01) and words in found.notes[-1]
+
+
+def test_a_whole_test_pipeline_of_mmdetection_is_taken(detector, image_file):
+    from mmcv.transforms import LoadImageFromFile
+    from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, Resize
+
+    short = [{"type": "Resize", "scale": (96, 96), "keep_ratio": True}]
+    names = [{"type": "LoadImageFromFile"}, *short, {"type": "mmdet.LoadAnnotations"}, {"type": "PackDetInputs"}]
+    classes = [
+        {"type": LoadImageFromFile, "backend_args": None},
+        {"type": Resize, "scale": (96, 96), "keep_ratio": True},
+        {"type": LoadAnnotations, "with_bbox": True},
+        {"type": PackDetInputs, "meta_keys": ("img_id", "ori_shape")},
+    ]
+    image = image_file("a.png")
+    found = [DetectionPredictor(detector(), COLOURS, p, device="cpu").predict(image) for p in (short, names, classes)]
+    assert len(found[0])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.boxes, found[0].boxes)
+
+
+def test_a_class_that_is_no_transform_is_never_built(detector):
+    with pytest.raises(ConfigError, match="unknown transform <class 'dict'>"):
+        DetectionPredictor(detector(), COLOURS, [{"type": dict}], device="cpu")
