@@ -227,6 +227,9 @@ def _add_prepare(p: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="msd, nnunet, folder: columns of the table with classes of patients; the others are meta-information",
     )
+    p.add_argument("--boxes", metavar="FILE", help="folder: boxes, MONAI's JSON or a CSV case,class,x1_lps,...")
+    p.add_argument("--box-mode", nargs=2, metavar=("MODE", "SPACE"), help="folder: of a JSON of boxes, e.g. cccwhd lps")
+    p.add_argument("--box-classes", nargs="+", metavar="NAME", help="folder: classes of boxes, by number from 0")
     p.add_argument("--may-lack", nargs="+", metavar="NAME", help="folder: channels that a case may lack, or label")
     p.add_argument("--labels", nargs="+", metavar="NAME", help="folder: class names of label values 1, 2, ...")
     p.add_argument("--channels", nargs="+", metavar="NAME", help="folder: channel names, e.g. CT")
