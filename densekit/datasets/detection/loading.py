@@ -15,6 +15,9 @@ from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs
 from densekit.datasets.shared.cropped_masks import CroppedMasks, cropped
 from densekit.io.images import load_image
 
+KEPT = (*("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"), "meta")
+"""What a sample says of its image, where it is known."""
+
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""
 
@@ -25,8 +28,9 @@ def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, **pack
     Args:
         transforms: What a config gives.
         masks: Load the objects' masks as well.
-        **packing: Arguments of MMDetection's PackDetInputs.
+        **packing: Arguments of MMDetection's PackDetInputs; ``meta_keys`` by default its own and ``meta``.
     """
+    packing.setdefault("meta_keys", KEPT)
     return [
         {"type": LoadUprightImage},
         {"type": LoadObjects, "with_bbox": True, "with_mask": masks},

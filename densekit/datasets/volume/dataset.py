@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from densekit.datasets.shared.patient_table import as_numbers
 from densekit.datasets.volume.stored import StoredCase, open_store
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.ops.unlabelled import UNLABELLED
@@ -121,8 +122,7 @@ class _Volumes(Dataset):
             ]
             of_case["classes"] = torch.tensor(found)
         if self.store.meta:
-            row = [_number(case.meta.get(name), texts) for name, texts in self.store.meta.items()]
-            of_case["meta"] = torch.tensor(row, dtype=torch.float32)
+            of_case["meta"] = torch.tensor(as_numbers(case.meta, self.store.meta), dtype=torch.float32)
         if self._lacks_channels:
             of_case["channels_present"] = torch.tensor(case.channels_present)
         return of_case
@@ -357,10 +357,3 @@ def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill:
 
 def _label_tensor(label: np.ndarray) -> Tensor:
     return torch.from_numpy(label if label.dtype == np.uint8 else label.astype(np.int64))
-
-
-def _number(value: float | str | None, texts: Sequence[str] | None) -> float:
-    """Return a cell of meta-information as a number: the index of a text, NaN for an empty cell."""
-    if value is None:
-        return math.nan
-    return float(value) if texts is None else float(texts.index(str(value)))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from densekit.datasets.shared.folds import make_folds
-from densekit.datasets.shared.patient_table import categories
+from densekit.datasets.shared.patient_table import categories, meta_columns
 from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
 from densekit.datasets.shared.splits import SPLITS
 from densekit.datasets.volume.case import PARTIAL, CaseSettings, check_grids, is_current, write_case
@@ -362,11 +362,8 @@ def _dataset_json(source: SourceDataset, preprocessing: Preprocessing) -> dict[s
         "mirror_pairs": [list(pair) for pair in source.mirror_pairs],
         "convention": source.convention,
         "cases": {case.id: _about(case) for case in source.cases},
-        "classes": {name: categories(values) for name, values in _columns(source, "classes").items()},
-        "meta": {
-            name: None if all(isinstance(value, (int, float)) for value in values) else categories(map(str, values))
-            for name, values in _columns(source, "meta").items()
-        },
+        "classes": {name: categories(values) for name, values in _classes(source).items()},
+        "meta": meta_columns(case.meta for case in source.cases),
         **({"box_classes": list(source.box_classes)} if source.box_classes else {}),
         "preprocessing": preprocessing.to_dict(),
         "remap": None if source.remap is None else {str(raw): stored for raw, stored in source.remap.items()},
@@ -380,10 +377,10 @@ def _about(case: CaseSource) -> dict[str, Any]:
     return {"patient": case.patient or case.id, **{key: values for key, values in targets.items() if values}}
 
 
-def _columns(source: SourceDataset, kind: str) -> dict[str, list[Any]]:
-    """Return the values of each column of ``classes`` or ``meta`` over all cases, in the order of their appearance."""
-    found: dict[str, list[Any]] = {}
+def _classes(source: SourceDataset) -> dict[str, list[str]]:
+    """Return the classes of patients by column over all cases, in the order of their appearance."""
+    found: dict[str, list[str]] = {}
     for case in source.cases:
-        for name, value in getattr(case, kind).items():
+        for name, value in case.classes.items():
             found.setdefault(name, []).append(value)
     return found

@@ -84,6 +84,7 @@ def score_detector(
     out: Path | None = None,
     device: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
+    **of_data: Any,
 ) -> DetectionTable:
     """Score a checkpoint on the images of a split; every image goes the way of ``densekit predict``.
 
@@ -96,12 +97,14 @@ def score_detector(
         out: Folder; default see :func:`densekit.io.staging.score_folder`.
         device: See :func:`densekit.inference.device.choose_device`.
         progress: Called with (file, images done, total).
+        **of_data: ``folds``, ``fold`` and ``table``; default those of the settings.
 
     Raises:
         CheckpointError: if the checkpoint cannot be used, or has other classes.
         DataError: if there is no such split.
         OutputError: if the folder cannot be written.
     """
+    settings = {**settings, **of_data}
     data = read_data(settings)
     split = split or settings["val_split"]
     _check_fit(checkpoint, data, split)

@@ -11,8 +11,10 @@ from mmdet.datasets import CocoDataset
 
 from densekit.datasets.detection import columns
 from densekit.datasets.detection.columns import write_columns
+from densekit.datasets.detection.loading import with_loading
 from densekit.datasets.detection.training import ColumnDataset, coco_dataset
 from densekit.datasets.shared.epochs import SeededDataset
+from densekit.datasets.shared.image_folds import read_image_table
 
 CLASSES = ("cat", "dog", "cow")
 
@@ -124,3 +126,23 @@ def test_counts_and_shapes_are_those_of_the_samples(annotations):
     counts, shapes = dataset.data_list.counts_and_shapes()
     assert counts == [sum(not one["ignore_flag"] for one in info["instances"]) for info in infos]
     assert shapes == [(info["height"], info["width"]) for info in infos]
+
+
+def test_a_sample_carries_the_row_of_its_image(make, tmp_path):
+    make.image("a.jpg")
+    make.image("b.jpg")
+    path = make.coco("train.json", ["a.jpg", "b.jpg"], [(0, 0, [4, 4, 10, 12])])
+    table = tmp_path / "table.csv"
+    table.write_text("image,age,sex\na,50,F\n")
+    data = coco_dataset(
+        path,
+        make.root,
+        ["cat"],
+        with_loading([], masks=False),
+        table=read_image_table(table, ["a.jpg", "b.jpg"]),
+    )
+    assert data.metainfo["meta"] == {"age": None, "sex": ["F"]}
+    rows = [pickle.loads(pickle.dumps(data))[n]["data_samples"].metainfo["meta"] for n in range(2)]
+    assert rows[0].tolist() == [50, 0] and rows[1].isnan().all()
+    bare = coco_dataset(path, make.root, ["cat"], with_loading([], masks=False))
+    assert "meta" not in bare[0]["data_samples"].metainfo and "meta" not in bare.metainfo
