@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from densekit.cli import main
 from densekit.datasets.transforms import AnatomicalMirror, RandRotateScale
 from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, open_store, write_store
 from densekit.datasets.volume.prepare import read_source
@@ -50,7 +51,7 @@ def given_as(mode, corners):
 
 def put_scan(folder, case, geometry, border=0):
     """A dark scan with noise up to its border, but for some planes of its first axis, and a bright cuboid."""
-    image = np.random.default_rng(0).integers(0, 20, SHAPE).astype(np.int16)
+    image = np.random.default_rng(ord(case)).integers(0, 20, SHAPE).astype(np.int16)
     image[:border] = 0
     image[tuple(slice(a, b) for a, b in zip(*CUBOID, strict=True))] = 1000
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -176,6 +177,23 @@ def test_samples_of_label_maps_carry_no_boxes_and_foreign_transforms_are_refused
         VolumePatchDataset(root, "train", (6, 6, 6), [flip], targets=("boxes",))
     sample = VolumePatchDataset(root, "train", (6, 6, 6), targets=("boxes",))[0]["data_samples"]
     assert sample["boxes"].shape == (0, 6) and sample["boxes_known"]
+
+
+def test_the_command_line_prepares_boxes_and_checks_them(tmp_path, capsys):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for case in CASES:
+        put_scan(raw, case, geometry_of("LPS"))
+    header = "case,class," + ",".join(f"{name}_voxel" for name in MODES["xyzxyz"])
+    row = ",".join(map(str, (*CUBOID[0], *CUBOID[1])))
+    (raw / "boxes.csv").write_text(f"{header}\na,cyst,{row}\nb,cyst,{row}\nb,stone,{row}\n")
+    arguments = ["folder", str(raw), str(out), "--native", "--folds", "2"]
+    assert main(["prepare", *arguments, "--boxes", str(raw / "boxes.csv"), "--box-classes", "stone", "cyst"]) == 0
+    store = open_store(out, 0)
+    assert store.box_classes == ("stone", "cyst") and store.case("b").box_labels == ("cyst", "stone")
+    np.testing.assert_array_equal(store.case("b").boxes[0], bounds(store.case("b").image[0]))
+    assert main(["check", str(out)]) == 0
+    assert main(["prepare", *arguments, "--box-classes", "stone"]) == 2
+    assert "give their file with --boxes FILE" in capsys.readouterr().err
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
