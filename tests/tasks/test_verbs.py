@@ -120,7 +120,7 @@ def test_options_of_another_task_are_refused(checkpoint, tmp_path, capsys):
     (tmp_path / "scan.nii.gz").write_bytes(b"x")
     error = error_of(capsys, "predict", checkpoint(), tmp_path / "scan.nii.gz", "--threshold", "0.5")
     assert "--threshold: is for a checkpoint that finds objects in images, and" in error
-    assert "--fold: " in error_of(capsys, "train", "retinanet-fpn-r50_coco", "--fold", "1")
+    assert "--folds: " in error_of(capsys, "train", "dformer_synapse", "--folds", "5")
 
 
 def test_a_checkpoint_of_a_task_that_is_not_there_says_so(checkpoint, tmp_path, capsys):

@@ -14,6 +14,7 @@ from densekit import __version__
 from densekit.datasets.detection.columns import write_columns
 from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.image_splits import SPLITS
+from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
 from densekit.errors import DataError
 from densekit.io.atomic import write_json_atomic
 from densekit.io.depth import Ranges
@@ -61,6 +62,7 @@ class DetectionDataset:
         findings: Errors, repairs and notes of reading; :mod:`densekit.datasets.detection.check` adds more.
         fingerprint: Hash of the source files and of what was asked for.
         watched: Folders whose files the fingerprint covers.
+        folds: All folds, by ``file`` as the source has it, if the splits are those of one that was made.
     """
 
     name: str
@@ -75,6 +77,7 @@ class DetectionDataset:
     findings: tuple[Finding, ...]
     fingerprint: str
     watched: tuple[Path, ...]
+    folds: Splits | None = None
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -143,9 +146,9 @@ class DetectionDataset:
         )
 
     def write_coco(self, folder: Path) -> dict[str, Path]:
-        """Write one COCO JSON per split with its columns, and ``dataset.json``; nothing if they are there already.
+        """Write one COCO JSON per split with its columns, the folds, and ``dataset.json``; nothing if they are there.
 
-        They are there already if ``dataset.json`` (written last) has this data set's fingerprint.
+        They are there if ``dataset.json`` (written last) has this data set's fingerprint.
 
         Returns:
             The file of each split.
@@ -160,6 +163,8 @@ class DetectionDataset:
         for split, file in files.items():
             write_json_atomic(file, self.to_coco(split), indent=None)
             write_columns(file, self.columns(split))
+        if self.folds is not None:
+            self.folds.write(folder / SPLIT_FILE)
         write_json_atomic(folder / DESCRIPTION, self.describe())
         return files
 

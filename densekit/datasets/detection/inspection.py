@@ -22,6 +22,7 @@ from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.quality import check_quality, seen_sides
 from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
 from densekit.datasets.detection.recognize import recognize
+from densekit.datasets.shared.folds import Fold
 from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
 from densekit.io.depth import Ranges
@@ -152,17 +153,19 @@ def prepare_detection(
     seed: int | None = 0,
     input_size: tuple[int, int] = (1333, 800),
     cache: str | Path = AUTO,
+    fold: Fold | None = None,
 ) -> PreparedDetection:
     """Check a data set and write one clean COCO JSON per split; a second run finds both in the cache.
 
-    Arguments as :func:`inspect_detection`.
+    Arguments as :func:`inspect_detection`, and a fold, see :func:`densekit.datasets.detection.reading.read`. All folds
+    are in ``splits.json`` beside the COCO JSON.
 
     Raises:
         DataError: if the data set has errors (warnings pass), or none is there.
         ConfigError: if ``classes`` or ``format`` cannot be right.
         OutputError: if the cache cannot be written.
     """
-    job = _Job(path, format, classes, seed, input_size, cache)
+    job = _Job(path, format, classes, seed, input_size, cache, fold)
     inspection = job.inspect()
     job.keep(inspection)
     inspection.require_sound()
@@ -178,14 +181,15 @@ class _Job:
         seed: int | None,
         input_size: tuple[int, int],
         cache: str | Path | None,
+        fold: Fold | None = None,
     ) -> None:
         check_class_list(classes)
         self.path = path
         self.classes = classes
-        self.seed = seed
+        self.seed, self.fold = seed, fold
         self.input_size = input_size
         self.source = recognize(path, format=format)
-        self.folder = None if cache is None else _cache_folder(cache, self.source, classes, seed)
+        self.folder = None if cache is None else _cache_folder(cache, self.source, classes, seed, fold)
         self.dataset: DetectionDataset | None = None
 
     def inspect(self) -> Inspection:
@@ -244,7 +248,7 @@ class _Job:
 
     def _read(self) -> DetectionDataset:
         if self.dataset is None:
-            self.dataset = read(self.source, classes=self.classes, seed=self.seed)
+            self.dataset = read(self.source, classes=self.classes, seed=self.seed, fold=self.fold)
         return self.dataset
 
     def _kept(self) -> Inspection | None:
@@ -267,7 +271,7 @@ class _Job:
         watched = [Path(folder) for folder in kept["watched"]]
         if self.dataset is not None:
             return kept["fingerprint"] == self.dataset.fingerprint
-        return kept["fingerprint"] == combined_fingerprint(watched, self.source, self.classes, self.seed)
+        return kept["fingerprint"] == combined_fingerprint(watched, self.source, self.classes, self.seed, self.fold)
 
 
 def _finding(item: Mapping[str, Any]) -> Finding:
@@ -279,12 +283,15 @@ def _finding(item: Mapping[str, Any]) -> Finding:
     return Finding(**{**item, "examples": tuple(examples)})
 
 
-def _cache_folder(cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int | None) -> Path:
+def _cache_folder(
+    cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int | None, fold: Fold | None
+) -> Path:
     if cache == AUTO:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(base) / "densekit" / "detection"
     parts = [(part.split, str(part.path)) for part in source.parts]
     key = f"{source.root} {source.format} {parts} {classes and list(classes)} {seed}"
+    key += f" {fold}" if fold else ""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     return Path(cache) / f"{source.root.name}-{digest}"
 

@@ -16,8 +16,11 @@ from densekit.datasets.shared.cropped_masks import CroppedMasks, cropped
 from densekit.io.depth import Ranges
 from densekit.io.images import load_image
 
-META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction", "border")
-"""What a network may ask of an image: MMDetection's own list, and the border that CenterNet cuts off again."""
+META_KEYS = (
+    *("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction", "border", "meta"),
+)
+"""What a network may ask of an image: MMDetection's own list, the border that CenterNet cuts off again, and the row of
+the image in a table of meta-information."""
 _OWN = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""

@@ -14,8 +14,11 @@ import numpy as np
 from densekit.datasets.detection.dataset import DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Places
 from densekit.datasets.detection.repair import repair
+from densekit.datasets.shared.folds import Fold
 from densekit.datasets.shared.image_files import Header, fingerprint, read_extents, read_headers
+from densekit.datasets.shared.image_folds import image_folds
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
+from densekit.datasets.shared.split_file import Splits
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io.depth import common_ranges
 from densekit.structures.class_names import spelling
@@ -26,13 +29,20 @@ VERSION = 3
 """Goes into every fingerprint: raised when the same files are read differently."""
 
 
-def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed: int | None = 0) -> DetectionDataset:
+def read(
+    source: DetectionSource,
+    *,
+    classes: Sequence[str] | None = None,
+    seed: int | None = 0,
+    fold: Fold | None = None,
+) -> DetectionDataset:
     """Read a data set into the one form all layouts share.
 
     Args:
         source: What :func:`densekit.datasets.detection.recognize` found.
         classes: Names of the classes to keep, in the order of their labels. None: all there are.
         seed: Seed of the draw, if the data do not say which images validate; None: all of them train.
+        fold: Fold to validate on, of folds that are made of all images but those to test.
 
     Returns:
         The data set. What was repaired, left out or guessed is in its ``findings``; errors are there too: ask before
@@ -46,10 +56,15 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
     draft = source.reader(source)
     for note in source.notes:
         draft.findings.add("layout", count=1, message=note)
+    for image in draft.images:
+        if fold is not None and image.split == "val":
+            image.split = "train"  # folds are made of both
     _merge_repeated_images(draft, source.root)
     ranges = _look_at_files(draft, source.root)
-    _find_empty_splits(draft, source)
-    _assign_splits(draft, source.root, seed, {part.split for part in source.parts})
+    if fold is None:
+        _find_empty_splits(draft, source)
+    _assign_splits(draft, source.root, None if fold else seed, {part.split for part in source.parts})
+    folds = None if fold is None else _divide(draft, source.root, fold)
     annotations = repair(draft, source.root)
     annotations = _join_spellings(draft, annotations, classes or ())
     annotations, names = _select_classes(draft, annotations, classes, source)
@@ -67,8 +82,9 @@ def read(source: DetectionSource, *, classes: Sequence[str] | None = None, seed:
         headers=tuple(image.header for image in draft.images),
         ranges=ranges,
         findings=draft.findings.listed(),
-        fingerprint=combined_fingerprint(watched, source, classes, seed),
+        fingerprint=combined_fingerprint(watched, source, classes, seed, fold),
         watched=watched,
+        folds=folds,
     )
 
 
@@ -93,10 +109,15 @@ def check_class_list(classes: Sequence[str] | None) -> None:
 
 
 def combined_fingerprint(
-    watched: Sequence[Path], source: DetectionSource, classes: Sequence[str] | None, seed: int | None
+    watched: Sequence[Path],
+    source: DetectionSource,
+    classes: Sequence[str] | None,
+    seed: int | None,
+    fold: Fold | None = None,
 ) -> str:
     """Return the hash of the source files, of how they are understood, and of what was asked for."""
     settings = f"{VERSION} {source.format} {source.layout} {classes and list(classes)} {seed} {fingerprint(watched)}"
+    settings += f" {fold.key()}" if fold else ""
     return hashlib.blake2b(settings.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
@@ -243,6 +264,27 @@ def _join_spellings(draft: Draft, a: Detections, asked: Collection[str]) -> Dete
     kept = into == np.arange(len(names))
     draft.classes = [name for name, stays in zip(names, kept, strict=True) if stays]
     return replace(a, labels=(np.cumsum(kept) - 1)[into][a.labels])
+
+
+def _divide(draft: Draft, root: Path, fold: Fold) -> Splits:
+    """Make folds of the images that train and validate, and give each its split in the one that is asked for."""
+    a = draft.annotations
+    pool = [index for index, image in enumerate(draft.images) if image.split != "test"]
+    tags: dict[str, set[str]] = defaultdict(set)
+    for index, label in np.unique(np.stack([a.image_index, a.labels], axis=1), axis=0).tolist():
+        tags[draft.images[index].file].add(draft.classes[label])
+    images = [draft.images[index] for index in pool]
+    splits = image_folds([image.file for image in images], root, [image.header for image in images], tags, fold)
+    chosen = set(splits.folds[fold.index]["val"])
+    for image in images:
+        image.split = "val" if image.file in chosen else "train"
+    words = (
+        f"fold {fold.index} of {fold.number} (from 0): {len(chosen)} of {len(pool)} images validate; by {splits.by}, "
+        f"stratified by {splits.stratified} (seed {splits.seed})"
+    )
+    draft.findings.add("layout", count=1, message=words)
+    test = [image.file for image in draft.images if image.split == "test"]
+    return replace(splits, splits={"test": test} if test else {})
 
 
 def _select_classes(

@@ -10,20 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmdet.datasets import CocoDataset
 from mmengine.registry import DefaultScope
 
 from densekit.datasets.detection.columns import open_coco
+from densekit.datasets.shared.patient_table import PatientTable, as_numbers, meta_columns
 from densekit.errors import DataError
 from densekit.structures.boxes import clip, to_xyxy
 
 
 def coco_dataset(
-    annotations: Path, root: Path, classes: Sequence[str], pipeline: list[dict[str, Any]], *, test: bool = False
+    annotations: Path,
+    root: Path,
+    classes: Sequence[str],
+    pipeline: list[dict[str, Any]],
+    *,
+    test: bool = False,
+    table: PatientTable | None = None,
 ) -> ColumnDataset:
     """The images of one split as :func:`~densekit.datasets.detection.prepare_detection` wrote it.
 
     Images without objects are kept. Items are ``{"inputs": uint8 (3, H, W) in BGR, "data_samples": DetDataSample}``.
+    With a table, their metainfo has ``meta``, float32 ``(M,)``: of each of its columns (``metainfo["meta"]`` of the
+    data set) the number or the index of the text, NaN where it is not known.
 
     Args:
         annotations: COCO JSON of the split.
@@ -31,12 +41,15 @@ def coco_dataset(
         classes: Class names by label.
         pipeline: Transforms, with loading and packing.
         test: Only images in their order, no second try with another image where a transform gives none.
+        table: Meta-information by file.
     """
+    columns = {"meta": meta_columns(table.meta.values())} if table is not None else {}
     with DefaultScope.overwrite_default_scope("mmdet"):
         return ColumnDataset(
             ann_file=str(annotations),
             data_prefix={"img": str(root)},
-            metainfo={"classes": tuple(classes)},
+            metainfo={"classes": tuple(classes), **columns},
+            table=table,
             filter_cfg={"filter_empty_gt": False},
             serialize_data=False,
             pipeline=pipeline,
@@ -54,16 +67,24 @@ class Samples(Sequence):
         root: Folder of the images.
         classes: Names of the classes to keep; labels are by the order of the category ids.
         order: Places of the images in the file; None: all.
+        meta: Meta-information, float32 ``(images in the file, M)``; None: there is no table.
     """
 
-    def __init__(self, annotations: Path, root: str, classes: Sequence[str], order: np.ndarray | None = None) -> None:
-        self.annotations, self.root, self.classes = annotations, root, tuple(classes)
+    def __init__(
+        self,
+        annotations: Path,
+        root: str,
+        classes: Sequence[str],
+        order: np.ndarray | None = None,
+        meta: np.ndarray | None = None,
+    ) -> None:
+        self.annotations, self.root, self.classes, self.meta = annotations, root, tuple(classes), meta
         self.objects = open_coco(annotations)
         self.bounds = self.objects.bounds()
         self.order = np.arange(len(self.objects.images)) if order is None else order
 
     def __reduce__(self) -> tuple:
-        return Samples, (self.annotations, self.root, self.classes, self.order)
+        return Samples, (self.annotations, self.root, self.classes, self.order, self.meta)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -93,12 +114,13 @@ class Samples(Sequence):
             "seg_map_path": None,
             "height": height,
             "width": width,
+            **({} if self.meta is None else {"meta": torch.from_numpy(self.meta[place])}),
         }
 
     def __getitem__(self, index: Any) -> Any:
         """Return the sample of an image, or the samples of a slice."""
         if isinstance(index, slice):
-            return Samples(self.annotations, self.root, self.classes, self.order[index])
+            return Samples(self.annotations, self.root, self.classes, self.order[index], self.meta)
         place = int(self.order[index])
         first, last = self.bounds[place : place + 2].tolist()
         part, a = slice(first, last), self.objects
@@ -125,7 +147,7 @@ class Samples(Sequence):
             shown = np.zeros(len(self.objects.images), dtype=bool)
             shown[self.objects.image_index[self.labels >= 0]] = True
             keep &= shown[self.order]
-        return Samples(self.annotations, self.root, self.classes, self.order[keep])
+        return Samples(self.annotations, self.root, self.classes, self.order[keep], self.meta)
 
     def counts_and_shapes(self) -> tuple[list[int], list[tuple[int, int]]]:
         """Return how many objects that are asked for each image has, and its height and width."""
@@ -177,12 +199,20 @@ class Others(Sequence):
 class ColumnDataset(CocoDataset):
     """MMDetection's CocoDataset with the same samples in the same order, without reading the JSON.
 
-    Takes what CocoDataset takes; ``serialize_data`` is to be False: there is nothing to serialise.
+    Takes what CocoDataset takes, and a table; ``serialize_data`` is to be False: there is nothing to serialise.
     """
+
+    def __init__(self, *args: Any, table: PatientTable | None = None, **more: Any) -> None:
+        self.table = table
+        super().__init__(*args, **more)
 
     def load_data_list(self) -> Samples:
         """Open the columns."""
-        return Samples(Path(self.ann_file), self.data_prefix["img"], self.metainfo["classes"])
+        samples = Samples(Path(self.ann_file), self.data_prefix["img"], self.metainfo["classes"])
+        if self.table is not None:
+            rows = [as_numbers(self.table.meta.get(f, {}), self.metainfo["meta"]) for f in samples.objects.images.files]
+            samples.meta = np.array(rows, dtype=np.float32)
+        return samples
 
     def filter_data(self) -> Samples:
         """Leave images out as ``filter_cfg`` says, in training."""

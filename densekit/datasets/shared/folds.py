@@ -5,8 +5,40 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from densekit.errors import ConfigError
+
+FOLD_SEED = 0
+"""Seed of folds that are made when a training begins: not the training's own, so that all that train meet the same."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the folds that are made of data which have none of their own.
+
+    Attributes:
+        number: How many there are.
+        index: Which one, from 0.
+        table: CSV that says whose each case is (:mod:`densekit.datasets.shared.patient_table`); None: there is none.
+
+    Raises:
+        ConfigError: if there is no such fold.
+    """
+
+    number: int
+    index: int
+    table: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.number:
+            raise ConfigError(f"fold={self.index}: of folds={self.number} there are 0 to {self.number - 1}")
+
+    def key(self) -> str:
+        """Return what changes when another fold comes of the same data."""
+        content = self.table.read_bytes().hex() if self.table is not None and self.table.is_file() else ""
+        return f"fold {self.index} of {self.number} {self.table} {content}"
 
 
 def make_folds(
@@ -49,13 +81,14 @@ def make_folds(
     lacks = [Counter({tag: count / number for tag, count in total.items()}) for _ in range(number)]
     room = [len(patients) / number] * number
     chosen: dict[str, int] = {}
-    while left:
-        remaining = Counter(tag for patient in left for tag in has[patient])
-        rarest = min(sorted(remaining, key=repr), key=remaining.__getitem__, default=None)
-        patient = next(p for p in left if rarest is None or rarest in has[p])
+    remaining, tags_in_order = total.copy(), sorted(total, key=repr)
+    waiting = {tag: iter([p for p in left if tag is None or tag in has[p]]) for tag in (None, *total)}
+    for _ in left:
+        rarest = min((tag for tag in tags_in_order if remaining[tag]), key=remaining.__getitem__, default=None)
+        patient = next(p for p in waiting[rarest] if p not in chosen)
         fold = max(range(number), key=lambda k: (lacks[k][rarest], room[k], rng.random()))
         chosen[patient] = fold
-        left.remove(patient)
+        remaining.subtract(has[patient])
         room[fold] -= len(groups[patient])
         lacks[fold].subtract(has[patient])
     place = {case: chosen[patient] for case, patient in patients.items()}

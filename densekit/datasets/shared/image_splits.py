@@ -20,7 +20,8 @@ _WORDS = {
     **dict.fromkeys(("test", "testing", "heldout", "holdout"), "test"),
 }
 _TABLES = ("splits.csv", "splits_suggested.csv", "split.csv")
-_COLUMNS = ("image", "image_id", "file_name", "filename", "file", "case", "id", "name")
+COLUMNS = ("image", "image_id", "file_name", "filename", "file", "case", "id", "name")
+"""Columns of a table that name the image of a line."""
 
 
 @lru_cache(maxsize=65536)
@@ -37,6 +38,11 @@ def split_of(name: str) -> str | None:
     return None
 
 
+def find_table(root: Path) -> Path | None:
+    """Return the CSV of splits in ``root``, None if there is none."""
+    return next((root / name for name in _TABLES if (root / name).is_file()), None)
+
+
 def read_table(root: Path) -> tuple[Path, dict[str, str]] | None:
     """Read the CSV of splits in ``root``: a column with the image (file name, stem or id) and a column ``split``.
 
@@ -46,16 +52,16 @@ def read_table(root: Path) -> tuple[Path, dict[str, str]] | None:
     Raises:
         DataError: if the file is there but cannot be read, or not be understood (with the line).
     """
-    path = next((root / name for name in _TABLES if (root / name).is_file()), None)
+    path = find_table(root)
     if path is None:
         return None
     table: dict[str, str] = {}
     header, rows = read_rows(path)
-    column = next((name for name in _COLUMNS if name in header), None)
+    column = next((name for name in COLUMNS if name in header), None)
     if column is None or "split" not in header:
         raise DataError(
             f"{path}, line 1: the header is {', '.join(header) or 'empty'}; expected a column split and one of "
-            f"{', '.join(_COLUMNS)}"
+            f"{', '.join(COLUMNS)}"
         )
     for number, row in rows:
         image, split = (row[column] or "").strip(), (row["split"] or "").strip()
@@ -69,10 +75,26 @@ def read_table(root: Path) -> tuple[Path, dict[str, str]] | None:
 
 
 def look_up(file: str, table: dict[str, str]) -> str | None:
-    """Return the split of an image: by its path, its name, its stem, or the folder of its own that it lies in."""
+    """Return the split of an image: by one of its :func:`names_of`."""
+    return next((table[name] for name in names_of(file) if name in table), None)
+
+
+def names_of(file: str) -> tuple[str, ...]:
+    """Return what a table may call an image: its path, its name, its stem, or the folder of its own that it lies in."""
     path = PurePosixPath(file)
-    names = (file, path.name, path.stem, *(part for part in reversed(path.parts[:-1])))
-    return next((table[name] for name in names if name in table), None)
+    return (file, path.name, path.stem, *reversed(path.parts[:-1]))
+
+
+def stems(files: Iterable[str]) -> dict[str, str]:
+    """Return of each file (POSIX path) what it shares with copies of the same image: its folder and its stem.
+
+    Augmented copies of one image, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), share it.
+    """
+    found = {}
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        found[file] = f"{folder}/{name.split('.rf.')[0] if '.rf.' in name else name.rpartition('.')[0] or name}"
+    return found
 
 
 def draw(files: Sequence[str], *, seed: int) -> set[str]:
@@ -80,8 +102,7 @@ def draw(files: Sequence[str], *, seed: int) -> set[str]:
 
     Each image has its own number, made from its stem and the seed, so that adding images moves hardly any of the
     others and the same images are chosen whatever layout they lie in (of images with one stem in several folders, the
-    folder above counts too). Augmented copies of one image, as Roboflow names them (``x_jpg.rf.<hash>.jpg``), stay
-    together.
+    folder above counts too). Copies of one image (:func:`stems`) stay together.
 
     Args:
         files: POSIX paths.
@@ -91,10 +112,8 @@ def draw(files: Sequence[str], *, seed: int) -> set[str]:
         Those chosen: at least one of two or more images, none of a single one.
     """
     groups: dict[str, list[str]] = {}
-    for file in files:
-        folder, _, name = file.rpartition("/")
-        stem = name.split(".rf.")[0] if ".rf." in name else name.rpartition(".")[0] or name
-        groups.setdefault(f"{folder}/{stem}", []).append(file)
+    for file, stem in stems(files).items():
+        groups.setdefault(stem, []).append(file)
     if len(groups) < 2:
         return set()
 

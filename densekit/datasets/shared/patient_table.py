@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from densekit.datasets.shared.splits import read_rows
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.structures.class_names import respelt, spelling
 
-_PATIENT = ("patient", "subject")
+PATIENT = ("patient", "subject")
+"""Columns that say whose a case is."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,27 @@ class PatientTable:
         return {"classes": self.classes.get(case, {}), "meta": self.meta.get(case, {})}
 
 
-def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, cases: Sequence[str]) -> PatientTable:
+def read_patient_table(
+    path: Path | None,
+    classes_from: Sequence[str] | None,
+    cases: Sequence[str],
+    *,
+    columns: Sequence[str] = ("case",),
+    names: Callable[[str], Sequence[str]] = lambda case: (case,),
+) -> PatientTable:
     """Read a CSV with a line per case.
 
     Args:
-        path: The CSV: a column ``case``, optionally ``patient`` (or ``subject``), and any others. None: an empty table.
+        path: The CSV: a column for the case, optionally ``patient`` (or ``subject``), and any others. None: an empty
+            table.
         classes_from: Columns that hold classes; the others are meta-information. Names in any case.
         cases: The cases there are.
+        columns: Columns that may name the case; the first that is there does.
+        names: What the table may call a case, the first that it has counts.
 
     Raises:
         ConfigError: if ``classes_from`` is given without a table, or is not one of its columns.
-        DataError: if the table cannot be read, has no column ``case``, a case twice, or none of the cases.
+        DataError: if the table cannot be read, has no column for the case, a case twice, or none of the cases.
     """
     wanted = [name.strip().lower() for name in classes_from or ()]
     if path is None:
@@ -55,29 +66,35 @@ def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, ca
             raise ConfigError("--classes-from: names columns of a table; give the table with --table=FILE")
         return PatientTable()
     path = Path(path).expanduser()
-    columns, rows = read_rows(path)
-    if "case" not in columns:
-        raise DataError(f"{path}, line 1: no column case (the header is {few(columns or ('empty',))}); add it")
-    patient = next((name for name in _PATIENT if name in columns), None)
-    others = [name for name in columns if name not in ("case", *_PATIENT)]
+    header, rows = read_rows(path)
+    key = next((name for name in columns if name in header), None)
+    if key is None:
+        wanted_column = " or ".join(columns)
+        raise DataError(
+            f"{path}, line 1: no column {wanted_column} (the header is {few(header or ('empty',))}); add it"
+        )
+    patient = next((name for name in PATIENT if name in header), None)
+    others = [name for name in header if name not in (key, *PATIENT)]
     for name in wanted:
         if name not in others:
             raise ConfigError(f"--classes-from={name}: {path} has no such column{close_names(name, others)}")
-    cells = _cells(path, rows, others)
-    known = {case: row for case, row in cells.items() if case in set(cases)}
+    cells = _cells(path, rows, key, others)
+    called = {case: next((name for name in names(case) if name in cells), None) for case in cases}
+    known = {case: cells[name] for case, name in called.items() if name is not None}
+    used = set(called.values())
     if not known:
         raise DataError(f"{path}: none of its cases ({few(cells, 3)}) is in the data set ({few(cases, 3)})")
     notes = [words for name in wanted if (words := _one_spelling(path, name, known.values()))]
     for ids, what in (
-        ([case for case in cells if case not in known], "names {} case(s) that are not there"),
+        ([name for name in cells if name not in used], "names {} case(s) that are not there"),
         ([case for case in cases if case not in known], "does not name {} case(s)"),
     ):
         if ids:
             notes.append(f"{path.name} {what.format(len(ids))}: {few(ids)}")
     numeric = {name for name in others if all(_is_number(row[name]) for row in known.values() if row[name])}
-    subjects = {row["case"].strip(): (row[patient] or "").strip() for _, row in rows} if patient else {}
+    subjects = {row[key].strip(): (row[patient] or "").strip() for _, row in rows} if patient else {}
     return PatientTable(
-        patients={case: subjects[case] for case in known if subjects.get(case)},
+        patients={case: subjects[called[case]] for case in known if subjects.get(called[case])},
         classes={case: {name: row[name] for name in wanted if row[name]} for case, row in known.items()},
         meta={
             case: {n: float(row[n]) if n in numeric else row[n] for n in others if n not in wanted and row[n]}
@@ -88,15 +105,15 @@ def read_patient_table(path: Path | None, classes_from: Sequence[str] | None, ca
 
 
 def _cells(
-    path: Path, rows: Iterable[tuple[int, Mapping[str | None, Any]]], columns: Sequence[str]
+    path: Path, rows: Iterable[tuple[int, Mapping[str | None, Any]]], key: str, columns: Sequence[str]
 ) -> dict[str, dict[str, str]]:
     """Return the cells of each case by column, stripped."""
     found: dict[str, dict[str, str]] = {}
     for number, row in rows:
-        case = (row["case"] or "").strip()
+        case = (row[key] or "").strip()
         if not case or case in found or None in row:
             wrong = "is listed twice" if case in found else "is empty, or has more cells than there are columns"
-            raise DataError(f"{path}, line {number}: case {case!r} {wrong}; expected one line per case")
+            raise DataError(f"{path}, line {number}: {key} {case!r} {wrong}; expected one line per {key}")
         found[case] = {name: (row[name] or "").strip() for name in columns}
     return found
 
@@ -111,6 +128,26 @@ def _one_spelling(path: Path, name: str, rows: Collection[dict[str, str]]) -> st
         row[name] = matched.get(row[name], row[name])
     words = respelt(matched)
     return words and f"{path.name}, column {name}: {words}"
+
+
+def meta_columns(rows: Iterable[Mapping[str, float | str]]) -> dict[str, list[str] | None]:
+    """Return the columns of the meta-information of all cases: None for numbers, else its texts by their indices."""
+    found: dict[str, list[float | str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            found.setdefault(name, []).append(value)
+    return {
+        name: None if all(isinstance(value, (int, float)) for value in values) else categories(map(str, values))
+        for name, values in found.items()
+    }
+
+
+def as_numbers(row: Mapping[str, float | str], columns: Mapping[str, list[str] | None]) -> list[float]:
+    """Return the meta-information of a case in columns: the number or the index of the text, NaN for an empty cell."""
+    return [
+        math.nan if name not in row else float(row[name] if texts is None else texts.index(str(row[name])))
+        for name, texts in columns.items()
+    ]
 
 
 def _is_number(text: str) -> bool:

@@ -87,10 +87,30 @@ def similar_pairs(
         members[splits[i]].append(i)
     if sum(map(bool, members.values())) < 2:
         return iter(())
+    return _pairs(list(members.values()), _thumbnails(paths, usable))
+
+
+def copies(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[tuple[int, int]]:
+    """Return pairs of images that are the same, wherever they are: byte for byte, and by their looks.
+
+    By their looks only up to :data:`PIXELS`.
+
+    Args:
+        paths: The image files.
+        headers: What they say; None for one that is missing.
+    """
+    yield from ((group[0], other) for group in same_files(paths, headers) for other in group[1:])
+    usable = [i for i, h in enumerate(headers) if h is not None and not h.problem]
+    if sum(headers[i].width * headers[i].height for i in usable) <= PIXELS:
+        found = _thumbnails(paths, usable)
+        rows = [i for i in usable if found[i] is not None]
+        yield from ((one, other) for one, other, _ in _correlated(rows, rows, found) if one < other)
+
+
+def _thumbnails(paths: Sequence[str], usable: Sequence[int]) -> dict[int, np.ndarray | None]:
     with ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        thumbnails = dict(zip(usable, pool.map(_thumbnail, (paths[i] for i in usable)), strict=True))
-    return _pairs(list(members.values()), thumbnails)
+        return dict(zip(usable, pool.map(_thumbnail, (paths[i] for i in usable)), strict=True))
 
 
 def look_alike(one: str, other: str) -> bool:

@@ -12,12 +12,13 @@ from monai.transforms import Randomizable, Transform
 
 from densekit.errors import ConfigError
 from densekit.ops.mirror import ANATOMICAL_AXES, LEFT_RIGHT_AXIS, axis_numbers, label_swaps
+from densekit.ops.volume_boxes import mirrored
 from densekit.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
 class AnatomicalMirror(Randomizable, Transform):
-    """Mirror anatomical axes at random; a left-right mirror exchanges the values of paired labels.
+    """Mirror anatomical axes at random, boxes too; a left-right mirror exchanges the values of paired labels.
 
     A mirrored left kidney looks like a right kidney, so it must be labelled as one. Without a table of pairs the
     left-right axis is therefore refused where a class name says left or right.
@@ -30,6 +31,8 @@ class AnatomicalMirror(Randomizable, Transform):
         relabel: False mirrors without touching labels, which teaches a network that sides do not matter. The
             published nnFormer recipe (the stand-in for D-Former's) does this, and so does nnU-Net; use it to reproduce
             them, or for classes called left and right that are not mirror images (the ventricles of the heart).
+        box_classes: Class names of boxes by label, which change places as those of label maps do; needed for a
+            left-right mirror of samples with boxes unless ``relabel`` is False.
 
     Raises:
         ConfigError: for an unknown axis or class name, or a left-right mirror that would mislabel a side.
@@ -42,13 +45,18 @@ class AnatomicalMirror(Randomizable, Transform):
         swap: Sequence[Sequence[str]] | None = None,
         labels: Sequence[str] | None = None,
         relabel: bool = True,
+        box_classes: Sequence[str] | None = None,
     ) -> None:
         axis_numbers(axes, where="AnatomicalMirror")
         self.axes = tuple(axes)
         self.prob = prob
-        self._exchange = None
+        self._exchange = self._exchange_boxes = None
+        self._boxes_unnamed = relabel and box_classes is None
         if relabel and "left-right" in self.axes:
             self._exchange = _exchange_table(swap or (), labels)
+            if box_classes is not None:
+                pairs = [pair for pair in swap or () if set(pair) <= set(box_classes)]
+                self._exchange_boxes = _exchange_table(pairs, box_classes)
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         drawn = [
@@ -65,6 +73,12 @@ class AnatomicalMirror(Randomizable, Transform):
             if self._exchange is not None and "left-right" in drawn:
                 label = self._exchange.to(label.dtype)[label.long()]
             sample["label"] = label
+        if "boxes" in data:
+            sample["boxes"] = mirrored(data["boxes"], [dim - 1 for dim in dims], data["inputs"].shape[1:])
+            if "left-right" in drawn and self._boxes_unnamed:
+                raise ConfigError("AnatomicalMirror: a left-right mirror of boxes needs box_classes=[class names]")
+            if "left-right" in drawn and self._exchange_boxes is not None:
+                sample["box_labels"] = self._exchange_boxes[data["box_labels"]]
         return sample
 
 

@@ -18,7 +18,8 @@ class Pipeline:
     """A list of transforms as one.
 
     A sample is a flat dict of ``"inputs"``, float32 ``(C, d, h, w)``, and ``"label"``, ``(1, d, h, w)``: both with
-    the channel first, as MONAI's dictionary transforms expect; other entries pass through. Tensors stay plain: MONAI's
+    the channel first, as MONAI's dictionary transforms expect, and of a data set with boxes ``"boxes"`` ``(N, 6)`` in
+    voxels of ``"inputs"`` and ``"box_labels"`` ``(N,)``; other entries pass through. Tensors stay plain: MONAI's
     tracking of metadata, which costs more than most of the transforms themselves, is off inside.
 
     Random transforms must draw from the state that ``set_random_state`` gives them, as MONAI's do; one that draws from

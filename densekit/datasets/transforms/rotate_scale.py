@@ -13,6 +13,7 @@ from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
 from densekit.errors import ConfigError
+from densekit.ops.volume_boxes import moved
 from densekit.registry import TRANSFORMS
 
 
@@ -23,7 +24,8 @@ class RandRotateScale(Randomizable, Transform):
     Angles and factors are drawn as nnU-Net (v1) does: rotation and scaling independently of each other, one factor for
     all axes, half of the factors below 1. Both are applied on the voxel grid, in a single interpolation: linear for the
     image, nearest for the label. What lies outside the given window counts as the window's minimum (image) and
-    background (label).
+    background (label). Boxes become those that enclose what is made of them: exact for a scaling, too large for a
+    rotation (:func:`densekit.ops.volume_boxes.moved`).
 
     The sample may be larger than the patch; its centre is the centre of the patch. :meth:`draw_margin` says how much
     larger it must be for the next draw to have real context everywhere.
@@ -94,7 +96,17 @@ class RandRotateScale(Randomizable, Transform):
         for key, mode in (("inputs", "bilinear"), ("label", "nearest")):
             if key in sample:
                 sample[key] = self._cut(sample[key]) if grid is None else _interpolate(sample[key], grid, mode)
+        if "boxes" in sample:
+            sample["boxes"] = self._move(sample["boxes"], data["inputs"].shape[1:])
         return sample
+
+    def _move(self, boxes: Tensor, window_shape: Sequence[int]) -> Tensor:
+        if self._matrix is None:
+            starts = [(n - size) // 2 for n, size in zip(window_shape, self.patch_size, strict=True)]
+            return boxes - boxes.new_tensor(starts * 2)
+        inverse = torch.from_numpy(np.linalg.inv(self._matrix))
+        middle, middle_of_window = (torch.tensor(n, dtype=torch.float64) / 2 for n in (self.patch_size, window_shape))
+        return moved(boxes, inverse, middle - inverse @ middle_of_window)
 
     def _cut(self, window: Tensor) -> Tensor:
         starts = [(n - size) // 2 for n, size in zip(window.shape[1:], self.patch_size, strict=True)]

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.volume.label_values import stored_labels
+from densekit.datasets.volume.prepare.boxes import SourceBoxes
 from densekit.datasets.volume.prepare.source import CaseSource
-from densekit.datasets.volume.preprocessing import Preprocessing
+from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
 from densekit.datasets.volume.stored import CASE_FORMAT, read_description
 from densekit.errors import DataError
 from densekit.io import Geometry, check_intensities, output_error, read_geometry, read_label, read_volume
@@ -51,6 +52,8 @@ class CaseSettings:
                 with path.open("rb") as file:
                     while block := file.read(1 << 20):
                         digest.update(block)
+        if source.boxes is not None:
+            digest.update(repr((source.boxes.corners, source.boxes.labels, source.boxes.space)).encode())
         return digest.hexdigest()
 
 
@@ -89,6 +92,8 @@ def check_grids(source: CaseSource) -> tuple[Geometry | None, list[str]]:
                 f"{reference} and its {kind} {path} are on different grids: {difference}; resample the {kind} "
                 f"to the grid of the image, or give the files that belong together"
             )
+    if first is not None and source.boxes is not None:
+        problems += source.boxes.problems(first)
     return first, problems
 
 
@@ -129,6 +134,8 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
         "hash": case_hash,
         "content": _content_hash(scan.image),
     }
+    if source.boxes is not None:
+        description |= _boxes(source.boxes, scan.geometry, result)
     _write_by_rename(folder, arrays, description)
 
 
@@ -211,6 +218,15 @@ def _label_notes(scan: Scan, kept: np.ndarray, prepared: np.ndarray, names: Sequ
     if lost:
         notes.append(f"too small for the prepared grid, no voxel left: {', '.join(lost)}")
     return notes
+
+
+def _boxes(source: SourceBoxes, geometry: Geometry, result: SpatialResult) -> dict[str, Any]:
+    """Bring the boxes of a case to its prepared grid; one in the border that was cropped has nothing in it."""
+    boxes = result.boxes_to_network(source.on_grid(geometry))
+    for row, box in zip(source.rows, boxes, strict=True):
+        if (box[3:] <= box[:3]).any():
+            raise DataError(f"{row}: the box lies where the scan is constant to its border; correct or remove it")
+    return {"boxes": boxes.tolist(), "box_labels": list(source.labels)}
 
 
 def _content_hash(image: np.ndarray) -> str:

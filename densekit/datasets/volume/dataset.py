@@ -13,15 +13,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from densekit.datasets.shared.patient_table import as_numbers
 from densekit.datasets.volume.stored import StoredCase, open_store
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.ops.unlabelled import UNLABELLED
+from densekit.ops.volume_boxes import centred_in, clipped
 from densekit.registry import DATASETS
 
 logger = logging.getLogger("densekit")
 
-TARGETS = {"label": "label map", "classes": "class"}
+TARGETS = {"label": "label map", "classes": "class", "boxes": "boxes"}
 """What can be learned of a case, by its key in a sample, in words."""
+
+_MOVING = ("monai.transforms.spatial", "monai.transforms.croppad")
+"""Where MONAI keeps transforms that move voxels, which know nothing of a sample's boxes."""
 
 
 class _Volumes(Dataset):
@@ -46,6 +51,7 @@ class _Volumes(Dataset):
                     f"targets has {target!r}{close_names(target, TARGETS)}, expected {', '.join(TARGETS)}"
                 )
         self.cases = self._cases_with(targets, split)
+        self._boxes = "boxes" in targets
         self._lacks_channels = not all(all(case.channels_present) for case in self.cases)
 
     @property
@@ -53,6 +59,7 @@ class _Volumes(Dataset):
         """Class names and the like, for MMEngine; of ``classes`` and ``meta`` the columns, if there are any."""
         store = self.store
         columns = {"patient_classes": store.classes, "meta": store.meta}
+        columns |= {"box_classes": store.box_classes} if self._boxes else {}
         found = {"classes": store.labels, "scored": store.scored, "dataset": store.name}
         return {**found, **{key: value for key, value in columns.items() if value}}
 
@@ -60,7 +67,11 @@ class _Volumes(Dataset):
         """Return the cases of a split that have any of the targets; says once which are left out, or lack a label."""
         store = self.store
         cases = [store.case(case_id) for case_id in store.ids(split)]
-        has = {"label": lambda case: bool(case.sources["label"]), "classes": lambda case: bool(case.classes)}
+        has = {
+            "label": lambda case: bool(case.sources["label"]),
+            "classes": lambda case: bool(case.classes),
+            "boxes": lambda case: case.boxes is not None,
+        }
         usable = [case for case in cases if any(has[target](case) for target in targets)]
         what = " or ".join(TARGETS[target] for target in targets)
         if not usable:
@@ -81,6 +92,14 @@ class _Volumes(Dataset):
             )
         return usable
 
+    def _boxes_of(self, case: StoredCase) -> dict[str, Tensor]:
+        """The boxes of a case, in voxels of the prepared grid, if boxes are asked for."""
+        if not self._boxes:
+            return {}
+        labels = [self.store.box_classes.index(name) for name in case.box_labels]
+        boxes = torch.zeros(0, 6) if case.boxes is None else torch.from_numpy(case.boxes).float()
+        return {"boxes": boxes, "box_labels": torch.tensor(labels, dtype=torch.int64)}
+
     def _pack(self, image: Tensor, label: Tensor, case: StoredCase) -> dict[str, Any]:
         """Make a sample of an image ``(C, d, h, w)`` and a label map ``(d, h, w)``; what is absent is marked so."""
         label = label if label.dtype in (torch.uint8, torch.int64) else label.to(torch.int64)
@@ -95,14 +114,15 @@ class _Volumes(Dataset):
     def _of_case(self, case: StoredCase) -> dict[str, Any]:
         """What a sample says of its case."""
         of_case: dict[str, Any] = {"case_id": case.id}
+        if self._boxes:
+            of_case["boxes_known"] = case.boxes is not None
         if self.store.classes:
             found = [
                 names.index(case.classes[k]) if k in case.classes else -1 for k, names in self.store.classes.items()
             ]
             of_case["classes"] = torch.tensor(found)
         if self.store.meta:
-            row = [_number(case.meta.get(name), texts) for name, texts in self.store.meta.items()]
-            of_case["meta"] = torch.tensor(row, dtype=torch.float32)
+            of_case["meta"] = torch.tensor(as_numbers(case.meta, self.store.meta), dtype=torch.float32)
         if self._lacks_channels:
             of_case["channels_present"] = torch.tensor(case.channels_present)
         return of_case
@@ -128,6 +148,11 @@ class VolumePatchDataset(_Volumes):
     * ``meta``, float32 (M,): of each of ``store.meta`` the number or the index of the text, NaN where it is not known;
     * ``channels_present``, bool (C,): a channel that the case lacks is zero throughout.
 
+    With ``"boxes"`` among ``targets`` there are as well ``boxes``, float32 ``(N, 6)`` in voxels of the patch
+    (:mod:`densekit.ops.volume_boxes`), ``box_labels``, int64 ``(N,)``, and ``boxes_known``, False for a case whose
+    boxes are not known; collate such samples to lists. A box whose centre is in the patch belongs to it, clipped to the
+    patch; others do not. Samples of a case with boxes are then centred on a box, not on a labelled voxel.
+
     A case without label map has a label map full of :data:`~densekit.ops.unlabelled.UNLABELLED`, which losses leave
     out.
 
@@ -145,10 +170,10 @@ class VolumePatchDataset(_Volumes):
         seed: Of all randomness.
         length: Samples per epoch, a multiple of ``batch_size``.
         fold: Fold of the data set, whose cases are ``"train"`` and ``"val"`` then; None: the named splits.
-        targets: What is learned, ``"label"`` or ``"classes"`` or both: cases that have neither are left out.
+        targets: What is learned, any of ``"label"``, ``"classes"``, ``"boxes"``: cases that have none are left out.
 
     Raises:
-        ConfigError: for arguments that cannot be.
+        ConfigError: for arguments that cannot be, or a transform of MONAI that moves voxels and would leave boxes.
         DataError: if the folder is not a prepared one, or no case of the split has a target.
     """
 
@@ -179,6 +204,12 @@ class VolumePatchDataset(_Volumes):
         self.foreground_per_batch = math.ceil(batch_size * foreground_ratio - 1e-9)
         self.pipeline = Pipeline(pipeline)
         super().__init__(root, split, fold, targets)
+        moving = [type(t).__name__ for t in self.pipeline.transforms if type(t).__module__.startswith(_MOVING)]
+        if self._boxes and moving:
+            raise ConfigError(
+                f"pipeline: {moving[0]} moves voxels and leaves boxes where they are; take RandRotateScale and "
+                f"AnatomicalMirror"
+            )
         self._classes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -197,7 +228,10 @@ class VolumePatchDataset(_Volumes):
         sample = {
             "inputs": self.store.preprocessing.normalize(image, case.statistics),
             "label": _label_tensor(label),
+            **self._boxes_of(case),
         }
+        if self._boxes:
+            sample["boxes"] = sample["boxes"] - torch.tensor(begin * 2)
         sample = self.pipeline(sample)
         for key in ("inputs", "label"):
             if tuple(sample[key].shape[1:]) != self.patch_size:
@@ -206,7 +240,12 @@ class VolumePatchDataset(_Volumes):
                     f"{self.patch_size}; end it with dict(type='CenterSpatialCropd', keys=('inputs', 'label'), "
                     f"roi_size={self.patch_size})"
                 )
-        return self._pack(sample["inputs"], sample["label"][0], case)
+        packed = self._pack(sample["inputs"], sample["label"][0], case)
+        if self._boxes:
+            kept = centred_in(sample["boxes"], self.patch_size)
+            packed["data_samples"]["boxes"] = clipped(sample["boxes"][kept], self.patch_size)
+            packed["data_samples"]["box_labels"] = sample["box_labels"][kept]
+        return packed
 
     def _draw(self, rng: np.random.Generator, position: int) -> tuple[StoredCase, list[int]]:
         """Draw a case and the first voxel of the patch, negative where the volume is smaller than the patch."""
@@ -215,7 +254,7 @@ class VolumePatchDataset(_Volumes):
         classes, first = self._classes_of(case)
         if position >= self.batch_size - self.foreground_per_batch and len(classes):
             chosen = rng.integers(len(classes))
-            centre = case.foreground[rng.integers(first[chosen], first[chosen + 1]), 1:]
+            centre = self._centres(case)[rng.integers(first[chosen], first[chosen + 1]), 1:]
             start = [int(voxel) - size // 2 for voxel, size in zip(centre, self.patch_size, strict=True)]
         else:
             start = [int(rng.integers(max(room, 0) + 1)) for room in free]
@@ -225,9 +264,18 @@ class VolumePatchDataset(_Volumes):
     def _classes_of(self, case: StoredCase) -> tuple[np.ndarray, np.ndarray]:
         """Return the classes of a case, and where the voxels of each begin in its foreground index (and end)."""
         if case.id not in self._classes:
-            classes, first = np.unique(case.foreground[:, 0], return_index=True)
-            self._classes[case.id] = classes, np.append(first, len(case.foreground))
+            centres = self._centres(case)
+            classes, first = np.unique(centres[:, 0], return_index=True)
+            self._classes[case.id] = classes, np.append(first, len(centres))
         return self._classes[case.id]
+
+    def _centres(self, case: StoredCase) -> np.ndarray:
+        """Return what patches are centred on as rows (class, d, h, w), ordered by class: boxes, or labelled voxels."""
+        if not (self._boxes and case.box_labels):
+            return case.foreground
+        labels = np.array([self.store.box_classes.index(name) for name in case.box_labels])
+        centres = ((case.boxes[:, :3] + case.boxes[:, 3:]) / 2).astype(np.int64)
+        return np.column_stack([labels, centres])[np.argsort(labels, kind="stable")]
 
     def _check(self, foreground_ratio: float) -> None:
         if len(self.patch_size) != 3 or not all(isinstance(n, int) and n > 0 for n in self.patch_size):
@@ -250,14 +298,14 @@ class VolumeDataset(_Volumes):
     """Whole prepared volumes with their references on the scans' own grids; for validation.
 
     Samples are as those of :class:`VolumePatchDataset`, but ``inputs`` ``(C, d, h, w)`` is as stored, not normalised,
-    and ``label`` ``(D, H, W)``, uint8 or uint16, and ``spacing``, float64, are those of the scan's file. Collate
-    samples to lists: no two need be of one size.
+    ``boxes`` are in its voxels, and ``label`` ``(D, H, W)``, uint8 or uint16, and ``spacing``, float64, are those of
+    the scan's file. Collate samples to lists: no two need be of one size.
 
     Args:
         root: Prepared folder.
         split: ``"train"``, ``"val"`` or ``"test"``, or several joined by ``+``.
         fold: Fold of the data set, whose cases are ``"train"`` and ``"val"`` then; None: the named splits.
-        targets: What is compared, ``"label"`` or ``"classes"`` or both: cases that have neither are left out.
+        targets: What is compared, any of ``"label"``, ``"classes"``, ``"boxes"``: cases that have none are left out.
 
     Raises:
         ConfigError: for a split, fold or target that is not there.
@@ -280,7 +328,8 @@ class VolumeDataset(_Volumes):
         else:
             label = torch.full(case.shape_before, UNLABELLED, dtype=torch.uint8)
         spacing = torch.tensor(case.geometry.canonical_spacing, dtype=torch.float64)
-        return {"inputs": image, "data_samples": {"label": label, "spacing": spacing, **self._of_case(case)}}
+        of_case = {"label": label, "spacing": spacing, **self._of_case(case), **self._boxes_of(case)}
+        return {"inputs": image, "data_samples": of_case}
 
 
 def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill: Sequence[float]) -> np.ndarray:
@@ -308,10 +357,3 @@ def _window(volume: np.ndarray, begin: Sequence[int], size: Sequence[int], fill:
 
 def _label_tensor(label: np.ndarray) -> Tensor:
     return torch.from_numpy(label if label.dtype == np.uint8 else label.astype(np.int64))
-
-
-def _number(value: float | str | None, texts: Sequence[str] | None) -> float:
-    """Return a cell of meta-information as a number: the index of a text, NaN for an empty cell."""
-    if value is None:
-        return math.nan
-    return float(value) if texts is None else float(texts.index(str(value)))

@@ -56,6 +56,12 @@ class SpatialResult:
         """Bring a label map ``(D, H, W)`` on the scan's grid to the network's ``(d, h, w)`` by nearest neighbour."""
         return np.ascontiguousarray(resample_labels(labels[self.region], self.shape))
 
+    def boxes_to_network(self, boxes: np.ndarray) -> np.ndarray:
+        """Bring boxes ``(N, 6)`` (:mod:`densekit.ops.volume_boxes`) from the scan's grid to the network's, clipped."""
+        shift = np.tile([start for start, _ in self.box], 2)
+        scale = np.tile(np.divide(self.shape, self.cropped_shape), 2)
+        return np.clip((boxes - shift) * scale, 0, np.tile(self.shape, 2))
+
 
 @dataclass(frozen=True)
 class Preprocessing:

@@ -9,7 +9,7 @@
     <out>/cases/<id>/label.npy         (d, h, w) uint8 or uint16; not for a scan without label
     <out>/cases/<id>/reference.npz     (D, H, W) the label map on the source's own grid, on which scores are counted
     <out>/cases/<id>/foreground.npy    (N, 4) int32: label, d, h, w of up to 10,000 voxels of each class
-    <out>/cases/<id>/case.json         sources, geometry, crop box, spacing, statistics, notes, hash
+    <out>/cases/<id>/case.json         sources, geometry, crop box, spacing, statistics, boxes, notes, hash
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from densekit.datasets.shared.folds import make_folds
-from densekit.datasets.shared.patient_table import categories
+from densekit.datasets.shared.patient_table import categories, meta_columns
 from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
 from densekit.datasets.shared.splits import SPLITS
 from densekit.datasets.volume.case import PARTIAL, CaseSettings, check_grids, is_current, write_case
@@ -42,6 +42,7 @@ from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_v
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
+from densekit.ops.volume_boxes import inside
 from densekit.structures.notes import CAUTION
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
@@ -138,8 +139,8 @@ def _check_source(source: SourceDataset) -> None:
 def _case_problems(case: CaseSource, source: SourceDataset) -> Iterable[str]:
     if case.split not in (*SPLITS, None):
         yield f"split is {case.split!r}, expected one of {', '.join(SPLITS)}"
-    elif case.label is None and not case.classes and case.split != "test":
-        yield f"no label and no class, so it cannot be in split {case.split}; label it or leave it out"
+    elif case.label is None and not case.classes and case.boxes is None and case.split != "test":
+        yield f"no label, no class and no boxes, so it cannot be in split {case.split}; label it or leave it out"
     if case.label is None and len(source.labels) > UNLABELLED:
         yield f"no label, which a data set of {len(source.labels)} classes cannot say; leave it out, or merge classes"
     absent = [name for name, path in zip(source.channels, case.images, strict=False) if path is None]
@@ -262,13 +263,15 @@ def _describe(
     training = [case for case in source.cases if case.split == "train" and case.label]
     if all(case.split != "train" for case in source.cases):  # only to be scored, by a checkpoint's own intensities
         training = [case for case in source.cases if case.label]
+    training = training or [case for case in source.cases if case.split == "train" and case.boxes]
 
     def values(case: CaseSource) -> list[ChannelValues | None]:
         return channel_values(StoredCase.read(case_folder(out, case.id), _about(case)))
 
     def histograms(case: CaseSource):
         stored = StoredCase.read(case_folder(out, case.id), _about(case))
-        found = foreground_histograms(stored.image, stored.label, seed=list(case.id.encode()))
+        foreground = inside(stored.boxes, stored.shape) if stored.label is None else stored.label
+        found = foreground_histograms(stored.image, foreground, seed=list(case.id.encode()))
         present = [h for h, is_there in zip(found, stored.channels_present, strict=True) if is_there]
         return dict(zip(_present(source, case), present, strict=True)), stored.image.dtype.kind != "f"
 
@@ -279,8 +282,8 @@ def _describe(
     if preprocessing.normalization == "ct":
         if None in summaries:
             raise DataError(
-                f"{source.name}: no voxel of the {len(training)} training cases is labelled, so the intensities for CT "
-                f"normalisation are not known; put labelled cases into split train"
+                f"{source.name}: no voxel of the {len(training)} training cases is labelled or in a box, so the "
+                f"intensities for CT normalisation are not known; put labelled cases into split train"
             )
         preprocessing = replace(preprocessing, intensity=tuple(ct_intensity(summary) for summary in summaries))
     for case_id, reason in cases_apart(scans, source.channels, preprocessing.normalization):
@@ -321,9 +324,11 @@ def _write_splits(source: SourceDataset, out: Path, folds: int | None, seed: int
 
 
 def _tags(case: CaseSource, out: Path) -> set[tuple[str, str]]:
-    """What each fold should have its share of: classes of patients, and classes of which a case has voxels."""
+    """What each fold should have its share of: classes of patients, and those of which a case has voxels or boxes."""
     volumes = read_description(case_folder(out, case.id))["volumes_ml"] or {}
-    return {*case.classes.items(), *(("voxels of", name) for name, ml in volumes.items() if ml > 0)}
+    boxes = case.boxes.labels if case.boxes else ()
+    found = {*case.classes.items(), *(("voxels of", name) for name, ml in volumes.items() if ml > 0)}
+    return found | {("boxes of", name) for name in boxes}
 
 
 def _log_notes(descriptions: Mapping[str, Mapping[str, Any]]) -> None:
@@ -358,11 +363,9 @@ def _dataset_json(source: SourceDataset, preprocessing: Preprocessing) -> dict[s
         "mirror_pairs": [list(pair) for pair in source.mirror_pairs],
         "convention": source.convention,
         "cases": {case.id: _about(case) for case in source.cases},
-        "classes": {name: categories(values) for name, values in _columns(source, "classes").items()},
-        "meta": {
-            name: None if all(isinstance(value, (int, float)) for value in values) else categories(map(str, values))
-            for name, values in _columns(source, "meta").items()
-        },
+        "classes": {name: categories(values) for name, values in _classes(source).items()},
+        "meta": meta_columns(case.meta for case in source.cases),
+        **({"box_classes": list(source.box_classes)} if source.box_classes else {}),
         "preprocessing": preprocessing.to_dict(),
         "remap": None if source.remap is None else {str(raw): stored for raw, stored in source.remap.items()},
         "notes": list(source.notes),
@@ -375,10 +378,10 @@ def _about(case: CaseSource) -> dict[str, Any]:
     return {"patient": case.patient or case.id, **{key: values for key, values in targets.items() if values}}
 
 
-def _columns(source: SourceDataset, kind: str) -> dict[str, list[Any]]:
-    """Return the values of each column of ``classes`` or ``meta`` over all cases, in the order of their appearance."""
-    found: dict[str, list[Any]] = {}
+def _classes(source: SourceDataset) -> dict[str, list[str]]:
+    """Return the classes of patients by column over all cases, in the order of their appearance."""
+    found: dict[str, list[str]] = {}
     for case in source.cases:
-        for name, value in getattr(case, kind).items():
+        for name, value in case.classes.items():
             found.setdefault(name, []).append(value)
     return found

@@ -55,6 +55,8 @@ class StoredCase:
         patient: Whose scan it is; the case id where that is not known.
         classes: Class of the patient by name of what is told apart; without what is not known.
         meta: Meta-information by name, numbers or texts; without what is not known.
+        boxes: float64 ``(N, 6)`` in voxels of the stored arrays (:mod:`densekit.ops.volume_boxes`); None: not known.
+        box_labels: Class name of each box.
     """
 
     folder: Path
@@ -74,6 +76,8 @@ class StoredCase:
     patient: str
     classes: Mapping[str, str]
     meta: Mapping[str, float | str]
+    boxes: np.ndarray | None
+    box_labels: tuple[str, ...]
 
     @classmethod
     def read(cls, folder: Path, about: Mapping[str, Any]) -> StoredCase:
@@ -107,6 +111,8 @@ class StoredCase:
             patient=about["patient"],
             classes=about.get("classes", {}),
             meta=about.get("meta", {}),
+            boxes=np.array(values["boxes"], dtype=np.float64).reshape(-1, 6) if "boxes" in values else None,
+            box_labels=tuple(values.get("box_labels", ())),
         )
 
     @property
@@ -172,6 +178,7 @@ class Store:
         about: Of every case ``patient``, and ``classes`` and ``meta`` if it has any.
         classes: The classes of patients, in the order of their indices, by name of what is told apart.
         meta: The columns of meta-information, each with its texts in the order of their indices; None for numbers.
+        box_classes: Class names of boxes in the order of their labels; none if no case has boxes.
         fold: The fold that the data set was opened for; None: the named splits.
         folds: Number of folds there are.
     """
@@ -192,6 +199,7 @@ class Store:
     about: dict[str, dict[str, Any]] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     meta: dict[str, list[str] | None] = field(default_factory=dict)
+    box_classes: tuple[str, ...] = ()
     fold: int | None = None
     folds: int = 0
     _cases: dict[str, StoredCase] = field(default_factory=dict, init=False, repr=False)
@@ -317,6 +325,7 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
         about=values["cases"],
         classes=values["classes"],
         meta=values["meta"],
+        box_classes=tuple(values.get("box_classes", ())),
         folds=len(splits.folds),
     )
     return store, splits, splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from densekit.tasks.detection.score import DetectionTable
 
 FORMATS = ("coco", "yolo", "voc", "masks")
+FOLDS = (
+    Option("--folds", "folds to make of the images", {"type": int}),
+    Option("--fold", "the one that validates, from 0", {"type": int}),
+    Option("--table", "CSV with a line per image: image,patient,age,...", {"metavar": "FILE"}),
+)
 
 
 @register
@@ -32,6 +37,8 @@ class DetectionTask(Task):
     name = "detection"
     does = "finds objects in images"
     options: ClassVar = {
+        "train": FOLDS,
+        "test": FOLDS,
         "predict": (Option("--threshold", "lowest score that is shown (default: the checkpoint's)", {"type": float}),),
         "check": (
             Option("--format", "layout, if it is not recognised by itself", {"choices": FORMATS}),

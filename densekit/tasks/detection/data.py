@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densekit.datasets.detection import PreparedDetection, prepare_detection
+from densekit.datasets.detection.columns import open_coco
+from densekit.datasets.shared.folds import Fold
+from densekit.datasets.shared.image_folds import read_image_table
+from densekit.datasets.shared.patient_table import PatientTable
+from densekit.errors import ConfigError
 from densekit.structures.detections import Detections
 
 if TYPE_CHECKING:
@@ -19,7 +24,8 @@ def read_data(settings: Mapping[str, Any], input_size: tuple[int, int] = (1333, 
     """Read the data set that the settings ``data_root``, ``data_format`` and ``classes`` name.
 
     Args:
-        settings: Those, and ``val_split``: if none validate, all images train and none are drawn.
+        settings: Those, and ``val_split``: if none validate, all images train and none are drawn; and ``folds``,
+            ``fold`` and ``table``.
         input_size: See :func:`densekit.datasets.detection.prepare_detection`.
 
     Raises:
@@ -31,11 +37,35 @@ def read_data(settings: Mapping[str, Any], input_size: tuple[int, int] = (1333, 
         classes=settings["classes"],
         seed=None if settings["val_split"] is None else 0,
         input_size=input_size,
+        fold=_fold(settings),
     )
 
 
+def _fold(settings: Mapping[str, Any]) -> Fold | None:
+    number, index, table = (settings[key] for key in ("folds", "fold", "table"))
+    if (number is None) != (index is None):
+        raise ConfigError(f"folds={number}, fold={index}: give how many there are and which one, --folds=5 --fold=2")
+    return None if number is None else Fold(number, index, None if table is None else Path(table))
+
+
+def read_table(data: PreparedDetection, table: str | Path) -> PatientTable:
+    """Read what a table says of the images of a data set.
+
+    Raises:
+        DataError: if it cannot be read, or names none of them.
+    """
+    files = [open_coco(path, masks=False).images.files for path in data.annotations.values()]
+    return read_image_table(Path(table), [file for of_split in files for file in of_split])
+
+
 def test_loader(
-    data: PreparedDetection, split: str, transforms: Sequence[Mapping[str, Any]], *, masks: bool, workers: int
+    data: PreparedDetection,
+    split: str,
+    transforms: Sequence[Mapping[str, Any]],
+    *,
+    masks: bool,
+    workers: int,
+    table: PatientTable | None = None,
 ) -> dict[str, Any]:
     """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded.
 
@@ -45,16 +75,18 @@ def test_loader(
         transforms: Those between loading and packing.
         masks: Whether the truth's masks are read, which the pictures show.
         workers: Data-loading processes, at most.
+        table: Meta-information by file.
     """
     from densekit.datasets.detection.loading import with_loading
     from densekit.datasets.detection.training import coco_dataset
 
     pipeline = with_loading(transforms, masks=masks, ranges=data.ranges)
+    images = coco_dataset(data.annotations[split], data.root, data.classes, pipeline, test=True, table=table)
     return {
         "batch_size": 1,
         "num_workers": min(2, workers),
         "sampler": {"type": "DefaultSampler", "shuffle": False},
-        "dataset": coco_dataset(data.annotations[split], data.root, data.classes, pipeline, test=True),
+        "dataset": images,
     }
 
 

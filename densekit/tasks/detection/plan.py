@@ -13,9 +13,10 @@ from mmengine.config import Config
 from densekit.config_tree import plain, types
 from densekit.datasets.detection import PreparedDetection
 from densekit.datasets.detection.worst_batch import WorstBatch, worst_batch
+from densekit.datasets.shared.patient_table import PatientTable
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
-from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader
+from densekit.tasks.detection.data import DETECTIONS, metric, read_data, read_table, test_loader
 from densekit.tasks.images import ImagePlan, scoped, train_loader
 from densekit.visualization.shared.curves import ScoreCurve
 
@@ -43,6 +44,8 @@ class DetectionPlan(ImagePlan):
         root = data or config.data_root
         if root is None:
             raise ConfigError(f"{config.filename}: no data_root; give the data set with --data=PATH")
+        if config.table is not None:
+            config.table = str(Path(config.table).expanduser().resolve())  # the checkpoint carries it
         self.data: PreparedDetection = read_data({**config, "data_root": root}, self.input_size())
 
     @property
@@ -97,6 +100,11 @@ class DetectionPlan(ImagePlan):
             )
         super().check_training()
 
+    @cached_property
+    def table(self) -> PatientTable | None:
+        """What is known of the images besides."""
+        return None if self.config.table is None else read_table(self.data, self.config.table)
+
     # --- data ---------------------------------------------------------------------------------------------------------
     @cached_property
     def train_dataset(self) -> Any:
@@ -109,7 +117,8 @@ class DetectionPlan(ImagePlan):
 
         def images(key: str) -> Any:
             pipeline = with_loading(self.train_transforms(key), masks=self.masks, ranges=self.data.ranges)
-            return coco_dataset(self.data.annotations[c.train_split], self.data.root, self.data.classes, pipeline)
+            data, split = self.data, c.train_split
+            return coco_dataset(data.annotations[split], data.root, data.classes, pipeline, table=self.table)
 
         final = None if c.final_pipeline is None else (images("final_pipeline"), c.max_epochs - c.final_epochs)
         return SeededDataset(images("train_pipeline"), c.seed, c.repeat, final)
@@ -139,7 +148,12 @@ class DetectionPlan(ImagePlan):
         c = self.config
         return {
             "val_dataloader": test_loader(
-                self.data, c.val_split, self.test_transforms(), masks=self.masks, workers=c.num_workers
+                self.data,
+                c.val_split,
+                self.test_transforms(),
+                masks=self.masks,
+                workers=c.num_workers,
+                table=self.table,
             ),
             "val_cfg": {},
             "val_evaluator": [metric(self.data, c.val_split, work_dir, masks=self.masks, max_dets=c.max_dets)],

@@ -8,6 +8,9 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from densekit.datasets.shared.patient_table import meta_columns
+from densekit.datasets.shared.split_file import SPLIT_FILE
+from densekit.errors import few
 from densekit.tasks.detection.data import DETECTIONS, write_report
 from densekit.tasks.detection.pictures import DetectionPictureHook
 from densekit.tasks.detection.plan import DetectionPlan
@@ -78,6 +81,11 @@ class DetectionReport(ImageReport):
         c, data = self.plan.config, self.plan.data
         lines = [f"data set {data.name} ({data.root}): {data.layout}"]
         lines += [found.message for found in data.findings if found.code in ("layout", "split-drawn")]
+        if c.folds is not None:
+            lines.append(f"all folds: {data.annotations[c.train_split].with_name(SPLIT_FILE)}")
+        if (table := self.plan.table) is not None:
+            columns = few(meta_columns(table.meta.values())) or "none"
+            lines += [*table.notes, f"meta-information of {len(table.meta):,} images: {columns}"]
         for split in dict.fromkeys((c.train_split, c.val_split)):
             if split is not None:
                 n = data.counts[split]

@@ -72,6 +72,13 @@ class VolumeTask(Task):
                 f"{_LISTED}: columns of the table with classes of patients; the others are meta-information",
                 {"nargs": "+", "metavar": "COLUMN"},
             ),
+            Option("--boxes", "folder: boxes, MONAI's JSON or a CSV case,class,x1_lps,...", {"metavar": "FILE"}),
+            Option(
+                "--box-mode",
+                "folder: of a JSON of boxes, e.g. cccwhd lps",
+                {"nargs": 2, "metavar": ("MODE", "SPACE")},
+            ),
+            Option("--box-classes", "folder: classes of boxes, by number from 0", _NAMES),
             Option("--may-lack", "folder: channels that a case may lack, or label", _NAMES),
             Option("--labels", "folder: class names of label values 1, 2, ...", _NAMES),
             Option("--channels", "folder: channel names, e.g. CT", _NAMES),

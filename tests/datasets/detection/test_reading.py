@@ -1,8 +1,13 @@
 """Who validates: names, a CSV, or a draw that is the same each time and hardly moves when images are added."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from densekit.datasets.detection import prepare_detection
+from densekit.datasets.shared.folds import Fold
 from densekit.datasets.shared.image_splits import draw, split_of
+from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
 from densekit.errors import DataError
 
 
@@ -139,3 +144,62 @@ def test_spellings_in_one_split_or_asked_for_stay_two(make, load):
     root = make.two_splits([(0, 0, box)], [(0, 1, box)], ("Car", "car"))
     assert load(root, classes=["Car", "car"])[0].classes == ("Car", "car")
     assert load(root)[0].classes == ("Car",)
+
+
+# --- folds ------------------------------------------------------------------------------------------------------------
+def coco(make):
+    return make.two_splits([(n, n % 2, [4, 4, 10, 12]) for n in range(3)], [(0, 0, [4, 4, 10, 12])])
+
+
+def voc(make):
+    flat(make, "abcdef")
+    return make.root
+
+
+def yolo(make):
+    for name in "abcdef":
+        make.image(f"images/{name}.jpg")
+        make.text(f"labels/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    make.text("data.yaml", "names: [cat]\ntrain: images\n")
+    return make.root
+
+
+def masks(make):
+    for name in "abcdef":
+        make.image(f"{name}/images/{name}.png")
+        mask = np.zeros((48, 64), np.uint8)
+        mask[4:20, 4:20] = 255
+        (make.root / name / "masks").mkdir()
+        Image.fromarray(mask).save(make.root / name / "masks" / "1.png")
+    return make.root
+
+
+@pytest.mark.parametrize("layout", [coco, voc, yolo, masks])
+def test_folds_are_made_of_every_layout(make, load, layout):
+    root = layout(make)
+    plain, _ = load(root)
+    validated = []
+    for index in range(3):
+        dataset, _ = load(root, fold=Fold(3, index))
+        val = [image.file for image in dataset.images if image.split == "val"]
+        assert len(dataset.images) == len(plain.images) and val
+        assert f"fold {index} of 3 (from 0): {len(val)} of {len(plain.images)} images validate" in "".join(
+            finding.message for finding in dataset.findings
+        )
+        assert dataset.fingerprint != plain.fingerprint
+        validated += val
+    assert sorted(validated) == sorted(image.file for image in plain.images)
+    before = sorted(path for path in root.rglob("*"))
+    data = prepare_detection(root, fold=Fold(3, 1), cache=make.root.parent / "cache")
+    written = Splits.read(data.annotations["val"].with_name(SPLIT_FILE))
+    assert len(written.folds) == 3 and data.counts["val"]["images"] == len(written.folds[1]["val"])
+    assert sorted(path for path in root.rglob("*")) == before  # nothing among the user's data
+
+
+def test_images_to_test_are_in_no_fold(make, load):
+    flat(make, "abcdefg")
+    make.text("splits.csv", "image,split\n" + "".join(f"{n},{'test' if n == 'c' else 'val'}\n" for n in "abcdefg"))
+    dataset, _ = load(make.root, fold=Fold(2, 0))
+    assert [image.file for image in dataset.images if image.split == "test"] == ["c.jpg"]
+    assert not any("c.jpg" in fold["train"] + fold["val"] for fold in dataset.folds.folds)
+    assert dataset.folds.splits == {"test": ["c.jpg"]}

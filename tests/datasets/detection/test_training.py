@@ -15,6 +15,7 @@ from densekit.datasets.detection.columns import write_columns
 from densekit.datasets.detection.loading import with_loading
 from densekit.datasets.detection.training import ColumnDataset, Others, coco_dataset
 from densekit.datasets.shared.epochs import SeededDataset
+from densekit.datasets.shared.image_folds import read_image_table
 from densekit.errors import DataError
 
 CLASSES = ("cat", "dog", "cow")
@@ -203,3 +204,23 @@ def test_an_image_that_is_dropped_is_replaced_by_the_next():
     assert [others[n]["img_id"] for n in (0, 1, 2, 3)] == [2, 2, 2, 2]
     with pytest.raises(DataError, match="no image of the data set is left"):
         Others(3, lambda index: None)[0]
+
+
+def test_a_sample_carries_the_row_of_its_image(make, tmp_path):
+    make.image("a.jpg")
+    make.image("b.jpg")
+    path = make.coco("train.json", ["a.jpg", "b.jpg"], [(0, 0, [4, 4, 10, 12])])
+    table = tmp_path / "table.csv"
+    table.write_text("image,age,sex\na,50,F\n")
+    data = coco_dataset(
+        path,
+        make.root,
+        ["cat"],
+        with_loading([], masks=False, ranges={}),
+        table=read_image_table(table, ["a.jpg", "b.jpg"]),
+    )
+    assert data.metainfo["meta"] == {"age": None, "sex": ["F"]}
+    rows = [pickle.loads(pickle.dumps(data))[n]["data_samples"].metainfo["meta"] for n in range(2)]
+    assert rows[0].tolist() == [50, 0] and rows[1].isnan().all()
+    bare = coco_dataset(path, make.root, ["cat"], with_loading([], masks=False, ranges={}))
+    assert "meta" not in bare[0]["data_samples"].metainfo and "meta" not in bare.metainfo

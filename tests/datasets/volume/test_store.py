@@ -159,7 +159,7 @@ def test_a_scan_without_label_or_class_is_stored_for_test_only(make_source, tmp_
     assert store.fingerprint["labelled_cases"] == 1
     with pytest.raises(DataError, match="case case1 has no label to compare with"):
         store.read_reference("case1")
-    with pytest.raises(DataError, match="case1: no label and no class, so it cannot be in split train"):
+    with pytest.raises(DataError, match="case1: no label, no class and no boxes, so it cannot be in split train"):
         write_store(replace(source, cases=(replace(unlabelled, split="train"),)), tmp_path / "other")
 
 

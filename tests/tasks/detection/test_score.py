@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from densekit.cli import main
-from densekit.errors import CheckpointError, DataError
+from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference import image_run
 from densekit.package import load_checkpoint
 from densekit.package.seen import LOOKS
@@ -174,3 +174,28 @@ def test_a_class_that_the_data_lack_gets_no_score(last, boxes, tmp_path, caplog)
     assert "has no class 'sun', which gets no score" in caplog.text
     rows = json.loads((tmp_path / "two" / "detections.json").read_text())
     assert {row["category_id"] for row in rows} <= {1, 2, 3}
+
+
+def test_the_fold_of_a_run_is_scored(boxes, detection_config, tmp_path, caplog, capsys):
+    files = sorted(path.name for path in boxes.rglob("*.png"))
+    table = tmp_path / "patients.csv"
+    table.write_text("file,patient,age\n" + "".join(f"{name},p{n // 2},{n}\n" for n, name in enumerate(files[:-1])))
+    config = detection_config(max_epochs=1)
+    run = train(config, data=boxes, work_dir=tmp_path / "run", folds=3, fold=1, table=table)
+    said = capsys.readouterr().out
+    assert "fold 1 of 3 (from 0)" in said and "by patient" in said and "meta-information of 17 images: age" in said
+    last = tmp_path / "run" / "last.pth"
+    carried = load_checkpoint(last).meta["settings"]
+    assert (carried["folds"], carried["fold"], carried["table"]) == (3, 1, str(table))
+    assert run.train_dataloader.dataset[0]["data_samples"].metainfo["meta"].shape == (1,)
+    score(last, out=tmp_path / "own")
+    assert "were trained on" not in caplog.text
+    score(last, out=tmp_path / "other", fold=0)
+    assert "were trained on" in caplog.text
+    with pytest.raises(ConfigError, match="fold=3: of folds=3 there are 0 to 2"):
+        score(last, fold=3)
+
+
+def test_a_fold_is_one_of_a_number(boxes, detection_config):
+    with pytest.raises(ConfigError, match="folds=None, fold=1: give how many there are and which one"):
+        train(detection_config(), data=boxes, fold=1)

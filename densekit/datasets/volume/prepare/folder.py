@@ -11,6 +11,7 @@ import numpy as np
 
 from densekit.datasets.shared.patient_table import read_patient_table
 from densekit.datasets.shared.splits import assign_splits
+from densekit.datasets.volume.prepare.boxes import read_boxes
 from densekit.datasets.volume.prepare.files import list_volumes, require_folder
 from densekit.datasets.volume.prepare.msd import kind_of, mirror_pairs
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
@@ -40,6 +41,9 @@ def read_folder(
     splits: Path | None = None,
     table: Path | None = None,
     classes_from: Sequence[str] | None = None,
+    boxes: Path | None = None,
+    box_mode: Sequence[str] | None = None,
+    box_classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> SourceDataset:
     """Read ``PATH/images`` and ``PATH/labels``, paired by file name.
@@ -56,6 +60,10 @@ def read_folder(
         table: CSV with ``case`` and what is known of its patient
             (:func:`densekit.datasets.shared.patient_table.read_patient_table`).
         classes_from: Columns of the table that hold classes.
+        boxes: JSON or CSV of boxes (:func:`densekit.datasets.volume.prepare.boxes.read_boxes`); there need be no folder
+            of labels then.
+        box_mode: How a JSON has them: mode and space.
+        box_classes: Names of their classes, in the order of the numbers 0, 1, ...
         seed: Seed of the draw if there is no split file.
 
     Raises:
@@ -63,7 +71,10 @@ def read_folder(
         DataError: if the folders are not there, are empty, or an image has no label and may not lack it.
     """
     path = require_folder(path, HOW_TO_GET)
-    found = next((pair for pair in _LAYOUTS if all((path / name).is_dir() for name in pair)), None)
+    if boxes is None and (box_mode or box_classes):
+        raise ConfigError("--box-mode and --box-classes say how boxes are read; give their file with --boxes=FILE")
+    wanted = [pair[: 1 if boxes else 2] for pair in _LAYOUTS]
+    found = next((pair for pair, need in zip(_LAYOUTS, wanted, strict=True) if _all_there(path, need)), None)
     if found is None:
         raise DataError(
             f"{path}: looked for images + labels and imagesTr + labelsTr, {path.name} {contents(path)}; {HOW_TO_GET}"
@@ -75,6 +86,8 @@ def read_folder(
     for name in may_lack:
         if name not in (*channels, "label"):
             raise ConfigError(f"may_lack={name!r}: expected a channel or 'label'{close_names(name, channels)}")
+    if not _all_there(path, found):
+        may_lack = (*may_lack, "label")
     pairs = _pair(path / found[0], path / found[1], channels, may_lack, notes)
     if labels is None:
         names, remap = _labels_found(path / found[1], [label for _, label in pairs.values() if label], notes)
@@ -84,6 +97,9 @@ def read_folder(
     if swaps:
         notes.append(f"a left/right mirror swaps {few([' and '.join(p) for p in swaps], 4)} (paired by their names)")
     known = read_patient_table(table, classes_from, sorted(pairs))
+    boxed, box_names, box_notes = {}, (), []
+    if boxes is not None:
+        boxed, box_names, box_notes = read_boxes(boxes, box_mode, box_classes, list(pairs))
     assigned = assign_splits(sorted(pairs), root=path, splits=splits, seed=seed, patients=known.patients)
     kinds = {kind_of(channel) for channel in channels}
     return SourceDataset(
@@ -92,16 +108,28 @@ def read_folder(
         channels=tuple(channels),
         labels=names,
         cases=tuple(
-            CaseSource(case, *pairs[case], split=split, patient=assigned.patients.get(case), **known.of(case))
+            CaseSource(
+                case,
+                *pairs[case],
+                split=split,
+                patient=assigned.patients.get(case),
+                boxes=boxed.get(case),
+                **known.of(case),
+            )
             for case, split in sorted(assigned.split.items())
         ),
         remap=remap,
         normalization=kinds.pop() if len(kinds) == 1 else "zscore",
         mirror_pairs=swaps,
-        notes=(*notes, *known.notes, *assigned.notes),
+        notes=(*notes, *known.notes, *box_notes, *assigned.notes),
         optional_channels=tuple(name for name in channels if name in may_lack),
         folds=assigned.folds,
+        box_classes=box_names,
     )
+
+
+def _all_there(path: Path, names: Sequence[str]) -> bool:
+    return all((path / name).is_dir() for name in names)
 
 
 def _named(labels: Sequence[str]) -> tuple[str, ...]:
@@ -190,6 +218,8 @@ def _lacking(pairs: dict[str, Files], channels: Sequence[str]) -> Iterator[str]:
 
 def _labels_found(folder: Path, paths: list[Path], notes: list[str]) -> tuple[tuple[str, ...], dict[int, int] | None]:
     """Make class names of the label values that occur; values with gaps are packed."""
+    if not paths:
+        return ("background",), None  # there are boxes alone
     log.info("reading %d label file(s) for their values, since no class names were given", len(paths))
     values = sorted({0}.union(*(np.unique(read_label(path).array).tolist() for path in paths)))
     if len(values) < 2 or values[0] < 0:

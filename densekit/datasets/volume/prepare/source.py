@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from densekit.datasets.volume.prepare.boxes import SourceBoxes
+
 
 @dataclass(frozen=True)
 class CaseSource:
@@ -16,11 +18,12 @@ class CaseSource:
         images: One file per channel, in the order of ``SourceDataset.channels``, all on one grid; None for a channel
             that the scan lacks, which must be one of ``SourceDataset.optional_channels``.
         label: Label map on the grid of the images, or None for a scan without one. It can train and validate only
-            what it has ``classes`` for.
+            what it has ``classes`` or ``boxes`` for.
         split: ``"train"``, ``"val"`` or ``"test"``; None for a case that is in folds only.
         patient: Whose scan it is; None: not known, each case counts as a patient of its own.
         classes: Class of the patient by name of what is told apart (``{"diagnosis": "benign"}``).
         meta: Meta-information by name, numbers or texts (``{"age": 63.0, "sex": "F"}``).
+        boxes: Boxes around what is to be found in it, none of them if there is nothing; None: not known.
     """
 
     id: str
@@ -30,6 +33,7 @@ class CaseSource:
     patient: str | None = None
     classes: Mapping[str, str] = field(default_factory=dict)
     meta: Mapping[str, float | str] = field(default_factory=dict)
+    boxes: SourceBoxes | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class SourceDataset:
         notes: Lines to show the user once (cases missing from a published split, files skipped, an assumption made).
         optional_channels: Channels that a case may lack.
         folds: Of each fold the case ids of ``"train"`` and ``"val"``, where the layout or a split file gives some.
+        box_classes: Class names of boxes, in the order of their labels.
     """
 
     name: str
@@ -71,3 +76,4 @@ class SourceDataset:
     notes: tuple[str, ...] = ()
     optional_channels: tuple[str, ...] = ()
     folds: tuple[dict[str, list[str]], ...] = ()
+    box_classes: tuple[str, ...] = ()

@@ -104,7 +104,10 @@ def test_unknown_kinds_and_options_are_answered_with_the_close_ones(tmp_path):
 
 def test_the_options_of_a_kind_are_its_readers():
     assert options_of("synapse") == ("encoding", "classes", "val_cases")
-    assert options_of("folder") == ("labels", "channels", "may_lack", "splits", "table", "classes_from", "seed")
+    assert options_of("folder") == (
+        *("labels", "channels", "may_lack", "splits", "table", "classes_from"),
+        *("boxes", "box_mode", "box_classes", "seed"),
+    )
 
 
 def test_a_csv_decides_and_what_it_leaves_out_is_said(tmp_path, put):
