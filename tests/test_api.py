@@ -362,7 +362,7 @@ class TestScoreAndCheck:
         for name in ("_read", "sha256"):
             monkeypatch.setattr(checkpoints, name, lambda *a, **how: pytest.fail("the file is read again"))
         seen, predict = [], model.predictor.predict
-        monkeypatch.setattr(model.predictor, "predict", lambda case: seen.append(case) or predict(case))
+        monkeypatch.setattr(model.predictor, "predict", lambda case, **how: seen.append(case) or predict(case, **how))
         table = dk.score(model, data=prepared, split="val", out=tmp_path / "a", no_surface=True)
         assert len(seen) == len(table.cases) > 0
 

@@ -75,7 +75,6 @@ def test_missing_old_and_doubled_distributions(monkeypatch, capsys):
 USED_BY_LIBRARIES = {
     "einops": "MONAI's transformers",
     "tensorboard": "MMEngine's writer of curves",
-    "onedl-mmsegmentation": "segmentors and their heads, by the names they are registered under",
 }
 EXTRAS = {"supervision"}
 """Packages of extras: imported where they are asked for, and not required."""
