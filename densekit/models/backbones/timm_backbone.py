@@ -120,8 +120,7 @@ class TimmBackbone(nn.Module):
         if len(found) < len(wanted) / 2:
             raise CheckpointError(
                 f"TimmBackbone(name={self.name!r}): {path} holds {len(found)} of the network's {len(wanted)} tensors, "
-                "so it is "
-                "of another network; give the file of this one"
+                "so it is of another network; give the file of this one"
             )
 
     def _create(self, **options: Any) -> nn.Module:

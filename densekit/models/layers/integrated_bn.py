@@ -36,7 +36,6 @@ def check_integrable(part: str, norm: nn.Module) -> None:
     """Raise ConfigError unless ``norm`` is a batch norm: another one has no statistics for the levels to share."""
     if not isinstance(norm, _BatchNorm):
         raise ConfigError(
-            f"{part}.norm_cfg: integrated normalisation needs a batch norm, {type(norm).__name__} has no statistics "
-            "of a "
-            "batch to share between levels; set norm_cfg=dict(type='BN') or dict(type='SyncBN'), or ibn=False"
+            f"{part}.norm_cfg: integrated normalisation needs a batch norm, {type(norm).__name__} has no statistics of "
+            "a batch to share between levels; set norm_cfg=dict(type='BN') or dict(type='SyncBN'), or ibn=False"
         )

@@ -76,8 +76,7 @@ class RCFPN(nn.Module):
         if add_extra_convs is not None:
             logger.warning(
                 "RCFPN: add_extra_convs=%r changes nothing, further levels come from the coarsest lateral "
-                "(extra_convs); "
-                "leave it out",
+                "(extra_convs); leave it out",
                 add_extra_convs,
             )
         norm_cfg = dict(norm_cfg or {"type": "BN"})
@@ -85,8 +84,7 @@ class RCFPN(nn.Module):
         if num_outs != LEVELS or not 1 <= len(used) <= LEVELS:
             raise ConfigError(
                 f"RCFPN: {len(used)} of {len(in_channels)} maps from start_level={start_level} on, "
-                f"num_outs={num_outs}; it "
-                f"makes exactly {LEVELS} levels out of 1 to {LEVELS} maps"
+                f"num_outs={num_outs}; it makes exactly {LEVELS} levels out of 1 to {LEVELS} maps"
             )
         self.in_channels = tuple(in_channels)
         self.out_channels = (out_channels,) * LEVELS

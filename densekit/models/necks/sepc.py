@@ -127,8 +127,7 @@ class SEPC(nn.Module):
         if self.pairs and self.cls_conv.padding[0] == 0 and min(maps[-1].shape[2:]) < SIDE:
             raise ConfigError(
                 f"SEPC: the coarsest level is {tuple(maps[-1].shape[2:])} and lcconv_padding=0 cuts off 2 pixels of "
-                "it; give "
-                "larger images, or lcconv_padding=1"
+                "it; give larger images, or lcconv_padding=1"
             )
         for pconv in self.pconvs:
             maps = pconv(maps)
@@ -194,17 +193,15 @@ def check_halving(maps: Sequence[Tensor], levels: int) -> None:
     if len(sizes) != levels:
         raise ConfigError(
             f"SEPC: got {len(sizes)} levels and is set to take {levels}; set num_levels={len(sizes)}, or num_outs of "
-            "the "
-            f"FPN before it to {levels}"
+            f"the FPN before it to {levels}"
         )
     for level in range(1, levels):
         wanted = tuple(math.ceil(n / 2) for n in sizes[level - 1])
         if sizes[level] != wanted:
             raise ConfigError(
                 f"SEPC: level {level} is {sizes[level]}, but level {level - 1} is {sizes[level - 1]} and each must be "
-                "half "
-                f"the size of the one before, rounded up, here {wanted}; give it the maps of a backbone whose strides "
-                "double, without a crop in between"
+                f"half the size of the one before, rounded up, here {wanted}; give it the maps of a backbone whose "
+                "strides double, without a crop in between"
             )
 
 

@@ -224,9 +224,8 @@ def convert(root: Path, work: Path, encoding: str) -> tuple[dict[str, tuple[Path
             basis = "by where the organs lie" if orientation else "as in the other files"
         notes.append(f"{group}: slices, rows and columns lead towards {orientation or known or 'SPL'} ({basis})")
     notes.append(
-        f"TransUNet files carry no spacing: native grid, written with a nominal {NOMINAL_SPACING} mm, so volumes "
-        f"in ml and distances in mm are approximate; intensities turned back into HU, which the files clip to "
-        f"[-125, 275]"
+        f"TransUNet files carry no spacing: native grid, written with a nominal {NOMINAL_SPACING} mm, so volumes in ml "
+        "and distances in mm are approximate; intensities turned back into HU, which the files clip to [-125, 275]"
     )
     files = {}
     for case in cases.values():
