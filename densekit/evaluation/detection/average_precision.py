@@ -41,11 +41,7 @@ class DetectionScores:
 
 
 def evaluate(
-    truth: TruthSource,
-    detections: DetectionSource,
-    *,
-    iou_type: str = "bbox",
-    max_dets: int = MAX_DETS,
+    truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
 ) -> DetectionScores:
     """Score detections against COCO annotations.
 

@@ -9,12 +9,7 @@ import numpy as np
 
 from densekit.errors import ConfigError
 from densekit.evaluation.detection.average_precision import MAX_DETS
-from densekit.evaluation.detection.comparison import (
-    Comparison,
-    average_precision,
-    interpolated,
-    precision_recall,
-)
+from densekit.evaluation.detection.comparison import Comparison, average_precision, interpolated, precision_recall
 from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 

@@ -10,12 +10,7 @@ from densekit.models.assemble.parts import Wired, ask, check_classes
 from densekit.models.contract import Said, check_fit, per_axis
 
 
-def volume_config(
-    backbone: Wired,
-    necks: Sequence[Wired],
-    head: Wired,
-    num_classes: int,
-) -> dict[str, Any]:
+def volume_config(backbone: Wired, necks: Sequence[Wired], head: Wired, num_classes: int) -> dict[str, Any]:
     """The config of a :class:`densekit.models.assemblies.VolumeSegmentor`.
 
     Args:

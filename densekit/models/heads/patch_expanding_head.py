@@ -85,13 +85,7 @@ class ExpandingClassifier(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        num_classes: int,
-        patch: Sequence[int],
-        *,
-        checkpoint: bool = False,
-        init: str = "trunc_normal",
+        self, dim: int, num_classes: int, patch: Sequence[int], *, checkpoint: bool = False, init: str = "trunc_normal"
     ):
         super().__init__()
         self.patch = tuple(patch)

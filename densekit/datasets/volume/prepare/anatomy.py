@@ -21,11 +21,7 @@ WALL = 13.0
 
 # Centre (left, posterior, superior) and radii of the ellipsoids whose smooth union is the organ.
 _Parts = Sequence[tuple[tuple[float, float, float], tuple[float, float, float]]]
-_LIVER: _Parts = (
-    ((-62, 6, 45), (50, 62, 56)),
-    ((-76, 16, 10), (34, 46, 50)),
-    ((-10, -40, 62), (46, 27, 27)),
-)
+_LIVER: _Parts = (((-62, 6, 45), (50, 62, 56)), ((-76, 16, 10), (34, 46, 50)), ((-10, -40, 62), (46, 27, 27)))
 _SPLEEN: _Parts = (((94, 36, 60), (24, 36, 38)), ((90, 14, 74), (20, 28, 22)))
 _LEFT_KIDNEY: _Parts = (((47, 45, 8), (22, 21, 24)), ((52, 46, -14), (25, 23, 26)), ((57, 45, -36), (22, 21, 24)))
 _RIGHT_KIDNEY: _Parts = (((-46, 45, -4), (22, 21, 24)), ((-51, 46, -26), (25, 23, 26)), ((-56, 45, -48), (22, 21, 24)))

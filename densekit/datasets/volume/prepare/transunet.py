@@ -24,20 +24,9 @@ from densekit.io import Geometry, load_json, write_image, write_json_atomic, wri
 NOMINAL_SPACING = (3.0, 0.76, 0.76)
 """mm, (D, H, W): about the data set's average; the files do not carry their own."""
 
-PUBLISHED_SLICES = {
-    **{
-        "0005": 117,
-        "0006": 131,
-        "0007": 163,
-        "0009": 149,
-        "0010": 148,
-        "0021": 143,
-        "0023": 96,
-        "0024": 124,
-        "0026": 131,
-    },
-    **{"0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195},
-}
+_CASES = (5, 6, 7, 9, 10, 21, 23, 24, 26, 27, 28, 30, 31, 33, 34, 37, 39, 40)
+_COUNTS = (117, 131, 163, 149, 148, 143, 96, 124, 131, 88, 89, 153, 93, 104, 98, 99, 90, 195)
+PUBLISHED_SLICES = {f"{case:04d}": slices for case, slices in zip(_CASES, _COUNTS, strict=True)}
 """Slices per training case in TransUNet's list (``lists/lists_Synapse/train.txt`` of its repository)."""
 
 _LOWER_HU, _WINDOW_HU = -125, 400
