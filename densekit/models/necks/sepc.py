@@ -10,15 +10,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from densekit.errors import ConfigError
-from densekit.models.layers.integrated_bn import check_integrable, integrated_norm
-from densekit.models.layers.sepc_conv import SIDE, SEPCConv
+from densekit.ops.mmcv_ext.deform_conv import deform_conv2d
 from densekit.registry import MODELS
 
+SIDE = 3
+"""Of every kernel, in pixels."""
 COARSER, SAME, FINER = range(3)
 """Which level, seen from the one that is computed, each of the three kernels of a :class:`PConv` reads."""
 
@@ -187,6 +190,75 @@ class PConv(nn.Module):
         return _activate(sums, self.bn)
 
 
+class SEPCConv(nn.Conv2d):
+    """A 3x3 convolution that is ordinary where it feeds a fine level and deformable where it feeds a coarse one.
+
+    A pyramid of a CNN blurs more from level to level than a Gaussian pyramid does; the offsets make up for it. Version
+    1 of deformable convolution, without modulation; offsets are predicted from the map the kernel itself reads, and all
+    deformed levels share one offset convolution.
+
+    Args:
+        in_channels: Channels of the map.
+        out_channels: Channels of the result.
+        stride: Step in pixels.
+        padding: Zeros around the map.
+        deform: False: an ordinary convolution on every level.
+        start_level: First level (0 is the finest) that is deformed.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        padding: int = 1,
+        deform: bool = False,
+        start_level: int = 1,
+    ):
+        super().__init__(in_channels, out_channels, SIDE, stride=stride, padding=padding)
+        self.start_level = start_level
+        self.conv_offset = nn.Conv2d(in_channels, 2 * SIDE**2, SIDE, stride=stride, padding=padding) if deform else None
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
+        if deform:
+            nn.init.zeros_(self.conv_offset.weight)
+            nn.init.zeros_(self.conv_offset.bias)
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """Convolve ``x`` ``(B, C, H, W)`` to feed ``level``, the level of the result, which need not be that of ``x``.
+
+        Returns:
+            ``(B, C_out, H', W')``.
+        """
+        if self.conv_offset is None or level < self.start_level:
+            return super().forward(x)
+        offset = self.conv_offset(x)
+        y = deform_conv2d(x, offset, self.weight, self.stride, self.padding)
+        return y + self.bias.to(y.dtype)[:, None, None]
+
+
+def integrated_norm(norm: _BatchNorm, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Normalise all levels of a pyramid with common statistics, so that each level counts by its area.
+
+    In training, mean and variance are those of the levels laid side by side. With running statistics that is the same
+    as normalising each level by itself, which is what happens then.
+
+    Args:
+        norm: An ordinary batch norm, synchronised or not.
+        maps: ``(B, C, H_l, W_l)`` per level.
+
+    Returns:
+        Maps of the same shapes.
+    """
+    if not norm.training and norm.running_mean is not None:
+        return [norm(x) for x in maps]
+    sizes = [x.shape[2:] for x in maps]
+    together = norm(torch.cat([x.flatten(2) for x in maps], dim=2)[:, :, None])[:, :, 0]
+    parts = together.split([size.numel() for size in sizes], dim=2)
+    return [part.unflatten(2, size) for part, size in zip(parts, sizes, strict=True)]
+
+
 def check_halving(maps: Sequence[Tensor], levels: int) -> None:
     """Raise ConfigError unless there are ``levels`` maps, each of half the size of the one before, rounded up."""
     sizes = [tuple(x.shape[2:]) for x in maps]
@@ -225,7 +297,11 @@ def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _batch_norm(norm_cfg: Mapping | None, channels: int) -> nn.Module:
     norm = build_norm_layer(dict(norm_cfg or {"type": "BN"}), channels)[1]
-    check_integrable("SEPC", norm)
+    if not isinstance(norm, _BatchNorm):
+        raise ConfigError(
+            f"SEPC.norm_cfg: integrated normalisation needs a batch norm, {type(norm).__name__} has no statistics of "
+            "a batch to share between levels; set norm_cfg=dict(type='BN') or dict(type='SyncBN'), or ibn=False"
+        )
     return norm
 
 
