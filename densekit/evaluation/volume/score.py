@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.evaluation.volume.overlap import confusion_counts
 from densekit.evaluation.volume.surface import hausdorff95, normalized_surface_dice, surface_distances, surface_voxels
 
 EMPTY_MASKS: dict[str, dict[str, tuple[float | None, float | None]]] = {
@@ -170,6 +169,26 @@ def check_settings(
                 f"scored: {name!r} is not a structure{close_names(name, names[1:])}; choose from {', '.join(names[1:])}"
             )
     return tuple(scored)
+
+
+def confusion_counts(prediction: np.ndarray, reference: np.ndarray, classes: int) -> np.ndarray:
+    """Count the voxels of every pair (reference class, predicted class).
+
+    Args:
+        prediction: Label map ``(D, H, W)`` of integers in ``[0, classes)``.
+        reference: Label map of the same shape and range.
+        classes: Number of classes, background included.
+
+    Returns:
+        Counts ``(classes, classes)`` int64, ``counts[r, p]``; row sums are the sizes in the reference, column sums
+        those in the prediction.
+    """
+    counts = np.zeros(classes * classes, dtype=np.int64)
+    # Slice by slice: the index of a whole scan would need eight bytes a voxel.
+    for predicted, truth in zip(prediction, reference, strict=True):
+        pairs = truth.astype(np.intp).ravel() * classes + predicted.astype(np.intp).ravel()
+        counts += np.bincount(pairs, minlength=classes * classes)
+    return counts.reshape(classes, classes)
 
 
 def _check_maps(prediction: np.ndarray, reference: np.ndarray, case: str, labels: Sequence[str]) -> None:
