@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from densekit.evaluation.detection.average_precision import MAX_DETS, check_mask_sizes, check_options
-from densekit.evaluation.detection.sources import DetectionSource, TruthSource, read_detections, read_truth
+from densekit.evaluation.detection.average_precision import MAX_DETS, read_both
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 from densekit.structures.boxes import iou as box_iou
 from densekit.structures.detections import Detections
 
@@ -50,10 +50,7 @@ class Comparison:
         iou_type: ``"bbox"`` or ``"segm"``.
 
     Args:
-        truth: As for :func:`~densekit.evaluation.detection.evaluate`.
-        detections: The same.
-        iou_type: The same.
-        max_dets: The same.
+        truth, detections, iou_type, max_dets: As for :func:`~densekit.evaluation.detection.evaluate`.
 
     Raises:
         DataError, ConfigError: as :func:`~densekit.evaluation.detection.evaluate`.
@@ -62,13 +59,8 @@ class Comparison:
     def __init__(
         self, truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
     ) -> None:
-        check_options(iou_type, max_dets)
-        masks = iou_type == "segm"
-        self.truth = read_truth(truth, masks=masks)
+        self.truth, found = read_both(truth, detections, iou_type, max_dets)
         self.iou_type = iou_type
-        found = read_detections(detections, self.truth, masks=masks)
-        if masks:
-            check_mask_sizes(self.truth, found)
         self.detections = _best(found, max_dets)
         self._matches: dict[float, np.ndarray] = {}
 
