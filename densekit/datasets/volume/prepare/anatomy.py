@@ -125,9 +125,8 @@ class Abdomen:
         canal = np.hypot(x / 11, (y - 84) / 8)
         self.hu[(canal < 1.45) & ~column] = 400
         self.hu[canal < 1] = 30
-        self.hu[(np.abs(x) < 4) & (y > 93) & (y < 116) & (np.abs(level - np.round(level)) > 0.2) & (self.hu > -500)] = (
-            350
-        )
+        process = (np.abs(x) < 4) & (y > 93) & (y < 116) & (np.abs(level - np.round(level)) > 0.2)
+        self.hu[process & (self.hu > -500)] = 350
         self.free &= ~(body < 1.05)
         for side in (-1, 1):
             where, psoas = self._field((((side * 33, 58, -70), (16, 17, 60)),))
@@ -141,19 +140,13 @@ class Abdomen:
         radius = rng.uniform(10.5, 12.5)
         bend = rng.uniform(-3, 3)
         heights = np.arange(-130.0, 150.0, 6.0)
-        aorta = [
-            (
-                (
-                    10 + bend * np.sin(h / 40) + 10 / (1 + np.exp((60 - h) / 12)),
-                    23 + 12 / (1 + np.exp((65 - h) / 12)),
-                    h,
-                ),
-                3 * (radius,),
-            )
-            for h in heights
-        ]
+
+        def centre(h: float) -> tuple[float, float, float]:
+            left = 10 + bend * np.sin(h / 40) + 10 / (1 + np.exp((60 - h) / 12))
+            return left, 23 + 12 / (1 + np.exp((65 - h) / 12)), h
+
         self.free |= self.position[2] > self.dome  # it goes on behind the diaphragm
-        self._paint(aorta, rng.normal(160, 8), "aorta", jitter=False)
+        self._paint([(centre(h), 3 * (radius,)) for h in heights], rng.normal(160, 8), "aorta", jitter=False)
         self.free &= self.position[2] < self.dome
         cava = [((-20, 26 - 8 / (1 + np.exp((60 - h) / 15)), h), (12.0, 10.0, 12.0)) for h in heights]
         self._paint(cava, rng.normal(134, 6), jitter=False)
