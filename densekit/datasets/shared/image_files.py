@@ -173,7 +173,7 @@ class ImageIndex:
     def by_stem(self, stem: str, folders: Sequence[str]) -> list[str]:
         """Find the images called ``stem`` with any image suffix, directly in one of ``folders``."""
         stem = composed(stem)
-        wanted = {composed(_join(folder, stem)) for folder in folders}
+        wanted = {composed(f"{folder}/{stem}" if folder else stem) for folder in folders}
         found = self._by_stem.get(stem.rpartition("/")[2], [])
         return [file for file in found if composed(file).rpartition(".")[0] in wanted]
 
@@ -206,10 +206,6 @@ def _home(folders: Sequence[dict[str, str]], beside: str, split: str | None) -> 
         if len(candidates) == 1:
             return composed(candidates[0])
     return None
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
 
 
 class Header(NamedTuple):
@@ -252,7 +248,7 @@ def read_headers(paths: Sequence[str], *, workers: int = 8) -> list[Header | Non
     chunks = [paths[i : i + 256] for i in range(0, len(paths), 256)]
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only headers are read
-        return [header for chunk in pool.map(_read_chunk, chunks) for header in chunk]
+        return [header for read in pool.map(lambda chunk: list(map(_read_header, chunk)), chunks) for header in read]
 
 
 def read_extents(paths: Sequence[str], *, workers: int = 8) -> list[tuple[str, float, float] | str]:
@@ -270,10 +266,6 @@ def _read_extent(path: str) -> tuple[str, float, float] | str:
         return extent(read_values(Path(path)))
     except DataError as error:
         return str(error).removeprefix(f"{path}: ")
-
-
-def _read_chunk(paths: Sequence[str]) -> list[Header | None]:
-    return [_read_header(path) for path in paths]
 
 
 def _read_header(path: str) -> Header | None:
@@ -313,9 +305,7 @@ def _parse_header(file: BinaryIO) -> Header:
         return Header(0, 0, "", 1, 0, b"", True, "the file is empty")
     with Image.open(file) as image:
         width, height = image.size
-        orientation = 1
-        if "exif" in image.info:
-            orientation = orientation_of(image)
+        orientation = orientation_of(image) if "exif" in image.info else 1
         if orientation in (5, 6, 7, 8):
             width, height = height, width
         whole, deep = not why_cut_short(image, tail), is_deep(image)
