@@ -100,12 +100,7 @@ class Said:
 
 
 def said(module: nn.Module, source: Pyramid | None = None) -> Said:
-    """Read what a part says of itself.
-
-    Args:
-        module: The part.
-        source: What a neck is given.
-    """
+    """Read what a part says of itself; ``source`` is what a neck is given."""
     name, dims = type(module).__name__, getattr(module, "spatial_dims", None)
     channels, strides = getattr(module, "out_channels", None), getattr(module, "out_strides", None)
     if strides is None and source is not None and hasattr(module, "strides_from"):

@@ -123,12 +123,7 @@ class Wired:
 
 
 def split(given: Any, role: str, find: Callable[[Any, str], type] = find_part) -> Wired:
-    """A part that is given as a name, a class or a config.
-
-    Args:
-        given: The part.
-        role: Its place in the model config.
-        find: What looks up the class.
+    """A part that is given as a name, a class or a config, for a place in the model; ``find`` looks up its class.
 
     Raises:
         ConfigError: if it is none of these, has no type, or an argument its class does not take.

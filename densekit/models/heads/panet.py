@@ -108,8 +108,7 @@ class PANetConv4FCBBoxHead(Shared4Conv1FCBBoxHead):
     """The heavier head: four convolutions, the first once per level, and one fully connected layer.
 
     Args:
-        num_levels: Number of levels.
-        fusion: ``"max"`` or ``"sum"``.
+        num_levels, fusion: See :class:`PANetShared2FCBBoxHead`.
         **kwargs: Those of MMDetection's ``Shared4Conv1FCBBoxHead``.
     """
 

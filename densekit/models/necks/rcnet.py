@@ -133,10 +133,7 @@ class RCFPN(nn.Module):
 class RevFP(nn.Module):
     """Reverse feature pyramid: from fine to coarse, each node fuses its level, the next coarser one and the node below.
 
-    Args:
-        channels: Channels of every level.
-        deform_groups: See :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
+    Its arguments are those of :class:`RCFPN`.
     """
 
     def __init__(self, channels: int, *, deform_groups: int, norm_cfg: Mapping):
@@ -159,11 +156,9 @@ class RevFPNode(nn.Module):
     """One node: gated sums of two maps, with one number per image for how much of each, and deformable convolutions.
 
     Args:
-        channels: Channels of every level.
+        channels, deform_groups, norm_cfg: See :class:`RCFPN`.
         coarser: Whether there is a coarser level.
         below: Whether there is a node below.
-        deform_groups: See :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
     """
 
     def __init__(self, channels: int, *, coarser: bool, below: bool, deform_groups: int, norm_cfg: Mapping):
@@ -208,11 +203,7 @@ class RevFPNode(nn.Module):
 class CSN(nn.Module):
     """Cross-scale shift network: some channels change levels, then context over levels and over positions is added.
 
-    Args:
-        channels: Channels of every level.
-        shift_div: See :class:`RCFPN`.
-        mode: See ``shift_mode`` of :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
+    Its arguments are those of :class:`RCFPN`; ``mode`` is its ``shift_mode``.
     """
 
     def __init__(self, channels: int, *, shift_div: int = 16, mode: str = "circular", norm_cfg: Mapping):
@@ -245,11 +236,7 @@ class CSN(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """An average weighted by attention, transformed: what one image says as a whole.
-
-    Args:
-        channels: Channels C.
-    """
+    """An average weighted by attention, transformed: what one image says as a whole."""
 
     def __init__(self, channels: int):
         super().__init__()

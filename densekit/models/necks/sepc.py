@@ -148,12 +148,9 @@ class PConv(nn.Module):
     convolution. At the two ends a neighbour is missing and the sum has two terms.
 
     Args:
-        in_channels: Channels of every level.
-        out_channels: Channels of the result.
-        deform: See :class:`SEPC`.
-        start_level: See :class:`SEPC`.
+        in_channels, out_channels, align_corners: See :class:`SEPC`.
+        deform, start_level: See :class:`SEPCConv`.
         norm: Batch norm for all levels together, or None.
-        align_corners: See :class:`SEPC`.
     """
 
     def __init__(
