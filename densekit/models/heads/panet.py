@@ -14,6 +14,7 @@ from mmcv.cnn import ConvModule
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.roi_heads.roi_extractors.base_roi_extractor import BaseRoIExtractor
+from mmengine.model import xavier_init
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
@@ -181,8 +182,7 @@ class PANetMaskHead(FCNMaskHead):
         height_in, width_in = self.roi_feat_size
         scale = 1 if self.upsample is None else self.scale_factor
         linear = nn.Linear(width // 2 * height_in * width_in, height_in * width_in * scale**2)
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        xavier_init(linear, distribution="uniform")
         shape = (1, height_in * scale, width_in * scale)
         layers = [self._conv(width), self._conv(width, width // 2), nn.Flatten(), linear, nn.Unflatten(1, shape)]
         return nn.Sequential(*layers, *([nn.ReLU()] if relu else []))

@@ -14,6 +14,7 @@ import mmcv.ops  # noqa: F401  registers the deformable convolution DCNv2
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
+from mmengine.model import constant_init, xavier_init
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
@@ -329,14 +330,11 @@ def _conv1x1(in_channels: int, out_channels: int, norm_cfg: Mapping) -> ConvModu
 
 
 def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    constant_init(conv, 0)
     return conv
 
 
 def _xavier(part: nn.Module | None) -> None:
     for layer in () if part is None else part.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            xavier_init(layer, distribution="uniform")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
+from mmengine.model import constant_init, normal_init
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -216,11 +217,9 @@ class SEPCConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, SIDE, stride=stride, padding=padding)
         self.start_level = start_level
         self.conv_offset = nn.Conv2d(in_channels, 2 * SIDE**2, SIDE, stride=stride, padding=padding) if deform else None
-        nn.init.normal_(self.weight, std=0.01)
-        nn.init.zeros_(self.bias)
+        normal_init(self, std=0.01)
         if deform:
-            nn.init.zeros_(self.conv_offset.weight)
-            nn.init.zeros_(self.conv_offset.bias)
+            constant_init(self.conv_offset, 0)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """Convolve ``x`` ``(B, C, H, W)`` to feed ``level``, the level of the result, which need not be that of ``x``.
