@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -130,27 +132,17 @@ def assign(overlaps: Overlaps, crowd: np.ndarray, count: int) -> np.ndarray:
     """
     found = np.full(count, -1, dtype=np.int64)
     taken: set[int] = set()
-    best, best_iou = -1, -1.0
     rows = zip(overlaps.detection.tolist(), overlaps.object.tolist(), overlaps.iou.tolist(), strict=True)
-    current = -1
-    for detection, object_, iou in rows:
-        if detection != current:
-            _settle(found, taken, current, best)
-            current, best, best_iou = detection, -1, -1.0
-        if crowd[object_]:
-            if best == -1:
-                best = -2
-        elif object_ not in taken and iou >= best_iou:
-            best, best_iou = object_, iou
-    _settle(found, taken, current, best)
+    for detection, candidates in groupby(rows, key=itemgetter(0)):
+        best, best_iou = -1, -1.0
+        for _, object_, iou in candidates:
+            if crowd[object_]:
+                best = -2 if best == -1 else best
+            elif object_ not in taken and iou >= best_iou:
+                best, best_iou = object_, iou
+        found[detection] = best
+        taken.add(best)
     return found
-
-
-def _settle(found: np.ndarray, taken: set[int], detection: int, object_: int) -> None:
-    if detection >= 0:
-        found[detection] = object_
-        if object_ >= 0:
-            taken.add(object_)
 
 
 def average_precision(score: np.ndarray, hit: np.ndarray, objects: float) -> float:
