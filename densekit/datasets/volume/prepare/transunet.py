@@ -95,18 +95,14 @@ class Case:
 def _read(path: Path, key: str) -> Iterator[np.ndarray]:
     import h5py
 
-    missing = f"{path}: has no array {key!r}; expected 'image' and 'label' (files with 'img' are ACDC's)"
+    one_slice = path.suffix == ".npz"
     try:
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                if key not in arrays:
-                    raise DataError(missing)
-                yield arrays[key]
-        else:
-            with h5py.File(path, "r") as arrays:
-                if key not in arrays:
-                    raise DataError(missing)
-                yield from arrays[key]
+        with np.load(path) if one_slice else h5py.File(path, "r") as arrays:
+            if key not in arrays:
+                raise DataError(
+                    f"{path}: has no array {key!r}; expected 'image' and 'label' (files with 'img' are ACDC's)"
+                )
+            yield from (arrays[key],) if one_slice else arrays[key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch the file again") from error
 
@@ -216,10 +212,7 @@ def convert(root: Path, work: Path, encoding: str) -> tuple[dict[str, tuple[Path
         f"TransUNet files carry no spacing: native grid, written with a nominal {NOMINAL_SPACING} mm, so volumes in ml "
         "and distances in mm are approximate; intensities turned back into HU, which the files clip to [-125, 275]"
     )
-    files = {}
-    for case in cases.values():
-        files[case.id] = _write(case, found[case.group] or known or "SPL", work)
-    return files, notes
+    return {case.id: _write(case, found[case.group] or known or "SPL", work) for case in cases.values()}, notes
 
 
 def _write(case: Case, orientation: str, work: Path) -> tuple[Path, Path]:
