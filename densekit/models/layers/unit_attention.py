@@ -91,16 +91,7 @@ class DFormerBlock(nn.Module):
         checkpoint: Keep only the block's input for the backward pass and compute the rest again.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        unit: Sequence[int],
-        *,
-        dilated: bool,
-        drop_path: float = 0.0,
-        checkpoint: bool = False,
-    ):
+    def __init__(self, dim: int, heads: int, unit: Sequence[int], *, dilated: bool, drop_path: float, checkpoint: bool):
         super().__init__()
         self.unit = tuple(unit)
         self.dilated = dilated
@@ -153,14 +144,7 @@ class DFormerStage(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        depth: int,
-        heads: int,
-        unit: Sequence[int],
-        *,
-        drop_path: Sequence[float],
-        checkpoint: bool = False,
+        self, dim: int, depth: int, heads: int, unit: Sequence[int], *, drop_path: Sequence[float], checkpoint: bool
     ):
         super().__init__()
         self.position = DynamicPositionEncoding(dim)

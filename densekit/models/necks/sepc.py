@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,17 +95,9 @@ class SEPC(nn.Module):
         self.out_channels = (out_channels,) * num_levels
         self.pairs = with_lc_convs
         norm = (lambda: _batch_norm(norm_cfg, out_channels)) if ibn else (lambda: None)
-        self.pconvs = nn.ModuleList(
-            PConv(
-                in_channels if i == 0 else out_channels,
-                out_channels,
-                deform=pconv_deform,
-                start_level=deform_start_level,
-                norm=norm(),
-                align_corners=align_corners,
-            )
-            for i in range(num_pconvs)
-        )
+        widths = (in_channels, *[out_channels] * num_pconvs)
+        options = {"align_corners": align_corners, "deform": pconv_deform, "start_level": deform_start_level}
+        self.pconvs = nn.ModuleList(PConv(*pair, norm=norm(), **options) for pair in pairwise(widths))
         if with_lc_convs:
             options = {"padding": lcconv_padding, "deform": lcconv_deform, "start_level": deform_start_level}
             self.cls_conv = SEPCConv(out_channels, out_channels, **options)
@@ -150,26 +144,17 @@ class PConv(nn.Module):
 
     Args:
         in_channels, out_channels, align_corners: See :class:`SEPC`.
-        deform, start_level: See :class:`SEPCConv`.
         norm: Batch norm for all levels together, or None.
+        **deformation: ``deform`` and ``start_level`` of :class:`SEPCConv`.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        deform: bool = False,
-        start_level: int = 1,
-        norm: nn.Module | None = None,
-        align_corners: bool = True,
+        self, in_channels: int, out_channels: int, *, norm: nn.Module | None, align_corners: bool, **deformation: Any
     ):
         super().__init__()
         self.align_corners = align_corners
         self.convs = nn.ModuleList(
-            SEPCConv(
-                in_channels, out_channels, stride=2 if reads == FINER else 1, deform=deform, start_level=start_level
-            )
+            SEPCConv(in_channels, out_channels, stride=2 if reads == FINER else 1, **deformation)
             for reads in (COARSER, SAME, FINER)
         )
         self.bn = norm
