@@ -24,6 +24,8 @@ from densekit.io.depth import extent
 from densekit.io.images import TAIL, is_deep, orientation_of, read_values, why_cut_short
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+_WORKERS = 8
+"""Threads that read; disks and network shares answer many at a time."""
 _DESCRIBING = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".csv", ".names", ".labels"})
 
 
@@ -234,30 +236,22 @@ class Header(NamedTuple):
     deep: bool = False
 
 
-def read_headers(paths: Sequence[str], *, workers: int = 8) -> list[Header | None]:
-    """Read the headers of image files in threads.
-
-    Args:
-        paths: The files.
-        workers: Threads; disks and network shares answer many at a time.
-
-    Returns:
-        One per path; None for a file that is not there.
-    """
+def read_headers(paths: Sequence[str]) -> list[Header | None]:
+    """Read the headers of image files, None for a file that is not there."""
     # In chunks: a task for each of 100,000 files would cost more than reading its header.
     chunks = [paths[i : i + 256] for i in range(0, len(paths), 256)]
-    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(_WORKERS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only headers are read
         return [header for read in pool.map(lambda chunk: list(map(_read_header, chunk)), chunks) for header in read]
 
 
-def read_extents(paths: Sequence[str], *, workers: int = 8) -> list[tuple[str, float, float] | str]:
+def read_extents(paths: Sequence[str]) -> list[tuple[str, float, float] | str]:
     """Decode images of more than 8 bits in threads.
 
     Returns:
         For each its :func:`~densekit.io.depth.extent`, or why it cannot be read.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         return list(pool.map(_read_extent, paths))
 
 

@@ -32,20 +32,16 @@ class UnitAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, units: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, qkv: Tensor, real: Tensor | None) -> Tensor:
         """Attend within units.
 
         Args:
-            units: ``(N, tokens, C)``.
+            qkv: Queries, keys and values side by side, ``(N, tokens, 3C)``, as the layer ``qkv`` makes them of tokens.
             real: ``(N, tokens)``, False for tokens that are padding and must not be attended to. None: there are none.
 
         Returns:
             ``(N, tokens, C)``.
         """
-        return self.attend(self.qkv(units), real)
-
-    def attend(self, qkv: Tensor, real: Tensor | None = None) -> Tensor:
-        """:meth:`forward` from queries, keys and values side by side, ``(N, tokens, 3C)``."""
         number, tokens, dim = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
         q, k, v = qkv.view(number, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mask = None if real is None else real[:, None, None, :].expand(-1, 1, tokens, -1)
@@ -118,7 +114,7 @@ class DFormerBlock(nn.Module):
         attention, (widen, act, narrow) = self.attention, self.mlp
         # Norm and activation are cheap to compute, and their results large to keep.
         step = recomputed if frugal(units) and not self.checkpoint else _call
-        change = attention.attend(step(lambda u: attention.qkv(self.norm1(u)), units), real)
+        change = attention(step(lambda u: attention.qkv(self.norm1(u)), units), real)
         units = units + (change if kept is None else change * kept[:, 0])
         change = step(lambda h: narrow(act(h)), step(lambda u: widen(self.norm2(u)), units))
         return units + (change if kept is None else change * kept[:, 1])
