@@ -281,13 +281,8 @@ def without_init(config: Any) -> Any:
 
 
 def _check_names(config: Any, path: Path, *, registered: bool) -> None:
-    """Only names of registries may stand under ``type``: a dotted path would import whatever it names.
-
-    Args:
-        config: Config of a model.
-        path: Of the checkpoint.
-        registered: Whether each must be in MODELS. The parts of a detector have names of several registries.
-    """
+    """Only names of registries (with ``registered``, of MODELS) may stand under ``type``: a dotted path would import
+    whatever it names."""
     for kind in types(config):
         sound = isinstance(kind, str) and _NAME.fullmatch(kind) and (not registered or MODELS.get(kind) is not None)
         if kind is not None and not sound:

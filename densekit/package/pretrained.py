@@ -239,13 +239,7 @@ def _openmmlab_url(wanted: str) -> str:
 
 
 def _in_hub(wanted: str, url: str, *, shown: bool) -> Path:
-    """The file of a URL in torch.hub's cache, downloaded if it is not there.
-
-    Args:
-        wanted: What was asked for.
-        url: Where it is.
-        shown: Whether an error names the URL.
-    """
+    """The file of a URL in torch.hub's cache, downloaded if it is not there; with ``shown`` an error names the URL."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlparse(url).path).name
     if path.is_file():
         return path
