@@ -10,7 +10,7 @@ with read_base():
 
 from mmdet.models import StandardRoIHead
 
-from densekit.models.heads.panet_bbox_head import PANetShared2FCBBoxHead
+from densekit.models.heads.panet import PANetShared2FCBBoxHead
 from densekit.models.necks.panet import PANetNeck
 
 model = dict(

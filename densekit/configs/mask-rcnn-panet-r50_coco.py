@@ -13,8 +13,7 @@ from mmcv.transforms import RandomChoiceResize
 from mmdet.datasets.transforms import RandomFlip, Resize
 from mmdet.models import StandardRoIHead
 
-from densekit.models.heads.panet_bbox_head import PANetConv4FCBBoxHead
-from densekit.models.heads.panet_mask_head import PANetMaskHead
+from densekit.models.heads.panet import PANetConv4FCBBoxHead, PANetMaskHead
 from densekit.models.necks.panet import PANetNeck
 
 model = dict(

@@ -80,9 +80,8 @@ def compare_forms(path: Path, header: nib.Nifti1Header, geometry: Geometry, scal
     edge = min(geometry.spacing)
     names = [_SPACES.get(int(header[f"{form}_code"]), "unknown code") for form in ("qform", "sform")]
     shown = (
-        f"qform ({names[0]}, {qform.orientation}, {in_mm(qform.spacing)}) and "
-        f"sform ({names[1]}, {geometry.orientation}, {in_mm(geometry.spacing)}) are {apart:.3g} mm apart at the "
-        f"farthest corner"
+        f"qform ({names[0]}, {qform.orientation}, {in_mm(qform.spacing)}) and sform ({names[1]}, "
+        f"{geometry.orientation}, {in_mm(geometry.spacing)}) are {apart:.3g} mm apart at the farthest corner"
     )
     alike = qform.orientation == sform.orientation and np.allclose(qform.spacing, sform.spacing, rtol=0.01)
     if apart > edge and not (alike and header["qform_code"] != header["sform_code"]):

@@ -74,15 +74,13 @@ def write_label(
             raise DataError(
                 f"{like}: its grid is not the one that was predicted; was the file replaced? predict it again"
             )
+    header = None
+    if suffix.startswith(".nii"):
+        taken_over = like is not None and (volume_suffix(like) or "").startswith(".nii")
+        header = _label_header(like) if taken_over else _new_header(geometry)
+        header["cal_max"] = max(high, 1)
     with atomic_path(path) as temporary:
-        if suffix.startswith(".nii"):
-            taken_over = like is not None and (volume_suffix(like) or "").startswith(".nii")
-            header = _label_header(like) if taken_over else _new_header(geometry)
-            header["cal_max"] = max(high, 1)
-            _write_nifti(temporary, array, header)
-        else:
-            _write_itk(path, temporary, array, geometry)
-        _check_grid(path, temporary, geometry)
+        _write(path, temporary, array, geometry, header)
         if names is not None:
             # Before the rename: where the label map is, its names are.
             write_json_atomic(labels_json(path), {str(value): name for value, name in enumerate(names)})
@@ -108,13 +106,9 @@ def write_image(path: str | os.PathLike, array: np.ndarray, geometry: Geometry) 
         raise ValueError(f"array of shape {array.shape}, expected (D, H, W) or (1, D, H, W)")
     array = geometry.restore(array)
     stored = {"f": np.dtype(np.float32), "b": np.dtype(np.uint8)}.get(array.dtype.kind, array.dtype)
-    array = array.astype(stored, copy=False)
+    header = _new_header(geometry) if suffix.startswith(".nii") else None
     with atomic_path(path) as temporary:
-        if suffix.startswith(".nii"):
-            _write_nifti(temporary, array, _new_header(geometry))
-        else:
-            _write_itk(path, temporary, array, geometry)
-        _check_grid(path, temporary, geometry)
+        _write(path, temporary, array.astype(stored, copy=False), geometry, header)
 
 
 def labels_json(path: str | os.PathLike) -> Path:
@@ -212,8 +206,12 @@ def _write_itk(path: Path, temporary: Path, array: np.ndarray, geometry: Geometr
         raise OutputError(f"{path}: what was written reads back differently; check the disk")
 
 
-def _check_grid(path: Path, written: Path, geometry: Geometry) -> None:
-    """Read the grid of what was written back: nothing leaves on another grid than the one asked for."""
-    difference = read_geometry(written).difference(geometry, tolerance_mm=0.01 * min(geometry.spacing))
+def _write(path: Path, temporary: Path, array: np.ndarray, geometry: Geometry, header: nib.Nifti1Header | None) -> None:
+    """Write an array ``(i, j, k)``, as NIfTI if there is a header; nothing leaves on another grid than asked for."""
+    if header is None:
+        _write_itk(path, temporary, array, geometry)
+    else:
+        _write_nifti(temporary, array, header)
+    difference = read_geometry(temporary).difference(geometry, tolerance_mm=0.01 * min(geometry.spacing))
     if difference:
         raise OutputError(f"{path}: this format cannot hold the grid ({difference}); write .nii.gz instead")

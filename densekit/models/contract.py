@@ -100,12 +100,7 @@ class Said:
 
 
 def said(module: nn.Module, source: Pyramid | None = None) -> Said:
-    """Read what a part says of itself.
-
-    Args:
-        module: The part.
-        source: What a neck is given.
-    """
+    """Read what a part says of itself; ``source`` is what a neck is given."""
     name, dims = type(module).__name__, getattr(module, "spatial_dims", None)
     channels, strides = getattr(module, "out_channels", None), getattr(module, "out_strides", None)
     if strides is None and source is not None and hasattr(module, "strides_from"):
@@ -165,9 +160,7 @@ def probe(module: nn.Module, source: Pyramid | None, in_channels: int) -> Pyrami
         try:
             outputs.append(module(given))
         except Exception as error:  # of a foreign part, anything
-            what = (
-                "an image" if source is None else f"{source.part}: channels {source.channels}, strides {source.strides}"
-            )
+            what = f"{source.part}: channels {source.channels}, strides {source.strides}" if source else "an image"
             raise ConfigError(f"{name} does not run on what it is given ({what}): {reason(error)}") from error
     small, large = ([level if isinstance(level, Tensor) else level[0] for level in maps] for maps in outputs)
     return Pyramid(
@@ -213,14 +206,10 @@ def check_fit(source: Said, target: Said, *, all_levels: bool) -> None:
             f"{names}: the first works on {source.spatial_dims}D data, the second on {dims}D; "
             f"take a {source.spatial_dims}D {second} or a {dims}D {source.part}"
         )
-    gives = source.gives
+    strides = (tuple(per_axis(s, dims) for s in part) for part in (source.gives.strides, target.in_strides))
     for what, given, wanted in (
-        ("channels", gives.channels, tuple(target.in_channels)),
-        (
-            "strides",
-            tuple(per_axis(s, dims) for s in gives.strides),
-            tuple(per_axis(s, dims) for s in target.in_strides),
-        ),
+        ("channels", source.gives.channels, tuple(target.in_channels)),
+        ("strides", *strides),
     ):
         if len(given) < len(wanted) or (all_levels and len(given) != len(wanted)):
             raise ConfigError(

@@ -9,14 +9,11 @@ from typing import Any
 from densekit.errors import ConfigError, close_names
 from densekit.models.assemble import Part, assemble
 from densekit.models.assemble.backbone import backbone_part
-from densekit.models.assemble.parts import Wired, mmdet_models
+from densekit.models.assemble.parts import Wired, mmdet_models, registered
 from densekit.models.recipes import RECIPES
 from densekit.models.variants import VARIANTS
-from densekit.registry import MODELS
 
 ROOMS = ("assemblies", "backbones", "necks", "heads", "losses", "layers")
-
-
 FOLLOW = ("necks", "heads")
 """Rooms of the parts that follow another."""
 
@@ -60,8 +57,7 @@ def list_parts(
 
 def _parts_of(room: str, dims: int | None) -> dict[str, Any]:
     """Parts of a room by name, with what they are for."""
-    MODELS.import_all()
-    of_room = {k: v for k, v in MODELS.module_dict.items() if v.__module__.startswith(f"densekit.models.{room}")}
+    of_room = registered(room)
     if room not in ("backbones", *FOLLOW):
         return of_room
     own = {name: Wired(part, {}).dims for name, part in of_room.items()}
@@ -90,14 +86,10 @@ def _follows(name: str, room: str, before: Sequence[Part], dims: int) -> bool:
 
 def print_models() -> int:
     """Print all registered parts by room, and the named sizes."""
-    MODELS.import_all()
     for room in ROOMS:
-        parts = {
-            k: v for k, v in sorted(MODELS.module_dict.items()) if v.__module__.startswith(f"densekit.models.{room}")
-        }
-        if parts:
+        if parts := sorted(registered(room).items()):
             print(f"{room}:")
-            for key, part in parts.items():
+            for key, part in parts:
                 print(f"  {key:<24} {(inspect.getdoc(part) or '').splitlines()[0]}")
     print("named sizes of backbones:")
     for key, variant in VARIANTS.items():

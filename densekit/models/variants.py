@@ -125,11 +125,7 @@ VARIANTS: dict[str, Variant] = {
         filters=(16, 32, 64, 128),
     ),
     "monai_segresnet": _monai(
-        "SegResNet",
-        "Myronenko, arXiv 1810.11654",
-        init_filters=32,
-        blocks_down=(1, 2, 2, 4),
-        blocks_up=(1, 1, 1),
+        "SegResNet", "Myronenko, arXiv 1810.11654", init_filters=32, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1)
     ),
     "monai_unetr": _monai(
         "UNETR",

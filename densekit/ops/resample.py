@@ -61,22 +61,19 @@ def nearest_index(n_in: int, n_out: int) -> np.ndarray:
     return index
 
 
-def low_resolution_axis(
-    spacing: Sequence[float], target_spacing: Sequence[float], threshold: float = 3.0
-) -> int | None:
+def low_resolution_axis(spacing: Sequence[float], target_spacing: Sequence[float]) -> int | None:
     """Return the axis that nnU-Net (v1) resamples separately with order 0, or None.
 
-    It is the axis of the largest spacing if that is more than ``threshold`` times the smallest, judged first by the
-    spacing of the scan, then by that of the target. Two axes that are equally coarse are not treated separately.
+    It is the axis of the largest spacing if that is more than 3 times the smallest, judged first by the spacing of the
+    scan, then by that of the target. Two axes that are equally coarse are not treated separately.
 
     Args:
         spacing: Spacing (D, H, W) of the scan in mm.
         target_spacing: Spacing (D, H, W) to resample to in mm.
-        threshold: Ratio of the largest to the smallest spacing above which a grid counts as anisotropic.
     """
     for candidate in (spacing, target_spacing):
         coarsest = max(candidate)
-        if coarsest / min(candidate) > threshold:
+        if coarsest / min(candidate) > 3:
             axes = [axis for axis, mm in enumerate(candidate) if np.isclose(mm, coarsest, rtol=1e-4)]
             return axes[0] if len(axes) == 1 else None
     return None

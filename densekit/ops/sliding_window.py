@@ -150,30 +150,6 @@ def _cut(
     return F.pad(window, margins) if any(margins) and fill is None else window
 
 
-def _windows(
-    volume: Tensor,
-    network: Network,
-    settings: WindowSettings,
-    plan: WindowPlan,
-    *,
-    weights: Tensor,
-    prepare: Prepare | None,
-    fill: Sequence[float] | None,
-    progress: Progress | None,
-) -> Iterator[tuple[tuple[int, int, int], Tensor]]:
-    """Yield (origin, weighted scores (K, d, h, w) float32) of every window, in the order of the plan."""
-    done = 0
-    while done < len(plan.origins):
-        origins = plan.origins[done : done + settings.batch]
-        windows = torch.stack([_cut(volume, plan, origin, weights.device, prepare, fill) for origin in origins])
-        scores = _score(windows, network, settings)
-        for origin, score in zip(origins, scores, strict=True):
-            yield origin, score * weights
-        done += len(origins)
-        if progress is not None:
-            progress(done, len(plan.origins))
-
-
 @torch.no_grad()
 def sliding_window_slabs(
     volume: Tensor,
@@ -214,15 +190,19 @@ def sliding_window_slabs(
     device = torch.device(device or volume.device)
     home = torch.device(accumulate_on or device)
     map_ = window_weights(plan.window, settings.weights).to(device)
-    slab = None
-    for origin, score in _windows(
-        volume, network, settings, plan, weights=map_, prepare=prepare, fill=fill, progress=progress
-    ):
-        if slab is None:
-            slab = _Slab(plan, score.shape[0], map_.to(home))
-        if origin[0] > slab.first:
-            yield slab.finish(origin[0])
-        slab.add(origin, score.to(home))
+    slab, done = None, 0
+    while done < len(plan.origins):
+        origins = plan.origins[done : done + settings.batch]
+        windows = torch.stack([_cut(volume, plan, origin, device, prepare, fill) for origin in origins])
+        for origin, score in zip(origins, _score(windows, network, settings), strict=True):
+            if slab is None:
+                slab = _Slab(plan, score.shape[0], map_.to(home))
+            if origin[0] > slab.first:
+                yield slab.finish(origin[0])
+            slab.add(origin, (score * map_).to(home))
+        done += len(origins)
+        if progress is not None:
+            progress(done, len(plan.origins))
     yield slab.finish(slab.first + plan.window[0])
 
 

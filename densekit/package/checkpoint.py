@@ -254,20 +254,13 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, torch.Tensor], path:
     own = model.state_dict()
     missing = [k for k in own if k not in state_dict]
     unexpected = [k for k in state_dict if k not in own]
-    shapes = [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape]
-    problems = [
-        f"{len(keys)} {what} (first: {keys[0]}{detail(keys[0])})"
-        for keys, what, detail in (
-            (missing, "missing", lambda k: ""),
-            (unexpected, "unknown to the model", lambda k: ""),
-            (
-                shapes,
-                "of another shape",
-                lambda k: f": {tuple(state_dict[k].shape)}, the model has {tuple(own[k].shape)}",
-            ),
-        )
-        if keys
+    shapes = [
+        f"{k}: {tuple(state_dict[k].shape)}, the model has {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in state_dict and v.shape != state_dict[k].shape
     ]
+    groups = {"missing": missing, "unknown to the model": unexpected, "of another shape": shapes}
+    problems = [f"{len(found)} {what} (first: {found[0]})" for what, found in groups.items() if found]
     if problems:
         raise CheckpointError(
             f"{path}: checkpoint of another architecture than {type(model).__name__} as configured: parameters "
@@ -288,13 +281,8 @@ def without_init(config: Any) -> Any:
 
 
 def _check_names(config: Any, path: Path, *, registered: bool) -> None:
-    """Only names of registries may stand under ``type``: a dotted path would import whatever it names.
-
-    Args:
-        config: Config of a model.
-        path: Of the checkpoint.
-        registered: Whether each must be in MODELS. The parts of a detector have names of several registries.
-    """
+    """Only names of registries (with ``registered``, of MODELS) may stand under ``type``: a dotted path would import
+    whatever it names."""
     for kind in types(config):
         sound = isinstance(kind, str) and _NAME.fullmatch(kind) and (not registered or MODELS.get(kind) is not None)
         if kind is not None and not sound:

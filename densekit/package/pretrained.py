@@ -178,15 +178,15 @@ def _of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _fetch(wanted: str) -> tuple[dict[str, Tensor], str | Path]:
     """Weights by their name, and where they were read."""
+    url = ""
     if wanted.startswith(_TORCHVISION):
         url = _torchvision_url(wanted)
-        path = _in_hub(wanted, url, shown=url)
-        return read_weights(path), path
-    if wanted.startswith(_OPENMMLAB):
-        path = _in_hub(wanted, _openmmlab_url(wanted))
-        return read_weights(path), path
-    if wanted.startswith(("http://", "https://")):
-        path = _in_hub(wanted, wanted)
+    elif wanted.startswith(_OPENMMLAB):
+        url = _openmmlab_url(wanted)
+    elif wanted.startswith(("http://", "https://")):
+        url = wanted
+    if url:
+        path = _in_hub(wanted, url, shown=wanted.startswith(_TORCHVISION))
         return read_weights(path), path
     if wanted.startswith(_TIMM) and not Path(wanted).is_file():
         name = wanted.removeprefix(_TIMM)
@@ -238,14 +238,8 @@ def _openmmlab_url(wanted: str) -> str:
     return known[name]
 
 
-def _in_hub(wanted: str, url: str, *, shown: str = "") -> Path:
-    """The file of a URL in torch.hub's cache, downloaded if it is not there.
-
-    Args:
-        wanted: What was asked for.
-        url: Where it is.
-        shown: The URL, where an error may name it.
-    """
+def _in_hub(wanted: str, url: str, *, shown: bool) -> Path:
+    """The file of a URL in torch.hub's cache, downloaded if it is not there; with ``shown`` an error names the URL."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlparse(url).path).name
     if path.is_file():
         return path
@@ -255,7 +249,7 @@ def _in_hub(wanted: str, url: str, *, shown: str = "") -> Path:
         with _short_timeout():
             torch.hub.download_url_to_file(url, str(path), hashed and hashed[1], progress=sys.stderr.isatty())
     except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: the hash is another
-        source = f" from {shown}" if shown else ""
+        source = f" from {url}" if shown else ""
         raise CheckpointError(
             f"{wanted}: {path.name} could not be downloaded ({_reason(error)}); fetch it{source} elsewhere and put it "
             f"into {path.parent}, or give its path as pretrained=PATH; pretrained=False starts from scratch"

@@ -346,8 +346,8 @@ def _class_layers(
 
     With one class some heads differ in more than their size, so the counts compared are larger than the model's.
     """
-    shapes = _shapes_of_volumes if getattr(model, "spatial_dims", 2) == 3 else _shapes
-    one, two = (shapes(config, classes + more) for more in (1, 2))
+    volumes = getattr(model, "spatial_dims", 2) == 3
+    one, two = (_shapes(config, classes + more, volumes=volumes) for more in (1, 2))
     layers = {}
     for name, tensor in own.items():
         if name not in one or one[name] == two.get(name):
@@ -367,30 +367,20 @@ def _class_layers(
     return layers
 
 
-def _shapes(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of a detector's tensors for another number of classes, without memory for them."""
-    from mmdet.registry import MODELS
-
+def _shapes(config: Mapping[str, Any], classes: int, *, volumes: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's tensors for another number of classes, without memory for them."""
     from densekit.models.assemble import model_config
     from densekit.models.on_meta import on_meta
 
-    with on_meta(), DefaultScope.overwrite_default_scope("mmdet"):
-        return _shapes_in(MODELS.build(model_config(config, classes)))
+    if volumes:  # their configs name the counts of their parts
+        from densekit.registry import MODELS as registry
 
-
-def _shapes_of_volumes(config: Mapping[str, Any], classes: int) -> dict[str, tuple[int, ...]]:
-    """The same of a segmentor of volumes, whose config names its counts."""
-    from densekit.models.assemble import model_config
-    from densekit.models.on_meta import on_meta
-    from densekit.registry import MODELS
-
-    parts = {
-        name: {key: value for key, value in part.items() if key != "num_classes"} if isinstance(part, Mapping) else part
-        for name, part in config.items()
-    }
-    with on_meta(), DefaultScope.overwrite_default_scope("densekit"):
-        return _shapes_in(MODELS.build(model_config(parts, classes)))
-
-
-def _shapes_in(model: nn.Module) -> dict[str, tuple[int, ...]]:
+        config = {
+            name: {k: v for k, v in part.items() if k != "num_classes"} if isinstance(part, Mapping) else part
+            for name, part in config.items()
+        }
+    else:
+        from mmdet.registry import MODELS as registry
+    with on_meta(), DefaultScope.overwrite_default_scope("densekit" if volumes else "mmdet"):
+        model = registry.build(model_config(config, classes))
     return {name: tuple(v.shape) for name, v in model.state_dict().items() if isinstance(v, Tensor)}

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from densekit.errors import ConfigError
 from densekit.models.assemble import assemble
 from densekit.models.contract import LEVELS, Pyramid, per_axis, probe, said
-from densekit.models.layers.position_encoding import DynamicPositionEncoding
+from densekit.models.layers.unit_attention import DynamicPositionEncoding
 from densekit.models.on_meta import on_meta
 from densekit.models.recipes import RECIPES
 from densekit.registry import MODELS

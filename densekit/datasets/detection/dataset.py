@@ -13,8 +13,8 @@ import numpy as np
 from densekit import __version__
 from densekit.datasets.detection.columns import write_columns
 from densekit.datasets.shared.image_files import Header
-from densekit.datasets.shared.image_splits import SPLITS
 from densekit.datasets.shared.split_file import SPLIT_FILE, Splits
+from densekit.datasets.shared.splits import SPLITS
 from densekit.errors import DataError
 from densekit.io.atomic import write_json_atomic
 from densekit.io.depth import Ranges

@@ -59,12 +59,7 @@ def augmentation(name: str, *, masks: bool = False) -> list[Transform]:
     if name == "light":
         return [{"type": "densekit.Albumentations", "transforms": _light()}]
     return [
-        {
-            "type": "densekit.Albumentations",
-            "transforms": _strong(),
-            "min_visibility": 0.2,
-            "boxes_from_masks": masks,
-        }
+        {"type": "densekit.Albumentations", "transforms": _strong(), "min_visibility": 0.2, "boxes_from_masks": masks}
     ]
 
 

@@ -24,6 +24,8 @@ from densekit.io.depth import extent
 from densekit.io.images import TAIL, is_deep, orientation_of, read_values, why_cut_short
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+_WORKERS = 8
+"""Threads that read; disks and network shares answer many at a time."""
 _DESCRIBING = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".csv", ".names", ".labels"})
 
 
@@ -173,7 +175,7 @@ class ImageIndex:
     def by_stem(self, stem: str, folders: Sequence[str]) -> list[str]:
         """Find the images called ``stem`` with any image suffix, directly in one of ``folders``."""
         stem = composed(stem)
-        wanted = {composed(_join(folder, stem)) for folder in folders}
+        wanted = {composed(f"{folder}/{stem}" if folder else stem) for folder in folders}
         found = self._by_stem.get(stem.rpartition("/")[2], [])
         return [file for file in found if composed(file).rpartition(".")[0] in wanted]
 
@@ -208,10 +210,6 @@ def _home(folders: Sequence[dict[str, str]], beside: str, split: str | None) -> 
     return None
 
 
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
-
-
 class Header(NamedTuple):
     """What is known of an image file from its header and its end.
 
@@ -238,30 +236,22 @@ class Header(NamedTuple):
     deep: bool = False
 
 
-def read_headers(paths: Sequence[str], *, workers: int = 8) -> list[Header | None]:
-    """Read the headers of image files in threads.
-
-    Args:
-        paths: The files.
-        workers: Threads; disks and network shares answer many at a time.
-
-    Returns:
-        One per path; None for a file that is not there.
-    """
+def read_headers(paths: Sequence[str]) -> list[Header | None]:
+    """Read the headers of image files, None for a file that is not there."""
     # In chunks: a task for each of 100,000 files would cost more than reading its header.
     chunks = [paths[i : i + 256] for i in range(0, len(paths), 256)]
-    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(_WORKERS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only headers are read
-        return [header for chunk in pool.map(_read_chunk, chunks) for header in chunk]
+        return [header for read in pool.map(lambda chunk: list(map(_read_header, chunk)), chunks) for header in read]
 
 
-def read_extents(paths: Sequence[str], *, workers: int = 8) -> list[tuple[str, float, float] | str]:
+def read_extents(paths: Sequence[str]) -> list[tuple[str, float, float] | str]:
     """Decode images of more than 8 bits in threads.
 
     Returns:
         For each its :func:`~densekit.io.depth.extent`, or why it cannot be read.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         return list(pool.map(_read_extent, paths))
 
 
@@ -270,10 +260,6 @@ def _read_extent(path: str) -> tuple[str, float, float] | str:
         return extent(read_values(Path(path)))
     except DataError as error:
         return str(error).removeprefix(f"{path}: ")
-
-
-def _read_chunk(paths: Sequence[str]) -> list[Header | None]:
-    return [_read_header(path) for path in paths]
 
 
 def _read_header(path: str) -> Header | None:
@@ -313,9 +299,7 @@ def _parse_header(file: BinaryIO) -> Header:
         return Header(0, 0, "", 1, 0, b"", True, "the file is empty")
     with Image.open(file) as image:
         width, height = image.size
-        orientation = 1
-        if "exif" in image.info:
-            orientation = orientation_of(image)
+        orientation = orientation_of(image) if "exif" in image.info else 1
         if orientation in (5, 6, 7, 8):
             width, height = height, width
         whole, deep = not why_cut_short(image, tail), is_deep(image)

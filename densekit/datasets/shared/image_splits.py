@@ -9,11 +9,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from densekit.datasets.shared.splits import read_rows
+from densekit.datasets.shared.splits import VALIDATION_SHARE, read_rows
 from densekit.errors import DataError
 
-SPLITS = ("train", "val", "test")
-VALIDATION_SHARE = 0.2
 _WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "eval", "minival"), "val"),

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from densekit.datasets.shared.image_files import Header
-from densekit.datasets.shared.image_splits import SPLITS
+from densekit.datasets.shared.splits import SPLITS
 from densekit.errors import DataError
 from densekit.io.images import is_deep, load_image
 

@@ -61,10 +61,9 @@ class Splits:
         for key in values:
             if key not in known:
                 raise DataError(f"{path}: unknown key {key!r}{close_names(key, known)}; it has {', '.join(known)}")
-        splits = cls(**{**values, "folds": values.get("folds", [])})
-        if not _is_members(splits.splits):
+        if not _is_members(values["splits"]):
             raise DataError(f"{path}: splits is not a list of case ids for each name of a split; correct it")
-        folds = splits.folds
+        folds = values.get("folds", [])
         if not isinstance(folds, list) or not all(_is_members(f) and set(f) == {"train", "val"} for f in folds):
             raise DataError(f'{path}: folds is not a list of {{"train": [ids], "val": [ids]}}; correct it')
         return cls(**{**values, "folds": tuple(folds)})

@@ -41,11 +41,7 @@ class DetectionScores:
 
 
 def evaluate(
-    truth: TruthSource,
-    detections: DetectionSource,
-    *,
-    iou_type: str = "bbox",
-    max_dets: int = MAX_DETS,
+    truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
 ) -> DetectionScores:
     """Score detections against COCO annotations.
 
@@ -63,12 +59,7 @@ def evaluate(
         DataError: if the annotations are not sound, or detections are for images or classes they do not have.
         ConfigError: if ``iou_type`` or ``max_dets`` cannot be.
     """
-    check_options(iou_type, max_dets)
-    masks = iou_type == "segm"
-    truth = read_truth(truth, masks=masks)
-    detections = read_detections(detections, truth, masks=masks)
-    if masks:
-        check_mask_sizes(truth, detections)
+    truth, detections = read_both(truth, detections, iou_type, max_dets)
     precision, recall = _library(truth, detections, iou_type, sorted({min(100, max_dets), max_dets}))
     # precision: IoU threshold, recall, class, size (all first), cap; recall: without the second. -1: nothing to find.
     precision = np.where(precision[..., -1] < 0, np.nan, precision[..., -1])
@@ -88,21 +79,25 @@ def evaluate(
     return DetectionScores(**row(slice(None)), AR100=_mean(recall[:, :, 0]), per_class=per_class)
 
 
-def check_options(iou_type: str, max_dets: int) -> None:
-    """Refuse what :func:`evaluate` cannot do.
-
-    Raises:
-        ConfigError: naming the option.
-    """
+def read_both(
+    truth: TruthSource, detections: DetectionSource, iou_type: str, max_dets: int
+) -> tuple[Detections, Detections]:
+    """Read what is compared, and refuse what cannot be; see :func:`evaluate`."""
     if iou_type not in IOU_TYPES:
         raise ConfigError(
             f"iou_type={iou_type!r} is not known, expected 'bbox' or 'segm'{close_names(str(iou_type), IOU_TYPES)}"
         )
     if isinstance(max_dets, bool) or not isinstance(max_dets, int) or max_dets < 1:
         raise ConfigError(f"max_dets={max_dets!r}: expected a whole number from 1")
+    masks = iou_type == "segm"
+    truth = read_truth(truth, masks=masks)
+    detections = read_detections(detections, truth, masks=masks)
+    if masks:
+        _check_mask_sizes(truth, detections)
+    return truth, detections
 
 
-def check_mask_sizes(truth: Detections, detections: Detections) -> None:
+def _check_mask_sizes(truth: Detections, detections: Detections) -> None:
     """Refuse masks that are not of the size of their image: they would overlap with nothing.
 
     Raises:

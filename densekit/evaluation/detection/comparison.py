@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
-from densekit.evaluation.detection.average_precision import MAX_DETS, check_mask_sizes, check_options
-from densekit.evaluation.detection.sources import DetectionSource, TruthSource, read_detections, read_truth
+from densekit.evaluation.detection.average_precision import MAX_DETS, read_both
+from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 from densekit.structures.boxes import iou as box_iou
 from densekit.structures.detections import Detections
 
@@ -50,10 +52,7 @@ class Comparison:
         iou_type: ``"bbox"`` or ``"segm"``.
 
     Args:
-        truth: As for :func:`~densekit.evaluation.detection.evaluate`.
-        detections: The same.
-        iou_type: The same.
-        max_dets: The same.
+        truth, detections, iou_type, max_dets: As for :func:`~densekit.evaluation.detection.evaluate`.
 
     Raises:
         DataError, ConfigError: as :func:`~densekit.evaluation.detection.evaluate`.
@@ -62,13 +61,8 @@ class Comparison:
     def __init__(
         self, truth: TruthSource, detections: DetectionSource, *, iou_type: str = "bbox", max_dets: int = MAX_DETS
     ) -> None:
-        check_options(iou_type, max_dets)
-        masks = iou_type == "segm"
-        self.truth = read_truth(truth, masks=masks)
+        self.truth, found = read_both(truth, detections, iou_type, max_dets)
         self.iou_type = iou_type
-        found = read_detections(detections, self.truth, masks=masks)
-        if masks:
-            check_mask_sizes(self.truth, found)
         self.detections = _best(found, max_dets)
         self._matches: dict[float, np.ndarray] = {}
 
@@ -138,27 +132,17 @@ def assign(overlaps: Overlaps, crowd: np.ndarray, count: int) -> np.ndarray:
     """
     found = np.full(count, -1, dtype=np.int64)
     taken: set[int] = set()
-    best, best_iou = -1, -1.0
     rows = zip(overlaps.detection.tolist(), overlaps.object.tolist(), overlaps.iou.tolist(), strict=True)
-    current = -1
-    for detection, object_, iou in rows:
-        if detection != current:
-            _settle(found, taken, current, best)
-            current, best, best_iou = detection, -1, -1.0
-        if crowd[object_]:
-            if best == -1:
-                best = -2
-        elif object_ not in taken and iou >= best_iou:
-            best, best_iou = object_, iou
-    _settle(found, taken, current, best)
+    for detection, candidates in groupby(rows, key=itemgetter(0)):
+        best, best_iou = -1, -1.0
+        for _, object_, iou in candidates:
+            if crowd[object_]:
+                best = -2 if best == -1 else best
+            elif object_ not in taken and iou >= best_iou:
+                best, best_iou = object_, iou
+        found[detection] = best
+        taken.add(best)
     return found
-
-
-def _settle(found: np.ndarray, taken: set[int], detection: int, object_: int) -> None:
-    if detection >= 0:
-        found[detection] = object_
-        if object_ >= 0:
-            taken.add(object_)
 
 
 def average_precision(score: np.ndarray, hit: np.ndarray, objects: float) -> float:

@@ -9,12 +9,7 @@ import numpy as np
 
 from densekit.errors import ConfigError
 from densekit.evaluation.detection.average_precision import MAX_DETS
-from densekit.evaluation.detection.comparison import (
-    Comparison,
-    average_precision,
-    interpolated,
-    precision_recall,
-)
+from densekit.evaluation.detection.comparison import Comparison, average_precision, interpolated, precision_recall
 from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 
@@ -106,12 +101,8 @@ def curves(comparison: Comparison, ious: Sequence[float] = (0.5, 0.75)) -> dict[
 def best_threshold(score: np.ndarray, hit: np.ndarray, objects: int) -> tuple[float, tuple[float, float, float]]:
     """Return the score from which detections are taken for the best F1, and F1, precision and recall there.
 
-    Detections of one score are taken together. Of equally good thresholds the highest; NaN if nothing is right.
-
-    Args:
-        score: ``(N,)``.
-        hit: Whether each found an object ``(N,)``.
-        objects: How many there are to find.
+    Detections of one score are taken together. Of equally good thresholds the highest; NaN if nothing is right. The
+    arguments are those of :func:`~densekit.evaluation.detection.comparison.average_precision`.
     """
     if not objects or not hit.any():
         return float("nan"), (0.0, 0.0, 0.0)

@@ -25,12 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.evaluation.detection.average_precision import MAX_DETS
-from densekit.evaluation.detection.comparison import (
-    MATCHED,
-    Comparison,
-    Overlaps,
-    average_precision,
-)
+from densekit.evaluation.detection.comparison import MATCHED, Comparison, Overlaps, average_precision
 from densekit.evaluation.detection.sources import DetectionSource, TruthSource
 
 KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")

@@ -40,8 +40,7 @@ class DetectionMetric(BaseMetric):
         ann_file: COCO JSON of the images that are predicted.
         iou_types: What is scored: ``"bbox"``, ``"segm"`` (masks) or both.
         out: File into which each evaluation writes its detections as COCO result JSON; None for none.
-        collect_device: How results travel between processes, ``"cpu"`` (by files) or ``"gpu"``.
-        collect_dir: Folder for those files, reached by all processes (default: ``.dist_test`` in the current folder).
+        collect_device, collect_dir: How results travel between processes; see MMEngine's BaseMetric.
         prefix: Put before the names of the metrics.
         max_dets: So many detections of each class and image count, the best ones.
 

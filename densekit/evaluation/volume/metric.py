@@ -25,13 +25,8 @@ class VolumeMetric(BaseMetric):
         last_table: Scores of the last evaluation, on the main process (elsewhere None).
 
     Args:
-        labels: Class names by label value, ``labels[0]`` the background.
-        scored: Classes that enter the mean (default: all but the background).
-        convention: Rule for empty masks: ``"transunet"``, ``"nnformer"`` or ``"strict"``.
-        surface: Whether to compute HD95 and surface Dice, which take longer than Dice.
-        tolerance_mm: Tolerance of the surface Dice.
-        collect_device: How results travel between processes, ``"cpu"`` (by files) or ``"gpu"``.
-        collect_dir: Folder for those files, reached by all processes (default: ``.dist_test`` in the current folder).
+        labels, scored, convention, surface, tolerance_mm: See :func:`~densekit.evaluation.volume.score_case`.
+        collect_device, collect_dir: How results travel between processes; see MMEngine's BaseMetric.
         prefix: Put before the names of the metrics; without one the mean Dice is ``"dice"``, the key for
             ``save_best``.
 
@@ -53,11 +48,13 @@ class VolumeMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        self.labels = tuple(labels)
-        self.scored = check_settings(labels, scored, convention, tolerance_mm)
-        self.convention = convention
-        self.surface = surface
-        self.tolerance_mm = tolerance_mm
+        self.settings = {
+            "labels": tuple(labels),
+            "scored": check_settings(labels, scored, convention, tolerance_mm),
+            "convention": convention,
+            "surface": surface,
+            "tolerance_mm": tolerance_mm,
+        }
         self.last_table: ScoreTable | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -85,12 +82,8 @@ class VolumeMetric(BaseMetric):
                     np.asarray(sample["prediction"]),
                     np.asarray(sample["label"]),
                     case_id=sample["case_id"],
-                    labels=self.labels,
-                    scored=self.scored,
                     spacing=[float(v) for v in sample["spacing"]],
-                    convention=self.convention,
-                    surface=self.surface,
-                    tolerance_mm=self.tolerance_mm,
+                    **self.settings,
                 )
             )
 
@@ -107,7 +100,7 @@ class VolumeMetric(BaseMetric):
         metrics: dict[str, float | None] = {"dice": overall.dice.value}
         metrics |= {f"dice/{name}": table.structure(name).dice.value for name in table.structures}
         metrics |= {"missed": overall.missed, "spurious": overall.spurious}
-        if self.surface:
+        if self.settings["surface"]:
             metrics |= {key: getattr(overall, key).value for key in ("hd95_voxel", "hd95_mm", "surface_dice")}
         defined = {key: value for key, value in metrics.items() if value is not None}
         # A best-checkpoint hook asks for this key by name; no comparison with NaN makes a checkpoint the best.

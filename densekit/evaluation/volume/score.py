@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from densekit.errors import ConfigError, DataError, close_names
-from densekit.evaluation.volume.overlap import confusion_counts
 from densekit.evaluation.volume.surface import hausdorff95, normalized_surface_dice, surface_distances, surface_voxels
 
+_SITUATIONS = {(True, True): "both", (False, True): "missed", (True, False): "spurious", (False, False): "absent"}
+"""By whether a structure is predicted, and whether it is there."""
 EMPTY_MASKS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "transunet": {"missed": (0.0, 0.0), "spurious": (1.0, 0.0), "absent": (0.0, 0.0)},
     "nnformer": {"missed": (0.0, 0.0), "spurious": (0.0, 0.0), "absent": (1.0, 0.0)},
@@ -108,7 +109,7 @@ def score_case(
     scores = []
     for value, name in enumerate(labels[1:], start=1):
         predicted, true, common = int(counts[:, value].sum()), int(counts[value].sum()), int(counts[value, value])
-        situation = _situation(predicted, true)
+        situation = _SITUATIONS[predicted > 0, true > 0]
         if situation == "both":
             dice = 2 * common / (predicted + true)
             voxel, mm, surface_dice = distances.get(value, (None, None, None))
@@ -172,6 +173,26 @@ def check_settings(
     return tuple(scored)
 
 
+def confusion_counts(prediction: np.ndarray, reference: np.ndarray, classes: int) -> np.ndarray:
+    """Count the voxels of every pair (reference class, predicted class).
+
+    Args:
+        prediction: Label map ``(D, H, W)`` of integers in ``[0, classes)``.
+        reference: Label map of the same shape and range.
+        classes: Number of classes, background included.
+
+    Returns:
+        Counts ``(classes, classes)`` int64, ``counts[r, p]``; row sums are the sizes in the reference, column sums
+        those in the prediction.
+    """
+    counts = np.zeros(classes * classes, dtype=np.int64)
+    # Slice by slice: the index of a whole scan would need eight bytes a voxel.
+    for predicted, truth in zip(prediction, reference, strict=True):
+        pairs = truth.astype(np.intp).ravel() * classes + predicted.astype(np.intp).ravel()
+        counts += np.bincount(pairs, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
 def _check_maps(prediction: np.ndarray, reference: np.ndarray, case: str, labels: Sequence[str]) -> None:
     if prediction.shape != reference.shape:
         raise DataError(
@@ -200,14 +221,6 @@ def _check_spacing(spacing: Sequence[float], case: str) -> tuple[float, float, f
     if len(size) != 3 or not all(math.isfinite(v) and v > 0 for v in size):
         raise DataError(f"case {case}: spacing {size} must be three voxel sizes (D, H, W) in mm, each above 0")
     return size
-
-
-def _situation(predicted: int, true: int) -> str:
-    if predicted and true:
-        return "both"
-    if true:
-        return "missed"
-    return "spurious" if predicted else "absent"
 
 
 def _surface_scores(

@@ -95,9 +95,8 @@ class ScoreTable:
 
     def structure(self, name: str) -> Summary:
         """Return the means of one structure over all cases."""
-        return self._summary(
-            name, [score for score in self.scores if score.structure == name], failed=len(self.failures)
-        )
+        scores = [score for score in self.scores if score.structure == name]
+        return self._summary(name, scores, failed=len(self.failures))
 
     def case(self, case_id: str) -> Summary:
         """Return the means of one case over its scored structures."""
@@ -109,9 +108,7 @@ class ScoreTable:
         means = {}
         for metric in METRICS_SHOWN:
             of_structures = [getattr(part, metric) for part in parts]
-            left_out = Counter()
-            for mean in of_structures:
-                left_out.update(mean.left_out)
+            left_out = sum((Counter(mean.left_out) for mean in of_structures), Counter())
             means[metric] = Mean(
                 _average(mean.value for mean in of_structures),
                 sum(mean.count for mean in of_structures),

@@ -33,8 +33,7 @@ class DetectorWiring:
         if self.recipe is None:
             raise ConfigError(
                 f"head: there are no published settings of {head.name} to fill in; assemble() knows "
-                f"{', '.join(RECIPES)}; write the model config of another one in full, with the type of its "
-                "detector"
+                f"{', '.join(RECIPES)}; write the model config of another one in full, with the type of its detector"
             )
         self.two_stage = self.recipe.two_stage
         self.masks = self.two_stage and head.arguments.get("mask_head") is not None
@@ -104,11 +103,9 @@ class DetectorWiring:
         finest = self.recipe.finest_stride
         if finest not in source.strides:
             raise ConfigError(
-                f"{source.part} -> {self.head.name}: {source.part} gives maps of strides {source.strides}, the "
-                "pyramid of "
-                f"{self.head.name} begins at stride {finest}; choose out_indices of {source.part} that include it, or "
-                "set "
-                "start_level of the neck to the first map to be used"
+                f"{source.part} -> {self.head.name}: {source.part} gives maps of strides {source.strides}, the pyramid "
+                f"of {self.head.name} begins at stride {finest}; choose out_indices of {source.part} that include it, "
+                "or set start_level of the neck to the first map to be used"
             )
         return source.strides.index(finest)
 
@@ -124,14 +121,12 @@ class DetectorWiring:
         if paired and not levels.paired:
             raise ConfigError(
                 f"{names}: {self.head.name} takes a pair of maps per level, which only SEPC with with_lc_convs=True "
-                "gives; "
-                f"what fits {levels.part} is {self.head.name.removeprefix('SEPC')}"
+                f"gives; what fits {levels.part} is {self.head.name.removeprefix('SEPC')}"
             )
         if self.two_stage and len(levels.channels) < 2:
             raise ConfigError(
                 f"{names}: {levels.part} gives one level (stride {levels.strides[0]}), too few for {self.head.name}, "
-                "which "
-                f"leaves the last to the proposals; put a neck before it that makes {NUM_LEVELS}, such as FPN"
+                f"which leaves the last to the proposals; put a neck before it that makes {NUM_LEVELS}, such as FPN"
             )
 
     def _dense_head(self, levels: Pyramid) -> dict[str, Any]:

@@ -123,12 +123,7 @@ class Wired:
 
 
 def split(given: Any, role: str, find: Callable[[Any, str], type] = find_part) -> Wired:
-    """A part that is given as a name, a class or a config.
-
-    Args:
-        given: The part.
-        role: Its place in the model config.
-        find: What looks up the class.
+    """A part that is given as a name, a class or a config, for a place in the model; ``find`` looks up its class.
 
     Raises:
         ConfigError: if it is none of these, has no type, or an argument its class does not take.
@@ -271,17 +266,21 @@ def check_dimensions(parts: Sequence[tuple[str, Wired]]) -> int:
         if part.dims not in (None, dims):
             raise ConfigError(
                 f"{first.name} -> {part.name}: the first works on {dims}D data, the second on {part.dims}D; "
-                f"{dims}D {room} are {', '.join(_registered(room, dims))}, and "
-                f"{part.dims}D backbones are {', '.join(_registered('backbones', part.dims))}"
+                f"{dims}D {room} are {', '.join(_of_dims(room, dims))}, and "
+                f"{part.dims}D backbones are {', '.join(_of_dims('backbones', part.dims))}"
             )
     return dims
 
 
-def _registered(room: str, dims: int) -> list[str]:
-    """Names of the parts of a room for images or for volumes."""
+def registered(room: str) -> dict[str, type]:
+    """Our own parts of a room by name."""
     MODELS.import_all()
-    rooms = {name: part for name, part in MODELS.module_dict.items() if f".models.{room}." in part.__module__}
-    own = [name for name, part in rooms.items() if Wired(part, {}).dims in (None, dims)]
+    return {k: v for k, v in MODELS.module_dict.items() if v.__module__.startswith(f"densekit.models.{room}.")}
+
+
+def _of_dims(room: str, dims: int) -> list[str]:
+    """Names of the parts of a room for images or for volumes."""
+    own = [name for name, part in registered(room).items() if Wired(part, {}).dims in (None, dims)]
     if dims == 3:
         return sorted(own)
     return list(RECIPES) if room == "heads" else sorted([*own, *STOCK[room]])

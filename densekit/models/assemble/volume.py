@@ -10,19 +10,8 @@ from densekit.models.assemble.parts import Wired, ask, check_classes
 from densekit.models.contract import Said, check_fit, per_axis
 
 
-def volume_config(
-    backbone: Wired,
-    necks: Sequence[Wired],
-    head: Wired,
-    num_classes: int,
-) -> dict[str, Any]:
-    """The config of a :class:`densekit.models.assemblies.VolumeSegmentor`.
-
-    Args:
-        backbone: The backbone.
-        necks: At most one.
-        head: The head.
-        num_classes: Number of classes, background included.
+def volume_config(backbone: Wired, necks: Sequence[Wired], head: Wired, num_classes: int) -> dict[str, Any]:
+    """The config of a :class:`densekit.models.assemblies.VolumeSegmentor`; ``num_classes`` counts the background.
 
     Raises:
         ConfigError: for parts that do not fit.

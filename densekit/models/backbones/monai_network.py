@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
+from densekit.models.contract import per_axis
 from densekit.models.layers.patch import pad_to_multiple
 from densekit.registry import MODELS
 
@@ -63,7 +64,7 @@ class MonaiNetwork(nn.Module):
         self.out_channels = (num_classes,)
         self.out_strides = ((1, 1, 1),)
         self.size_multiple = _size_multiple(name, args)
-        self.fixed_size = _triple(args["img_size"]) if name == "UNETR" else None
+        self.fixed_size = per_axis(args["img_size"], 3) if name == "UNETR" else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute logits.
@@ -111,11 +112,8 @@ def _check_arguments(name: str, network: type[nn.Module], args: Mapping[str, Any
 def _size_multiple(name: str, args: Mapping[str, Any]) -> tuple[int, int, int]:
     """What the input size must be a multiple of, so that every halving inside the network comes out even."""
     if name in ("UNet", "DynUNet"):
-        return tuple(math.prod(axis) for axis in zip(*map(_triple, args["strides"]), strict=True))
+        strides = [per_axis(stride, 3) for stride in args["strides"]]
+        return tuple(math.prod(axis) for axis in zip(*strides, strict=True))
     if name == "SegResNet":
-        return _triple(2 ** (len(args.get("blocks_down", (1, 2, 2, 4))) - 1))
-    return _triple(args.get("patch_size", 2) ** 5) if name == "SwinUNETR" else (1, 1, 1)
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, int, int]:
-    return (value,) * 3 if isinstance(value, int) else tuple(value)
+        return per_axis(2 ** (len(args.get("blocks_down", (1, 2, 2, 4))) - 1), 3)
+    return per_axis(args.get("patch_size", 2) ** 5, 3) if name == "SwinUNETR" else (1, 1, 1)

@@ -64,7 +64,8 @@ class TimmBackbone(nn.Module):
         info = self.network.feature_info
         self.out_channels, self.out_strides = tuple(info.channels()), tuple(info.reduction())
         cfg = self.network.default_cfg
-        self.fixed_size = _fixed_size(self.network)
+        sized = (layer for layer in self.network.modules() if getattr(layer, "strict_img_size", False))
+        self.fixed_size = next((tuple(layer.img_size) for layer in sized), None)
         self.mean, self.std = ([round(255 * v, 4) for v in cfg[key]] for key in ("mean", "std"))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -120,8 +121,7 @@ class TimmBackbone(nn.Module):
         if len(found) < len(wanted) / 2:
             raise CheckpointError(
                 f"TimmBackbone(name={self.name!r}): {path} holds {len(found)} of the network's {len(wanted)} tensors, "
-                "so it is "
-                "of another network; give the file of this one"
+                "so it is of another network; give the file of this one"
             )
 
     def _create(self, **options: Any) -> nn.Module:
@@ -135,11 +135,3 @@ class TimmBackbone(nn.Module):
         except (TypeError, AssertionError, IndexError) as error:
             reason = " ".join(str(error).split()) or "out_indices beyond its maps"
             raise ConfigError(f"TimmBackbone(name={self.name!r}): timm refuses these arguments: {reason}") from error
-
-
-def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
-    """The only size (H, W) that a network of timm takes, if the layer that cuts its patches says so."""
-    for layer in network.modules():
-        if getattr(layer, "strict_img_size", False):
-            return tuple(layer.img_size)
-    return None

@@ -36,8 +36,7 @@ class PairedHead:
         if stacked_convs or kwargs.pop("feat_channels", in_channels) != in_channels:
             raise ConfigError(
                 f"{type(self).__name__}: SEPC takes the place of the towers, so stacked_convs is 0 and feat_channels "
-                "is "
-                f"in_channels={in_channels}; leave both out"
+                f"is in_channels={in_channels}; leave both out"
             )
         super().__init__(num_classes, in_channels, stacked_convs=0, feat_channels=in_channels, **kwargs)
 

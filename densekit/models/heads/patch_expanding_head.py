@@ -84,15 +84,7 @@ class ExpandingClassifier(nn.Module):
         init: See :func:`densekit.models.layers.initialize.initialize`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_classes: int,
-        patch: Sequence[int],
-        *,
-        checkpoint: bool = False,
-        init: str = "trunc_normal",
-    ):
+    def __init__(self, dim: int, num_classes: int, patch: Sequence[int], *, checkpoint: bool, init: str):
         super().__init__()
         self.patch = tuple(patch)
         self.checkpoint = checkpoint

@@ -5,7 +5,6 @@ Maps are channel-last, ``(B, D, H, W, C)``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -66,14 +65,13 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpanding(nn.Module):
-    """Enlarge each token to a patch of tokens: linear without bias, scatter to the neighbourhood, LayerNorm."""
+    """Double all three axes: linear without bias, scatter to the 2x2x2 neighbours, LayerNorm."""
 
-    def __init__(self, dim: int, out_dim: int, patch: Sequence[int] = (2, 2, 2)):
+    def __init__(self, dim: int, out_dim: int):
         super().__init__()
-        self.patch = tuple(patch)
-        self.linear = nn.Linear(dim, math.prod(patch) * out_dim, bias=False)
+        self.linear = nn.Linear(dim, 8 * out_dim, bias=False)
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, D, H, W, C)`` to ``(B, D*p, H*p, W*p, out_dim)``."""
-        return self.norm(scatter_patches(self.linear(x), self.patch))
+        """``(B, D, H, W, C)`` to ``(B, 2D, 2H, 2W, out_dim)``."""
+        return self.norm(scatter_patches(self.linear(x), (2, 2, 2)))

@@ -1,15 +1,15 @@
-"""Local and global scope attention of D-Former (Wu et al., arXiv 2201.00462), the block and the stage made of them."""
+"""Local and global scope attention of D-Former (Wu et al., arXiv 2201.00462), position encoding, block and stage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densekit.errors import ConfigError
 from densekit.models.layers.chunks import chunked, frugal, recomputed
-from densekit.models.layers.position_encoding import DynamicPositionEncoding
 from densekit.ops.partition import unit_partition
 
 
@@ -32,25 +32,46 @@ class UnitAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, units: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, qkv: Tensor, real: Tensor | None) -> Tensor:
         """Attend within units.
 
         Args:
-            units: ``(N, tokens, C)``.
+            qkv: Queries, keys and values side by side, ``(N, tokens, 3C)``, as the layer ``qkv`` makes them of tokens.
             real: ``(N, tokens)``, False for tokens that are padding and must not be attended to. None: there are none.
 
         Returns:
             ``(N, tokens, C)``.
         """
-        return self.attend(self.qkv(units), real)
-
-    def attend(self, qkv: Tensor, real: Tensor | None = None) -> Tensor:
-        """:meth:`forward` from queries, keys and values side by side, ``(N, tokens, 3C)``."""
         number, tokens, dim = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
         q, k, v = qkv.view(number, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mask = None if real is None else real[:, None, None, :].expand(-1, 1, tokens, -1)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(attended.transpose(1, 2).reshape(number, tokens, dim))
+
+
+class DynamicPositionEncoding(nn.Module):
+    """Dynamic position encoding (DPE) of D-Former: ``x + DWConv3d(x)``, the conditional encoding of CPVT in 3D.
+
+    A depth-wise 3x3x3 convolution tells tokens apart by their surroundings, so that any map size will do.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.conv = nn.Conv3d(dim, dim, kernel_size=3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the encoding to a channel-last map ``(B, D, H, W, C)``."""
+        # The permuted view *is* the channels_last_3d layout, in which depth-wise convolution is several times faster on
+        # the CPU.
+        return x + self._convolve(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """In full precision on a CPU: there the bfloat16 weight gradient of oneDNN's depth-wise 3D convolution reads
+        memory that nothing was written to (torch 2.14), which now and then is NaN."""
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self.conv(x.float()).to(x.dtype)
+        return self.conv(x)
 
 
 class DFormerBlock(nn.Module):
@@ -66,16 +87,7 @@ class DFormerBlock(nn.Module):
         checkpoint: Keep only the block's input for the backward pass and compute the rest again.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        unit: Sequence[int],
-        *,
-        dilated: bool,
-        drop_path: float = 0.0,
-        checkpoint: bool = False,
-    ):
+    def __init__(self, dim: int, heads: int, unit: Sequence[int], *, dilated: bool, drop_path: float, checkpoint: bool):
         super().__init__()
         self.unit = tuple(unit)
         self.dilated = dilated
@@ -102,7 +114,7 @@ class DFormerBlock(nn.Module):
         attention, (widen, act, narrow) = self.attention, self.mlp
         # Norm and activation are cheap to compute, and their results large to keep.
         step = recomputed if frugal(units) and not self.checkpoint else _call
-        change = attention.attend(step(lambda u: attention.qkv(self.norm1(u)), units), real)
+        change = attention(step(lambda u: attention.qkv(self.norm1(u)), units), real)
         units = units + (change if kept is None else change * kept[:, 0])
         change = step(lambda h: narrow(act(h)), step(lambda u: widen(self.norm2(u)), units))
         return units + (change if kept is None else change * kept[:, 1])
@@ -128,14 +140,7 @@ class DFormerStage(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        depth: int,
-        heads: int,
-        unit: Sequence[int],
-        *,
-        drop_path: Sequence[float],
-        checkpoint: bool = False,
+        self, dim: int, depth: int, heads: int, unit: Sequence[int], *, drop_path: Sequence[float], checkpoint: bool
     ):
         super().__init__()
         self.position = DynamicPositionEncoding(dim)

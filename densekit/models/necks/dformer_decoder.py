@@ -27,11 +27,9 @@ class DFormerDecoder(nn.Module):
         depths: Blocks of each decoder stage, fine to coarse; one fewer than ``in_channels``.
         heads: Attention heads of each decoder stage.
         patch: Patch size (D, H, W) of the encoder: the stride of its finest map.
-        unit: Attention unit (D, H, W) in tokens.
         skip: ``"concat"``: linear layer on [decoder, skip], as released. ``"add"``: their sum, without parameters.
         drop_path: Stochastic depth of the last block of the coarsest stage, rising linearly from 0 at the finest.
-        init: See :func:`densekit.models.layers.initialize.initialize`.
-        checkpoint: Compute blocks again in the backward pass instead of keeping their inner results.
+        unit, init, checkpoint: See :class:`densekit.models.backbones.DFormer`.
 
     Raises:
         ConfigError: if the tuples do not fit each other, or ``skip`` is unknown.

@@ -27,19 +27,15 @@ class PANetNeck(FPN):
     the *second* convolution. MMDetection's ``PAFPN`` passes on the sum and has no ReLU; ``paper_recurrence=False,
     act_cfg=None`` is that, with the same keys.
 
+    What is not named here is as in MMDetection's FPN.
+
     Args:
-        in_channels: Channels of the backbone's maps, fine to coarse.
-        out_channels: Channels of every level of the result.
-        num_outs: Number of levels of the result.
-        start_level: First of the backbone's maps that is used.
         add_extra_convs: Where levels beyond the backbone's come from: False (max pooling), ``"on_input"``,
             ``"on_lateral"`` or ``"on_output"``.
-        relu_before_extra_convs: ReLU between the convolutions of further levels.
         paper_recurrence: See above.
         norm_cfg: Norm after every convolution, those of the FPN too; the released recipe has
             ``dict(type="GN", num_groups=32)``.
         act_cfg: Activation in the bottom-up path; the FPN has none.
-        init_cfg: See MMEngine.
 
     Attributes:
         out_channels: Channels of each level of the result.

@@ -14,6 +14,7 @@ import mmcv.ops  # noqa: F401  registers the deformable convolution DCNv2
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
+from mmengine.model import constant_init, xavier_init
 from torch import Tensor, nn
 
 from densekit.errors import ConfigError, close_names
@@ -76,8 +77,7 @@ class RCFPN(nn.Module):
         if add_extra_convs is not None:
             logger.warning(
                 "RCFPN: add_extra_convs=%r changes nothing, further levels come from the coarsest lateral "
-                "(extra_convs); "
-                "leave it out",
+                "(extra_convs); leave it out",
                 add_extra_convs,
             )
         norm_cfg = dict(norm_cfg or {"type": "BN"})
@@ -85,8 +85,7 @@ class RCFPN(nn.Module):
         if num_outs != LEVELS or not 1 <= len(used) <= LEVELS:
             raise ConfigError(
                 f"RCFPN: {len(used)} of {len(in_channels)} maps from start_level={start_level} on, "
-                f"num_outs={num_outs}; it "
-                f"makes exactly {LEVELS} levels out of 1 to {LEVELS} maps"
+                f"num_outs={num_outs}; it makes exactly {LEVELS} levels out of 1 to {LEVELS} maps"
             )
         self.in_channels = tuple(in_channels)
         self.out_channels = (out_channels,) * LEVELS
@@ -135,10 +134,7 @@ class RCFPN(nn.Module):
 class RevFP(nn.Module):
     """Reverse feature pyramid: from fine to coarse, each node fuses its level, the next coarser one and the node below.
 
-    Args:
-        channels: Channels of every level.
-        deform_groups: See :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
+    Its arguments are those of :class:`RCFPN`.
     """
 
     def __init__(self, channels: int, *, deform_groups: int, norm_cfg: Mapping):
@@ -161,11 +157,9 @@ class RevFPNode(nn.Module):
     """One node: gated sums of two maps, with one number per image for how much of each, and deformable convolutions.
 
     Args:
-        channels: Channels of every level.
+        channels, deform_groups, norm_cfg: See :class:`RCFPN`.
         coarser: Whether there is a coarser level.
         below: Whether there is a node below.
-        deform_groups: See :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
     """
 
     def __init__(self, channels: int, *, coarser: bool, below: bool, deform_groups: int, norm_cfg: Mapping):
@@ -210,11 +204,7 @@ class RevFPNode(nn.Module):
 class CSN(nn.Module):
     """Cross-scale shift network: some channels change levels, then context over levels and over positions is added.
 
-    Args:
-        channels: Channels of every level.
-        shift_div: See :class:`RCFPN`.
-        mode: See ``shift_mode`` of :class:`RCFPN`.
-        norm_cfg: See :class:`RCFPN`.
+    Its arguments are those of :class:`RCFPN`; ``mode`` is its ``shift_mode``.
     """
 
     def __init__(self, channels: int, *, shift_div: int = 16, mode: str = "circular", norm_cfg: Mapping):
@@ -247,11 +237,7 @@ class CSN(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """An average weighted by attention, transformed: what one image says as a whole.
-
-    Args:
-        channels: Channels C.
-    """
+    """An average weighted by attention, transformed: what one image says as a whole."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -327,11 +313,7 @@ OFFICIAL_WORDS = (
     (r"(RevFP\.p\d)\.temp$", r"\1.temperature"),
     (r"(RevFP\.p\d)\.spatial_weight", r"\1.attention"),
     (r"(RevFP\.p\d)\.(pre|post)_fusion", r"\1.\2"),
-    (r"RevFP\.p3", "revfp.nodes.0"),
-    (r"RevFP\.p4", "revfp.nodes.1"),
-    (r"RevFP\.p5", "revfp.nodes.2"),
-    (r"RevFP\.p6", "revfp.nodes.3"),
-    (r"RevFP\.p7", "revfp.nodes.4"),
+    *((rf"RevFP\.p{3 + level}", f"revfp.nodes.{level}") for level in range(LEVELS)),
     (r"CSN\.msm\.", "csn."),
     (r"CSN\.(scale|spatial)Context\.channel_agg", r"csn.\1_context.attend"),
     (r"CSN\.(scale|spatial)Context\.trans", r"csn.\1_context.transform"),
@@ -348,14 +330,11 @@ def _conv1x1(in_channels: int, out_channels: int, norm_cfg: Mapping) -> ConvModu
 
 
 def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
+    constant_init(conv, 0)
     return conv
 
 
 def _xavier(part: nn.Module | None) -> None:
     for layer in () if part is None else part.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            xavier_init(layer, distribution="uniform")

@@ -9,16 +9,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
+from mmengine.model import constant_init, normal_init
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from densekit.errors import ConfigError
-from densekit.models.layers.integrated_bn import check_integrable, integrated_norm
-from densekit.models.layers.sepc_conv import SIDE, SEPCConv
+from densekit.ops.mmcv_ext.deform_conv import deform_conv2d
 from densekit.registry import MODELS
 
+SIDE = 3
+"""Of every kernel, in pixels."""
 COARSER, SAME, FINER = range(3)
 """Which level, seen from the one that is computed, each of the three kernels of a :class:`PConv` reads."""
 
@@ -89,17 +95,9 @@ class SEPC(nn.Module):
         self.out_channels = (out_channels,) * num_levels
         self.pairs = with_lc_convs
         norm = (lambda: _batch_norm(norm_cfg, out_channels)) if ibn else (lambda: None)
-        self.pconvs = nn.ModuleList(
-            PConv(
-                in_channels if i == 0 else out_channels,
-                out_channels,
-                deform=pconv_deform,
-                start_level=deform_start_level,
-                norm=norm(),
-                align_corners=align_corners,
-            )
-            for i in range(num_pconvs)
-        )
+        widths = (in_channels, *[out_channels] * num_pconvs)
+        options = {"align_corners": align_corners, "deform": pconv_deform, "start_level": deform_start_level}
+        self.pconvs = nn.ModuleList(PConv(*pair, norm=norm(), **options) for pair in pairwise(widths))
         if with_lc_convs:
             options = {"padding": lcconv_padding, "deform": lcconv_deform, "start_level": deform_start_level}
             self.cls_conv = SEPCConv(out_channels, out_channels, **options)
@@ -127,8 +125,7 @@ class SEPC(nn.Module):
         if self.pairs and self.cls_conv.padding[0] == 0 and min(maps[-1].shape[2:]) < SIDE:
             raise ConfigError(
                 f"SEPC: the coarsest level is {tuple(maps[-1].shape[2:])} and lcconv_padding=0 cuts off 2 pixels of "
-                "it; give "
-                "larger images, or lcconv_padding=1"
+                "it; give larger images, or lcconv_padding=1"
             )
         for pconv in self.pconvs:
             maps = pconv(maps)
@@ -146,30 +143,18 @@ class PConv(nn.Module):
     convolution. At the two ends a neighbour is missing and the sum has two terms.
 
     Args:
-        in_channels: Channels of every level.
-        out_channels: Channels of the result.
-        deform: See :class:`SEPC`.
-        start_level: See :class:`SEPC`.
+        in_channels, out_channels, align_corners: See :class:`SEPC`.
         norm: Batch norm for all levels together, or None.
-        align_corners: See :class:`SEPC`.
+        **deformation: ``deform`` and ``start_level`` of :class:`SEPCConv`.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        deform: bool = False,
-        start_level: int = 1,
-        norm: nn.Module | None = None,
-        align_corners: bool = True,
+        self, in_channels: int, out_channels: int, *, norm: nn.Module | None, align_corners: bool, **deformation: Any
     ):
         super().__init__()
         self.align_corners = align_corners
         self.convs = nn.ModuleList(
-            SEPCConv(
-                in_channels, out_channels, stride=2 if reads == FINER else 1, deform=deform, start_level=start_level
-            )
+            SEPCConv(in_channels, out_channels, stride=2 if reads == FINER else 1, **deformation)
             for reads in (COARSER, SAME, FINER)
         )
         self.bn = norm
@@ -188,23 +173,88 @@ class PConv(nn.Module):
         return _activate(sums, self.bn)
 
 
+class SEPCConv(nn.Conv2d):
+    """A 3x3 convolution that is ordinary where it feeds a fine level and deformable where it feeds a coarse one.
+
+    A pyramid of a CNN blurs more from level to level than a Gaussian pyramid does; the offsets make up for it. Version
+    1 of deformable convolution, without modulation; offsets are predicted from the map the kernel itself reads, and all
+    deformed levels share one offset convolution.
+
+    Args:
+        in_channels: Channels of the map.
+        out_channels: Channels of the result.
+        stride: Step in pixels.
+        padding: Zeros around the map.
+        deform: False: an ordinary convolution on every level.
+        start_level: First level (0 is the finest) that is deformed.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        padding: int = 1,
+        deform: bool = False,
+        start_level: int = 1,
+    ):
+        super().__init__(in_channels, out_channels, SIDE, stride=stride, padding=padding)
+        self.start_level = start_level
+        self.conv_offset = nn.Conv2d(in_channels, 2 * SIDE**2, SIDE, stride=stride, padding=padding) if deform else None
+        normal_init(self, std=0.01)
+        if deform:
+            constant_init(self.conv_offset, 0)
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """Convolve ``x`` ``(B, C, H, W)`` to feed ``level``, the level of the result, which need not be that of ``x``.
+
+        Returns:
+            ``(B, C_out, H', W')``.
+        """
+        if self.conv_offset is None or level < self.start_level:
+            return super().forward(x)
+        offset = self.conv_offset(x)
+        y = deform_conv2d(x, offset, self.weight, self.stride, self.padding)
+        return y + self.bias.to(y.dtype)[:, None, None]
+
+
+def integrated_norm(norm: _BatchNorm, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Normalise all levels of a pyramid with common statistics, so that each level counts by its area.
+
+    In training, mean and variance are those of the levels laid side by side. With running statistics that is the same
+    as normalising each level by itself, which is what happens then.
+
+    Args:
+        norm: An ordinary batch norm, synchronised or not.
+        maps: ``(B, C, H_l, W_l)`` per level.
+
+    Returns:
+        Maps of the same shapes.
+    """
+    if not norm.training and norm.running_mean is not None:
+        return [norm(x) for x in maps]
+    sizes = [x.shape[2:] for x in maps]
+    together = norm(torch.cat([x.flatten(2) for x in maps], dim=2)[:, :, None])[:, :, 0]
+    parts = together.split([size.numel() for size in sizes], dim=2)
+    return [part.unflatten(2, size) for part, size in zip(parts, sizes, strict=True)]
+
+
 def check_halving(maps: Sequence[Tensor], levels: int) -> None:
     """Raise ConfigError unless there are ``levels`` maps, each of half the size of the one before, rounded up."""
     sizes = [tuple(x.shape[2:]) for x in maps]
     if len(sizes) != levels:
         raise ConfigError(
             f"SEPC: got {len(sizes)} levels and is set to take {levels}; set num_levels={len(sizes)}, or num_outs of "
-            "the "
-            f"FPN before it to {levels}"
+            f"the FPN before it to {levels}"
         )
     for level in range(1, levels):
         wanted = tuple(math.ceil(n / 2) for n in sizes[level - 1])
         if sizes[level] != wanted:
             raise ConfigError(
                 f"SEPC: level {level} is {sizes[level]}, but level {level - 1} is {sizes[level - 1]} and each must be "
-                "half "
-                f"the size of the one before, rounded up, here {wanted}; give it the maps of a backbone whose strides "
-                "double, without a crop in between"
+                f"half the size of the one before, rounded up, here {wanted}; give it the maps of a backbone whose "
+                "strides double, without a crop in between"
             )
 
 
@@ -228,7 +278,11 @@ def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _batch_norm(norm_cfg: Mapping | None, channels: int) -> nn.Module:
     norm = build_norm_layer(dict(norm_cfg or {"type": "BN"}), channels)[1]
-    check_integrable("SEPC", norm)
+    if not isinstance(norm, _BatchNorm):
+        raise ConfigError(
+            f"SEPC.norm_cfg: integrated normalisation needs a batch norm, {type(norm).__name__} has no statistics of "
+            "a batch to share between levels; set norm_cfg=dict(type='BN') or dict(type='SyncBN'), or ibn=False"
+        )
     return norm
 
 

@@ -4,10 +4,9 @@ One module per family. Numbers that follow from the other parts (channels, strid
 they are wired. Sources are the papers, in the values MMDetection's own configs reproduce them with.
 """
 
-from densekit.models.recipes.atss import ATSS
+from densekit.models.recipes.atss import ATSS, GFL
 from densekit.models.recipes.common import PREPROCESSOR, Recipe
 from densekit.models.recipes.fcos import FCOS
-from densekit.models.recipes.gfl import GFL
 from densekit.models.recipes.rcnn import CASCADE_RCNN, FASTER_RCNN, MASKS, MASKS_TEST, TWO_STAGE_NECKS
 from densekit.models.recipes.retinanet import FREE_ANCHOR, FSAF, RETINANET
 

@@ -89,10 +89,4 @@ def dense_train(assigner: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def dense_test(nms_threshold: float) -> dict[str, Any]:
-    return {
-        "nms_pre": 1000,
-        "min_bbox_size": 0,
-        "score_thr": 0.05,
-        "nms": nms(nms_threshold),
-        "max_per_img": 100,
-    }
+    return {"nms_pre": 1000, "min_bbox_size": 0, "score_thr": 0.05, "nms": nms(nms_threshold), "max_per_img": 100}

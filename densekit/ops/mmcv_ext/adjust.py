@@ -11,35 +11,17 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 
 
-def right_batched_nms(module: ModuleType) -> None:
-    """mmcv's ignores ``class_agnostic`` from 10,000 boxes on, and mixes classes where coordinates are negative."""
-    from densekit.ops.mmcv_ext.nms import batched_nms
+def served_by(source: str, function: str) -> Callable[[ModuleType], None]:
+    """Our function of that name in the place of the module's own."""
 
-    module.batched_nms = batched_nms
+    def replace(module: ModuleType) -> None:
+        setattr(module, function, getattr(import_module(f"densekit.ops.mmcv_ext.{source}"), function))
 
-
-def differentiable_roi_align(module: ModuleType) -> None:
-    """torchvision's own gradient, not mmcv's wrapper: deterministic on request, traceable, one forward a step."""
-    from densekit.ops.mmcv_ext.roi import roi_align
-
-    module.roi_align = roi_align
-
-
-def differentiable_deform_conv(module: ModuleType) -> None:
-    """As for :func:`differentiable_roi_align`; mmcv's wrapper costs three forwards and two backwards a step."""
-    from densekit.ops.mmcv_ext.deform_conv import deform_conv2d
-
-    module.deform_conv2d = deform_conv2d
-
-
-def differentiable_modulated_deform_conv(module: ModuleType) -> None:
-    """As for :func:`differentiable_roi_align`."""
-    from densekit.ops.mmcv_ext.deform_conv import modulated_deform_conv2d
-
-    module.modulated_deform_conv2d = modulated_deform_conv2d
+    return replace
 
 
 def one_deformable_attention(module: ModuleType) -> None:
@@ -99,10 +81,13 @@ BEFORE_IMPORT: dict[str, Callable[[], None]] = {
 }
 
 AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
-    "mmcv.ops.nms": right_batched_nms,
-    "mmcv.ops.roi_align": differentiable_roi_align,
-    "mmcv.ops.deform_conv": differentiable_deform_conv,
-    "mmcv.ops.modulated_deform_conv": differentiable_modulated_deform_conv,
+    # mmcv's ignores ``class_agnostic`` from 10,000 boxes on, and mixes classes where coordinates are negative.
+    "mmcv.ops.nms": served_by("nms", "batched_nms"),
+    # torchvision's own gradient, not mmcv's wrapper: deterministic on request, traceable, one forward a step. For a
+    # deformable convolution mmcv's wrapper costs three forwards and two backwards.
+    "mmcv.ops.roi_align": served_by("roi", "roi_align"),
+    "mmcv.ops.deform_conv": served_by("deform_conv", "deform_conv2d"),
+    "mmcv.ops.modulated_deform_conv": served_by("deform_conv", "modulated_deform_conv2d"),
     "mmcv.ops.multi_scale_deform_attn": one_deformable_attention,
     "mmdet.models.roi_heads.roi_extractors.single_level_roi_extractor": exact_regions,
     "mmdet.models.dense_heads.ssd_head": ssd_that_predicts,

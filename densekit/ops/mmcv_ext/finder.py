@@ -100,11 +100,8 @@ class OperatorFinder:
         return spec
 
     def _find_elsewhere(self, name: str, path, target: ModuleType | None) -> ModuleSpec | None:
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None:
-                return spec
-        return None
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        return next((spec for spec in specs if spec is not None), None)
 
 
 class ExtensionLoader:

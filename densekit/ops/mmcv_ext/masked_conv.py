@@ -7,15 +7,9 @@ from torch import Tensor
 
 
 def masked_im2col_forward(
-    im: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    col: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    pad_h: int,
-    pad_w: int,
-) -> None:
+    im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, col: Tensor,
+    kernel_h: int, kernel_w: int, pad_h: int, pad_w: int,
+) -> None:  # fmt: skip
     """Writes the windows around the chosen pixels.
 
     Args:

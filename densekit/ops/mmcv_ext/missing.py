@@ -25,14 +25,12 @@ WANTED_BY = (
     ("tin_shift", "TIN (mmaction)", ""),
     ("bias_act|filtered_lrelu|fused_bias_leakyrelu|upfirdn2d", "StyleGAN and its kin (mmagic)", ""),
     (
-        "active_rotated_filter|box_iou_quadri|box_iou_rotated|chamfer_distance|convex_|diff_iou_rotated|min_area_polygons|"
-        "nms_quadri|nms_rotated|points_in_polygons|riroi_align|roi_align_rotated|rotated_feature_align",
+        "active_rotated_filter|box_iou_quadri|box_iou_rotated|chamfer_distance|convex_|diff_iou_rotated|min_area_polygons|nms_quadri|nms_rotated|points_in_polygons|riroi_align|roi_align_rotated|rotated_feature_align",
         "detectors of rotated and quadrilateral boxes (mmrotate)",
         "",
     ),
     (
-        "assign_score_withk|ball_query|dynamic_|furthest_point|fused_indice|gather_points|get_indice|group_points|"
-        "hard_voxelize|indice_|iou3d|knn|points_in_boxes|roiaware|roipoint|stack_|three_",
+        "assign_score_withk|ball_query|dynamic_|furthest_point|fused_indice|gather_points|get_indice|group_points|hard_voxelize|indice_|iou3d|knn|points_in_boxes|roiaware|roipoint|stack_|three_",
         "point-cloud and voxel models (mmdet3d)",
         "",
     ),

@@ -37,29 +37,16 @@ def multi_scale_deformable_attn(
 
 
 def ms_deform_attn_forward(
-    value: Tensor,
-    spatial_shapes: Tensor,
-    level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-    im2col_step,
+    value, spatial_shapes, level_start_index, sampling_locations, attention_weights, im2col_step
 ) -> Tensor:
     """As :func:`multi_scale_deformable_attn`, by mmcv's arguments; the levels' starts follow from their shapes."""
     return multi_scale_deformable_attn(value, spatial_shapes, sampling_locations, attention_weights)
 
 
 def ms_deform_attn_backward(
-    value: Tensor,
-    spatial_shapes: Tensor,
-    level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-    grad_output: Tensor,
-    grad_value: Tensor,
-    grad_sampling_loc: Tensor,
-    grad_attn_weight: Tensor,
-    im2col_step,
-) -> None:
+    value, spatial_shapes, level_start_index, sampling_locations, attention_weights,
+    grad_output, grad_value, grad_sampling_loc, grad_attn_weight, im2col_step,
+) -> None:  # fmt: skip
     """Writes the three gradients."""
 
     def attend(v: Tensor, locations: Tensor, weights: Tensor) -> Tensor:

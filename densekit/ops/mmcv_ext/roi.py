@@ -57,36 +57,18 @@ def roi_align(
 
 
 def roi_align_forward(
-    input,
-    rois,
-    output,
-    argmax_y,
-    argmax_x,
-    aligned_height,
-    aligned_width,
-    spatial_scale,
-    sampling_ratio,
-    pool_mode,
-    aligned,
-) -> None:
+    input, rois, output, argmax_y, argmax_x,
+    aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned,
+) -> None:  # fmt: skip
     """Writes ``output`` ``(K, C, h, w)``; ``argmax_y`` and ``argmax_x`` belong to the maximum and stay empty."""
     size = (aligned_height, aligned_width)
     output.copy_(roi_align(input, rois, size, spatial_scale, sampling_ratio, pool_mode, aligned))
 
 
 def roi_align_backward(
-    grad_output,
-    rois,
-    argmax_y,
-    argmax_x,
-    grad_input,
-    aligned_height,
-    aligned_width,
-    spatial_scale,
-    sampling_ratio,
-    pool_mode,
-    aligned,
-) -> None:
+    grad_output, rois, argmax_y, argmax_x, grad_input,
+    aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned,
+) -> None:  # fmt: skip
     """Writes ``grad_input`` ``(B, C, H, W)``, which is the same at any input: RoIAlign is linear in it."""
     size = (aligned_height, aligned_width)
     options = (rois, size, spatial_scale, sampling_ratio, pool_mode, aligned)

@@ -13,7 +13,7 @@ from densekit.ops.partition import unit_partition
 
 def block(dilated=False, unit=(2, 4, 4), **options):
     torch.manual_seed(1)
-    made = DFormerBlock(16, 2, unit, dilated=dilated, **options)
+    made = DFormerBlock(16, 2, unit, dilated=dilated, **{"drop_path": 0.0, "checkpoint": False, **options})
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made

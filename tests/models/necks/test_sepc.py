@@ -7,9 +7,7 @@ from torch import nn
 
 from densekit.errors import ConfigError
 from densekit.models.cost import multiply_accumulates, parameter_count
-from densekit.models.layers.integrated_bn import integrated_norm
-from densekit.models.layers.sepc_conv import SEPCConv
-from densekit.models.necks.sepc import SEPC, rename_official
+from densekit.models.necks.sepc import SEPC, SEPCConv, integrated_norm, rename_official
 
 VARIANTS = {
     "pconv": {"ibn": False, "pconv_deform": False, "lcconv_deform": False},

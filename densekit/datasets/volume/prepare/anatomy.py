@@ -21,11 +21,7 @@ WALL = 13.0
 
 # Centre (left, posterior, superior) and radii of the ellipsoids whose smooth union is the organ.
 _Parts = Sequence[tuple[tuple[float, float, float], tuple[float, float, float]]]
-_LIVER: _Parts = (
-    ((-62, 6, 45), (50, 62, 56)),
-    ((-76, 16, 10), (34, 46, 50)),
-    ((-10, -40, 62), (46, 27, 27)),
-)
+_LIVER: _Parts = (((-62, 6, 45), (50, 62, 56)), ((-76, 16, 10), (34, 46, 50)), ((-10, -40, 62), (46, 27, 27)))
 _SPLEEN: _Parts = (((94, 36, 60), (24, 36, 38)), ((90, 14, 74), (20, 28, 22)))
 _LEFT_KIDNEY: _Parts = (((47, 45, 8), (22, 21, 24)), ((52, 46, -14), (25, 23, 26)), ((57, 45, -36), (22, 21, 24)))
 _RIGHT_KIDNEY: _Parts = (((-46, 45, -4), (22, 21, 24)), ((-51, 46, -26), (25, 23, 26)), ((-56, 45, -48), (22, 21, 24)))
@@ -129,9 +125,8 @@ class Abdomen:
         canal = np.hypot(x / 11, (y - 84) / 8)
         self.hu[(canal < 1.45) & ~column] = 400
         self.hu[canal < 1] = 30
-        self.hu[(np.abs(x) < 4) & (y > 93) & (y < 116) & (np.abs(level - np.round(level)) > 0.2) & (self.hu > -500)] = (
-            350
-        )
+        process = (np.abs(x) < 4) & (y > 93) & (y < 116) & (np.abs(level - np.round(level)) > 0.2)
+        self.hu[process & (self.hu > -500)] = 350
         self.free &= ~(body < 1.05)
         for side in (-1, 1):
             where, psoas = self._field((((side * 33, 58, -70), (16, 17, 60)),))
@@ -145,19 +140,13 @@ class Abdomen:
         radius = rng.uniform(10.5, 12.5)
         bend = rng.uniform(-3, 3)
         heights = np.arange(-130.0, 150.0, 6.0)
-        aorta = [
-            (
-                (
-                    10 + bend * np.sin(h / 40) + 10 / (1 + np.exp((60 - h) / 12)),
-                    23 + 12 / (1 + np.exp((65 - h) / 12)),
-                    h,
-                ),
-                3 * (radius,),
-            )
-            for h in heights
-        ]
+
+        def centre(h: float) -> tuple[float, float, float]:
+            left = 10 + bend * np.sin(h / 40) + 10 / (1 + np.exp((60 - h) / 12))
+            return left, 23 + 12 / (1 + np.exp((65 - h) / 12)), h
+
         self.free |= self.position[2] > self.dome  # it goes on behind the diaphragm
-        self._paint(aorta, rng.normal(160, 8), "aorta", jitter=False)
+        self._paint([(centre(h), 3 * (radius,)) for h in heights], rng.normal(160, 8), "aorta", jitter=False)
         self.free &= self.position[2] < self.dome
         cava = [((-20, 26 - 8 / (1 + np.exp((60 - h) / 15)), h), (12.0, 10.0, 12.0)) for h in heights]
         self._paint(cava, rng.normal(134, 6), jitter=False)

@@ -105,10 +105,8 @@ def detect_encoding(summaries: Sequence[LabelSummary]) -> tuple[str | None, str]
     means = {v: float(np.mean(counts)) for v, counts in totals.items() if counts}
     both = [(s.counts[2], s.counts[3]) for s in summaries if 2 in s.counts and 3 in s.counts]
     if not both or not {5, 6} <= means.keys():
-        return (
-            None,
-            f"the labels found ({few(sorted(means)) or 'none'}) lack 2, 3, 5 or 6, which tell the encodings apart",
-        )
+        shown = few(sorted(means)) or "none"
+        return None, f"the labels found ({shown}) lack 2, 3, 5 or 6, which tell the encodings apart"
     largest = max(means, key=means.__getitem__)
     if largest == 6:
         return "cascade", f"no label is above 8 and label 6 is the largest, {means[6]:.0f} voxels a case, as a liver is"

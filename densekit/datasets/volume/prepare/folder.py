@@ -13,7 +13,7 @@ from densekit.datasets.shared.patient_table import read_patient_table
 from densekit.datasets.shared.splits import assign_splits
 from densekit.datasets.volume.prepare.boxes import read_boxes
 from densekit.datasets.volume.prepare.files import list_volumes, require_folder
-from densekit.datasets.volume.prepare.msd import kind_of, mirror_pairs
+from densekit.datasets.volume.prepare.msd import mirror_note, mirror_pairs, normalization_of
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import contents, read_label
@@ -55,16 +55,12 @@ def read_folder(
         channels: Channel names; ``"CT"`` selects CT normalization. More than one: images are called ``NAME_0000``,
             ``NAME_0001``, ... None: one channel of unknown kind, normalised per case.
         may_lack: What a case may be without: names of channels, and ``"label"``.
-        splits: CSV with ``case,split[,subject][,fold]`` or nnU-Net's ``splits_final.json``; None: see
-            :func:`densekit.datasets.shared.splits.assign_splits`.
-        table: CSV with ``case`` and what is known of its patient
-            (:func:`densekit.datasets.shared.patient_table.read_patient_table`).
-        classes_from: Columns of the table that hold classes.
+        splits, seed: See :func:`densekit.datasets.shared.splits.assign_splits`.
+        table, classes_from: See :func:`densekit.datasets.shared.patient_table.read_patient_table`.
         boxes: JSON or CSV of boxes (:func:`densekit.datasets.volume.prepare.boxes.read_boxes`); there need be no folder
             of labels then.
         box_mode: How a JSON has them: mode and space.
         box_classes: Names of their classes, in the order of the numbers 0, 1, ...
-        seed: Seed of the draw if there is no split file.
 
     Raises:
         ConfigError: for names that cannot be.
@@ -94,14 +90,12 @@ def read_folder(
     else:
         names, remap = _named(labels), None
     swaps = mirror_pairs(names)
-    if swaps:
-        notes.append(f"a left/right mirror swaps {few([' and '.join(p) for p in swaps], 4)} (paired by their names)")
+    notes += mirror_note(swaps)
     known = read_patient_table(table, classes_from, sorted(pairs))
     boxed, box_names, box_notes = {}, (), []
     if boxes is not None:
         boxed, box_names, box_notes = read_boxes(boxes, box_mode, box_classes, list(pairs))
     assigned = assign_splits(sorted(pairs), root=path, splits=splits, seed=seed, patients=known.patients)
-    kinds = {kind_of(channel) for channel in channels}
     return SourceDataset(
         name=path.resolve().name.lower(),
         layout="folder",
@@ -119,7 +113,7 @@ def read_folder(
             for case, split in sorted(assigned.split.items())
         ),
         remap=remap,
-        normalization=kinds.pop() if len(kinds) == 1 else "zscore",
+        normalization=normalization_of(channels),
         mirror_pairs=swaps,
         notes=(*notes, *known.notes, *box_notes, *assigned.notes),
         optional_channels=tuple(name for name in channels if name in may_lack),

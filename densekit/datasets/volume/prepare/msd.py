@@ -62,12 +62,8 @@ def read_dataset_json(
     Args:
         path: The folder with ``dataset.json``, or the one above it.
         work: The single channels into which 4D Decathlon images are split go to ``converted`` in it.
-        splits: CSV with ``case,split[,subject][,fold]`` or nnU-Net's ``splits_final.json``; None: see
-            :func:`densekit.datasets.shared.splits.assign_splits`.
-        table: CSV with ``case`` and what is known of its patient
-            (:func:`densekit.datasets.shared.patient_table.read_patient_table`).
-        classes_from: Columns of the table that hold classes.
-        seed: Seed of the draw if there is no split file.
+        splits, seed: See :func:`densekit.datasets.shared.splits.assign_splits`.
+        table, classes_from: See :func:`densekit.datasets.shared.patient_table.read_patient_table`.
 
     Returns:
         The labelled cases; those of ``imagesTs`` too where ``labelsTs`` has labels (split ``test``).
@@ -89,10 +85,8 @@ def read_dataset_json(
         for case, split in where.items()
     ]
     pairs = mirror_pairs(description.labels)
-    if pairs:
-        notes.append(f"a left/right mirror swaps {few([' and '.join(p) for p in pairs], 4)} (paired by their names)")
-    kinds = {kind_of(channel) for channel in description.channels}
-    if len(kinds) > 1:
+    notes += mirror_note(pairs)
+    if len(set(map(_is_ct, description.channels))) > 1:
         notes.append(f"channels {few(description.channels)} mix CT with others: each is normalised per case (zscore)")
     identical = description.values == tuple(range(len(description.values)))
     return SourceDataset(
@@ -102,16 +96,20 @@ def read_dataset_json(
         labels=description.labels,
         cases=tuple(cases),
         remap=None if identical else {value: stored for stored, value in enumerate(description.values)},
-        normalization=kinds.pop() if len(kinds) == 1 else "zscore",
+        normalization=normalization_of(description.channels),
         mirror_pairs=pairs,
         notes=(*notes, *known.notes, *assigned.notes),
         folds=assigned.folds,
     )
 
 
-def kind_of(channel: str) -> str:
-    """Return the normalization for a channel's name: ``"ct"`` for CT, ``"zscore"`` for all else."""
-    return "ct" if channel.strip().lower() == "ct" else "zscore"
+def normalization_of(channels: Sequence[str]) -> str:
+    """Return the normalization for channels of these names: ``"ct"`` if all are CT, else ``"zscore"``."""
+    return "ct" if all(map(_is_ct, channels)) else "zscore"
+
+
+def _is_ct(channel: str) -> bool:
+    return channel.strip().lower() == "ct"
 
 
 def mirror_pairs(labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -123,6 +121,12 @@ def mirror_pairs(labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
             other = f"{label[: side.start()]}right{label[side.end() :]}".lower()
             pairs += [(label, candidate) for candidate in labels if candidate.lower() == other]
     return tuple(pairs)
+
+
+def mirror_note(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Say which classes a mirror swaps, if any."""
+    shown = few([" and ".join(pair) for pair in pairs], 4)
+    return [f"a left/right mirror swaps {shown} (paired by their names)"] if pairs else []
 
 
 def _find_json(path: Path) -> Path:
@@ -216,12 +220,8 @@ def _training_files(description: Description, work: Path) -> tuple[dict[str, Fil
                 )
         files[case] = (_channels(paths, description, case, work), root / label)
     unlisted = [s for s in list_volumes(root / "labelsTr") if s not in files] if "training" in content else []
-    notes = (
-        [f"{len(unlisted)} label(s) that dataset.json does not list are left out: {few(unlisted, 4)}"]
-        if unlisted
-        else []
-    )
-    return files, notes
+    left_out = f"{len(unlisted)} label(s) that dataset.json does not list are left out: {few(unlisted, 4)}"
+    return files, [left_out] if unlisted else []
 
 
 def _with_suffixes(path: Path, channels: int) -> tuple[Path, ...]:

@@ -99,11 +99,8 @@ def make_phantom(
         Hounsfield units int16 and raw BTCV ids uint8, both ``(D, H, W)`` canonical, and the grid of the file.
     """
     rng = np.random.default_rng([seed, case])
-    size = rng.uniform(0.92, 1.08, 3) * (
-        1.0,
-        1.0,
-        0.97,
-    )  # of this patient against the reference: left, posterior, superior
+    # Of this patient against the reference: left, posterior, superior.
+    size = rng.uniform(0.92, 1.08, 3) * (1.0, 1.0, 0.97)
     fat = rng.uniform(6, 22)
     pixel, step = rng.uniform(*in_plane), rng.uniform(*slices)
     spacing = np.array((step, pixel, pixel))  # (D, H, W)
@@ -149,9 +146,8 @@ def _patient_coordinates(
     d, h, w = (
         (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(s) for n, s in zip(shape, spacing, strict=True)
     )
-    grid = np.stack(
-        np.broadcast_arrays(w[None, None, :], h[None, :, None], d[:, None, None])
-    )  # left, posterior, superior
+    # Left, posterior, superior.
+    grid = np.stack(np.broadcast_arrays(w[None, None, :], h[None, :, None], d[:, None, None]))
     centre = np.array((0.0, 5.0, sum(_HEIGHT) / 2)) + rng.uniform(-4, 4, 3)
     matrix = (turn / size[:, None]).astype(np.float32)
     position = np.einsum("ij,jdhw->idhw", matrix, grid) + centre.astype(np.float32)[:, None, None, None]

@@ -194,9 +194,8 @@ def _pair_nifti(root: Path, layout: str) -> tuple[dict[str, tuple[Path, Path]], 
         bare = sorted(images.keys() - labels.keys() - files.keys())
         if bare and not may_lack:
             raise DataError(
-                f"{images[bare[0]]}: no label for it in {label_folder} ({len(bare)} of {len(images)} images "
-                f"lack one); put {label_folder / f'label{bare[0]}.nii.gz'} there, or take the image away to do without "
-                f"the case"
+                f"{images[bare[0]]}: no label for it in {label_folder} ({len(bare)} of {len(images)} images lack one); "
+                f"put {label_folder / f'label{bare[0]}.nii.gz'} there, or take the image away to do without the case"
             )
         unlabelled += bare
         if orphans := sorted(labels.keys() - images.keys() - files.keys()):

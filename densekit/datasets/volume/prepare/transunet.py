@@ -24,20 +24,9 @@ from densekit.io import Geometry, load_json, write_image, write_json_atomic, wri
 NOMINAL_SPACING = (3.0, 0.76, 0.76)
 """mm, (D, H, W): about the data set's average; the files do not carry their own."""
 
-PUBLISHED_SLICES = {
-    **{
-        "0005": 117,
-        "0006": 131,
-        "0007": 163,
-        "0009": 149,
-        "0010": 148,
-        "0021": 143,
-        "0023": 96,
-        "0024": 124,
-        "0026": 131,
-    },
-    **{"0027": 88, "0028": 89, "0030": 153, "0031": 93, "0033": 104, "0034": 98, "0037": 99, "0039": 90, "0040": 195},
-}
+_CASES = (5, 6, 7, 9, 10, 21, 23, 24, 26, 27, 28, 30, 31, 33, 34, 37, 39, 40)
+_COUNTS = (117, 131, 163, 149, 148, 143, 96, 124, 131, 88, 89, 153, 93, 104, 98, 99, 90, 195)
+PUBLISHED_SLICES = {f"{case:04d}": slices for case, slices in zip(_CASES, _COUNTS, strict=True)}
 """Slices per training case in TransUNet's list (``lists/lists_Synapse/train.txt`` of its repository)."""
 
 _LOWER_HU, _WINDOW_HU = -125, 400
@@ -106,18 +95,14 @@ class Case:
 def _read(path: Path, key: str) -> Iterator[np.ndarray]:
     import h5py
 
-    missing = f"{path}: has no array {key!r}; expected 'image' and 'label' (files with 'img' are ACDC's)"
+    one_slice = path.suffix == ".npz"
     try:
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                if key not in arrays:
-                    raise DataError(missing)
-                yield arrays[key]
-        else:
-            with h5py.File(path, "r") as arrays:
-                if key not in arrays:
-                    raise DataError(missing)
-                yield from arrays[key]
+        with np.load(path) if one_slice else h5py.File(path, "r") as arrays:
+            if key not in arrays:
+                raise DataError(
+                    f"{path}: has no array {key!r}; expected 'image' and 'label' (files with 'img' are ACDC's)"
+                )
+            yield from (arrays[key],) if one_slice else arrays[key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch the file again") from error
 
@@ -224,14 +209,10 @@ def convert(root: Path, work: Path, encoding: str) -> tuple[dict[str, tuple[Path
             basis = "by where the organs lie" if orientation else "as in the other files"
         notes.append(f"{group}: slices, rows and columns lead towards {orientation or known or 'SPL'} ({basis})")
     notes.append(
-        f"TransUNet files carry no spacing: native grid, written with a nominal {NOMINAL_SPACING} mm, so volumes "
-        f"in ml and distances in mm are approximate; intensities turned back into HU, which the files clip to "
-        f"[-125, 275]"
+        f"TransUNet files carry no spacing: native grid, written with a nominal {NOMINAL_SPACING} mm, so volumes in ml "
+        "and distances in mm are approximate; intensities turned back into HU, which the files clip to [-125, 275]"
     )
-    files = {}
-    for case in cases.values():
-        files[case.id] = _write(case, found[case.group] or known or "SPL", work)
-    return files, notes
+    return {case.id: _write(case, found[case.group] or known or "SPL", work) for case in cases.values()}, notes
 
 
 def _write(case: Case, orientation: str, work: Path) -> tuple[Path, Path]:
