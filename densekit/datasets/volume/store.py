@@ -42,7 +42,6 @@ from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_v
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
-from densekit.ops.volume_boxes import inside
 from densekit.structures.notes import CAUTION
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
@@ -270,7 +269,11 @@ def _describe(
 
     def histograms(case: CaseSource):
         stored = StoredCase.read(case_folder(out, case.id), _about(case))
-        foreground = inside(stored.boxes, stored.shape) if stored.label is None else stored.label
+        foreground = stored.label
+        if foreground is None:
+            from densekit.ops.volume_boxes import inside
+
+            foreground = inside(stored.boxes, stored.shape)
         found = foreground_histograms(stored.image, foreground, seed=list(case.id.encode()))
         present = [h for h, is_there in zip(found, stored.channels_present, strict=True) if is_there]
         return dict(zip(_present(source, case), present, strict=True)), stored.image.dtype.kind != "f"
