@@ -60,8 +60,8 @@ def main() -> None:
 
 def prepare(folder: Path, cases: int, shape: tuple[int, int, int]) -> None:
     """Write the volumes as NIfTI and as a densekit store."""
-    from densekit.datasets.volume import write_store
     from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
+    from densekit.datasets.volume.store import write_store
     from densekit.io import Geometry, write_image, write_label
 
     geometry = Geometry(shape[::-1], np.diag([-0.8, -0.8, 3.0, 1.0]))
@@ -132,7 +132,8 @@ def augmentation(args: argparse.Namespace, augment: bool) -> list[dict]:
 def densekit_loader(args: argparse.Namespace, name: str, augment: bool):
     from torch.utils.data import DataLoader
 
-    from densekit.datasets.volume import VolumePatchDataset, VolumePatchSampler
+    from densekit.datasets.volume.dataset import VolumePatchDataset
+    from densekit.datasets.volume.sampler import VolumePatchSampler
 
     dataset = VolumePatchDataset(
         args.folder / "store",
@@ -168,7 +169,7 @@ def monai_loader(args: argparse.Namespace, name: str, augment: bool):
     from monai import data
     from monai import transforms as mt
 
-    from densekit.datasets.volume import open_store
+    from densekit.datasets.volume.store import open_store
 
     preprocessing = open_store(args.folder / "store").preprocessing
     keys = ("inputs", "label")

@@ -13,6 +13,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from densekit import __version__
@@ -185,17 +186,20 @@ def _test(a: argparse.Namespace) -> int:
     if len(a.model) > 2:
         raise ConfigError(f"expected a checkpoint, or a config and a checkpoint, not {len(a.model)} files")
     *config, checkpoint = a.model
-    table = tasks.test(
-        checkpoint,
-        config=config[0] if config else None,
-        data=a.data,
-        split=a.split,
-        out=a.out,
-        device=a.device,
-        options=a.cfg_options,
-        progress=lambda case, done, total: print(f"[{done + 1}/{total}] {case}", file=sys.stderr),
-        **_task_options(a, "test"),
-    )
+    from densekit.progress import Counter
+
+    with closing(Counter("cases")) as progress:
+        table = tasks.test(
+            checkpoint,
+            config=config[0] if config else None,
+            data=a.data,
+            split=a.split,
+            out=a.out,
+            device=a.device,
+            options=a.cfg_options,
+            progress=progress,
+            **_task_options(a, "test"),
+        )
     print(table.render())
     return 3 if table.failures else 0
 

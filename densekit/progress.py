@@ -54,6 +54,32 @@ class Lines:
             self.tell(f"{words} ({share:.0%}), about {_duration(left)} left")
 
 
+class Counter:
+    """How many of some items are done, to be called before each: a bar on a terminal, now and then a line in a log.
+
+    Args:
+        unit: What they are, "images".
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self._lines, self._bar = Lines(logger.info), None
+
+    def __call__(self, item: str, done: int, total: int) -> None:
+        """``done`` of ``total`` items are done, ``item`` is next."""
+        if not sys.stderr.isatty():
+            self._lines(done, total, f"{done} of {total} {self.unit} done, now {item}")
+            return
+        self._bar = self._bar or tqdm(total=total, unit=f" {self.unit}", dynamic_ncols=True, leave=False)
+        self._bar.set_postfix_str(item, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+
 class BatchProgress:
     """Shows which case is predicted, how far its windows are, and when all will be done.
 

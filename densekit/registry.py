@@ -88,8 +88,8 @@ def _child(name: str, parent: _Registry, *locations: str, later: Sequence[str] =
 
 
 MODELS = _child("model", root.MODELS, "densekit.models", later=["densekit.models.detection"])
-DATASETS = _child("dataset", root.DATASETS, "densekit.datasets")
-DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets")
+DATASETS = _child("dataset", root.DATASETS, "densekit.datasets.volume.dataset")
+DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets.volume.sampler")
 TRANSFORMS = _child(
     "transform",
     root.TRANSFORMS,

@@ -95,6 +95,30 @@ def stopping_softly(tell: Callable[[str], None]) -> Iterator[None]:
         _asked = None
 
 
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Outside of :func:`stopping_softly`, where there is nothing yet to go on from, a signal ends the work in order.
+
+    Outside the main thread nothing changes.
+
+    Raises:
+        Stopped: at the first signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def leave_signals_to_parent() -> None:
     """For data processes: a terminal and a scheduler signal the whole group, and the step at hand needs its samples.
 

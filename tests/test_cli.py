@@ -1,12 +1,16 @@
 """The command line: quick help, one-line errors, exit statuses, the tools/ scripts."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+from PIL import Image
 
 from densekit import cli
 from densekit.errors import DataError
@@ -31,6 +35,45 @@ def test_it_loads_the_standard_library_only_and_says_nothing(code):
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
     assert loaded - sys.stdlib_module_names == {"densekit"}
     assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["check", "boxes"], 0, "sound; 0 errors"),
+        (["check", "volumes", "--kind", "folder"], 0, "2 cases checked, 0 errors"),
+        (["prepare", "folder", "volumes", "out", "--native"], 0, "prepared volumes: "),
+        (["test", "none.pth"], 2, "no such checkpoint file"),
+        (["test", "config.py"], 2, "is a config"),
+        (["predict", "none.pth", "x.png"], 2, "no such checkpoint file"),
+    ],
+)
+def test_what_needs_no_network_does_not_wait_for_torch(tmp_path, arguments, status, said):
+    _few_images(tmp_path / "boxes")
+    _few_volumes(tmp_path / "volumes")
+    code = f"import sys; from densekit.cli import main; print(main({arguments}), 'torch' in sys.modules)"
+    result = run("-c", code, cwd=tmp_path, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert said in result.stdout + result.stderr
+    assert result.stdout.splitlines()[-1] == f"{status} False"
+
+
+def _few_images(folder):
+    folder.mkdir()
+    images = [{"id": n, "file_name": f"{n}.png", "width": 32, "height": 32} for n in (1, 2)]
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [4, 4, 20, 16], "area": 320} for n in (1, 2)]
+    for image in images:
+        pixels = np.random.default_rng(image["id"]).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / image["file_name"])
+    found = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+    (folder / "train.json").write_text(json.dumps(found))
+
+
+def _few_volumes(folder):
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+        for n in (1, 2):
+            values = np.random.default_rng(n).integers(0, 2, (8, 8, 8), dtype=np.uint8)
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / name / f"c{n}.nii.gz")
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(IMPORT, 0.1), (HELP, 0.5)], ids=["import", "help"])

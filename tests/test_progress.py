@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from densekit.progress import Lines
+from densekit import progress
+from densekit.progress import Counter, Lines
 
 
 @pytest.fixture
@@ -42,3 +43,23 @@ def test_lines_are_half_a_minute_and_a_tenth_apart_or_five_minutes(told):
 
 def test_the_end_is_told_by_who_does_the_work(told):
     assert told(1, 100.0) == []
+
+
+def test_items_are_counted_in_a_log_not_listed(monkeypatch, caplog, capsys):
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    count = Counter("cases")
+    for done, item in enumerate("abc"):
+        count(item, done, 3)
+    count.close()
+    assert [record.message.partition(" (")[0] for record in caplog.records] == ["1 of 3 cases done, now b"]
+    assert capsys.readouterr().err == ""
+
+
+def test_items_are_a_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    count = Counter("cases")
+    count("a", 0, 3)
+    count("b", 1, 3)
+    count.close()
+    assert "0/3" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from densekit import stopping
-from densekit.stopping import Stopped, asked_to_stop, stop_if_asked, stopping_softly
+from densekit.stopping import Stopped, asked_to_stop, stop_if_asked, stopping_at_once, stopping_softly
 
 
 def send(number):
@@ -63,3 +63,21 @@ def test_another_thread_than_the_main_one_changes_nothing():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_nothing_is_lost_one_signal_ends_the_work(number):
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match="stopped by") as stopped, stopping_at_once():
+        send(number)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_within_work_that_ends_at_once_training_still_stops_softly():
+    with stopping_at_once():
+        with stopping_softly(lambda line: None):
+            send(signal.SIGTERM)
+            assert asked_to_stop() == signal.SIGTERM
+        with pytest.raises(Stopped):
+            send(signal.SIGTERM)

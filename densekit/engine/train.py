@@ -28,7 +28,7 @@ from densekit.io import output_error, write_json_atomic
 from densekit.package import Checkpoint
 from densekit.package.seen import changed, leak, trained_on
 from densekit.processes import join_processes, leave_processes, main_first
-from densekit.stopping import Stopped, stopping_softly
+from densekit.stopping import Stopped, stopping_at_once, stopping_softly
 
 logger = logging.getLogger("densekit")
 
@@ -61,6 +61,7 @@ class Setup:
         return plan, self.report(plan)
 
 
+@stopping_at_once()
 def train(
     setup: Setup,
     *,
@@ -175,6 +176,7 @@ def _write_config(folder: Path, plan: Plan, places: Mapping[str, str]) -> None:
     write_resolved(folder / "config.txt", values, {**dict.fromkeys(values, FROM_DATA), **places})
 
 
+@stopping_at_once()
 def try_out(setup: Setup) -> DryRun:
     """Two training steps on the largest batch that the training can meet (``--dry-run``); nothing is written.
 
@@ -238,7 +240,7 @@ def fit_batch(plan: Plan) -> str | None:
 
 @contextmanager
 def _no_empty_run(folder: Path, *, keep: bool) -> Iterator[None]:
-    """Take the work folder away again if the run could not start (a missing file, weights that do not fit).
+    """Take the work folder away again if the run did not start (a missing file, weights that do not fit, a signal).
 
     Args:
         folder: The work folder.
@@ -246,7 +248,7 @@ def _no_empty_run(folder: Path, *, keep: bool) -> Iterator[None]:
     """
     try:
         yield
-    except DensekitError:
+    except (DensekitError, KeyboardInterrupt):
         if not keep and is_main_process() and not any(folder.glob("*.csv")) and not any(folder.glob("*.pth")):
             shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from densekit.errors import DataError, few
+from densekit.errors import CheckpointError, DataError, few
 
 
 def read_text(path: Path) -> str:
@@ -51,6 +51,24 @@ def load_json(path: Path) -> Any:
         ) from error
     except RecursionError as error:
         raise DataError(f"{path}: is nested too deeply for JSON; export the file again") from error
+
+
+def require_checkpoint(path: Path) -> None:
+    """Check by its first bytes that a file can be a checkpoint, for which torch need not be loaded.
+
+    Raises:
+        CheckpointError: if it is not there, or cannot be one.
+    """
+    if (path / "best.pth").is_file():
+        raise CheckpointError(f"{path}: is the folder of a run; give the checkpoint in it, {path / 'best.pth'}")
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
+        )
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start and start != b"PK" and start[:1] != b"\x80":  # neither torch's zip archive nor its older pickle
+        raise CheckpointError(f"{path}: is no checkpoint, by its first bytes; give best.pth or last.pth of a training")
 
 
 _SPECIAL = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}

@@ -26,7 +26,7 @@ from densekit import __version__
 from densekit.config_tree import rebuilt, registered_name, types, written
 from densekit.errors import CheckpointError, ConfigError, close_names
 from densekit.io.atomic import atomic_path
-from densekit.io.files import sha256
+from densekit.io.files import require_checkpoint, sha256
 from densekit.registry import MODELS
 
 FORMAT = 1
@@ -222,16 +222,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def _read(path: Path, map_location: str | torch.device, *, mapped: bool = True) -> Any:
-    if (path / "best.pth").is_file():
-        raise CheckpointError(f"{path}: is the folder of a run; give the checkpoint in it, {path / 'best.pth'}")
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
-        )
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start and start != b"PK" and start[:1] != b"\x80":  # neither torch's zip archive nor its older pickle
-        raise CheckpointError(f"{path}: is no checkpoint, by its first bytes; give best.pth or last.pth of a training")
+    require_checkpoint(path)
     try:
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped and is_zipfile(path))
     except pickle.UnpicklingError as error:

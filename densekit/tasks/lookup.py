@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from densekit.config_tree import written
@@ -17,6 +18,9 @@ _LEVELS = {
     "equal": "all levels before it, of equal channels",
     "last": "the coarsest level before it alone",
 }
+
+
+TIMM = "network of timm"
 
 
 def print_name(name: str) -> int:
@@ -35,7 +39,7 @@ def print_name(name: str) -> int:
             raise ConfigError(f"no name fits {name!r} (`densekit models` lists the parts of densekit)")
         print("\n".join(listed))
         return 0
-    found = list(_meanings(name))
+    found = _meanings(name)
     if not found:
         close = close_names(name.rpartition(".")[2], _all_names())
         raise ConfigError(f"there is no part {name!r}{close} (`densekit models` lists all)")
@@ -46,37 +50,52 @@ def print_name(name: str) -> int:
     return 0
 
 
-@cache
-def _registries() -> list[tuple[str, Mapping[str, Any]]]:
-    """In words what each holds, and its entries by name; what densekit itself has comes first."""
-    import mmdet.registry as theirs
+def _registries() -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
+    """In words what each holds, and its entries by name: in groups, of which each is imported when it is asked for.
+
+    What takes long to import comes late: a name is looked for until it is found.
+    """
     import mmengine.registry as root
-    import mmseg.registry as segmentation
+
+    from densekit.registry import MODELS, TRANSFORMS
+
+    MODELS.import_from_location()
+    yield [("part of densekit", _own(MODELS.module_dict))]
+    import mmdet.registry as theirs
+
+    for registry in (theirs.MODELS, theirs.TASK_UTILS):
+        registry.import_from_location()
+    MODELS.import_all()
+    yield [
+        ("part of densekit", _own(MODELS.module_dict)),
+        ("part of MMDetection", theirs.MODELS.module_dict),
+        ("assigner, sampler or coder of MMDetection", theirs.TASK_UTILS.module_dict),
+        ("layer of MMEngine, MMCV or PyTorch", root.MODELS.module_dict),
+        ("optimizer", root.OPTIMIZERS.module_dict),
+        ("schedule", root.PARAM_SCHEDULERS.module_dict),
+    ]
+    import timm
+
+    yield [(TIMM, dict.fromkeys(timm.list_models()))]
     from monai import transforms
     from monai.networks import nets
 
     from densekit.models.backbones.monai_network import NETWORKS
-    from densekit.registry import MODELS, TRANSFORMS
 
-    for own in (MODELS, TRANSFORMS):
-        own.import_all()
-    for registry in (theirs.MODELS, theirs.TASK_UTILS, theirs.TRANSFORMS, segmentation.MODELS):
-        registry.import_from_location()
+    TRANSFORMS.import_all()
+    theirs.TRANSFORMS.import_from_location()
     classes = {key: part for key, part in vars(transforms).items() if key[0].isupper() and inspect.isclass(part)}
-    return [
-        ("part of densekit", _own(MODELS.module_dict)),
+    yield [
         ("transform of densekit", _own(TRANSFORMS.module_dict)),
-        ("part of MMDetection", theirs.MODELS.module_dict),
-        ("assigner, sampler or coder of MMDetection", theirs.TASK_UTILS.module_dict),
         ("transform of MMDetection", theirs.TRANSFORMS.module_dict),
-        ("part of MMSegmentation", segmentation.MODELS.module_dict),
         ("network of MONAI, for MonaiNetwork(name=...)", {key: getattr(nets, key) for key in NETWORKS}),
-        ("layer of MMEngine, MMCV or PyTorch", root.MODELS.module_dict),
-        ("optimizer", root.OPTIMIZERS.module_dict),
-        ("schedule", root.PARAM_SCHEDULERS.module_dict),
         ("transform of MMCV", root.TRANSFORMS.module_dict),
         ("transform of MONAI", classes),
     ]
+    import mmseg.registry as segmentation
+
+    segmentation.MODELS.import_from_location()
+    yield [("part of MMSegmentation", segmentation.MODELS.module_dict)]
 
 
 def _own(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,42 +104,49 @@ def _own(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _all_names() -> dict[str, str]:
-    import timm
-
     from densekit.models.variants import VARIANTS
 
-    names = dict.fromkeys(timm.list_models(), "network of timm")
-    for what, entries in reversed(_registries()):
+    names: dict[str, str] = {}
+    for what, entries in reversed([registry for group in _registries() for registry in group]):
         names |= dict.fromkeys(entries, what)
     return names | dict.fromkeys(VARIANTS, "named size of densekit")
 
 
-def _meanings(name: str) -> Iterator[list[str]]:
-    """The lines on each thing that has a name."""
-    import timm
-
+def _meanings(name: str) -> list[list[str]]:
+    """The lines on each thing that has a name, of the first group of registries that has it."""
     from densekit.models.variants import VARIANTS
 
     if name in VARIANTS:
         variant = VARIANTS[name]
         size = f"; {variant.published:.2f} M parameters published" if variant.published else ""
         arguments = ", ".join(f"{key}={value!r}" for key, value in variant.arguments.items())
-        yield [f"{name}: named size of densekit", f"  {variant.part}({arguments})", f"  {variant.source}{size}"] + (
-            _given_by(name)
-        )
+        lines = [f"{name}: named size of densekit", f"  {variant.part}({arguments})", f"  {variant.source}{size}"]
+        return [lines + _given_by(name)]
     package, _, key = name.rpartition(".")
-    seen = []
-    for what, entries in _registries():
-        part = entries.get(key)
-        if part is None or part in seen or not part.__module__.startswith(package):
-            continue
-        seen.append(part)
-        yield _of_part(key, what, part)
-    if name not in VARIANTS and timm.is_model(name):
-        from densekit.models.backbones import TimmBackbone
+    for group in _registries():
+        if group[0][0] == TIMM:
+            found = [_of_timm(name)] if _is_of_timm(name) else []
+        else:
+            parts = [(what, entries[key]) for what, entries in group if key in entries]
+            parts = [(what, part) for what, part in parts if part.__module__.startswith(package)]
+            first = {part: what for what, part in reversed(parts)}  # one part may stand in several registries
+            found = [_of_part(key, what, part) for what, part in parts if first[part] == what]
+        if found:
+            return found
+    return []
 
-        lines = [f"{name}: network of timm, a backbone as TimmBackbone(name={name!r}, ...)"]
-        yield lines + _arguments(TimmBackbone) + _given_by(name)
+
+def _is_of_timm(name: str) -> bool:
+    import timm
+
+    return timm.is_model(name)
+
+
+def _of_timm(name: str) -> list[str]:
+    from densekit.models.backbones import TimmBackbone
+
+    lines = [f"{name}: network of timm, a backbone as TimmBackbone(name={name!r}, ...)"]
+    return lines + _arguments(TimmBackbone) + _given_by(name)
 
 
 def _of_part(key: str, what: str, part: Any) -> list[str]:
@@ -165,9 +191,13 @@ def _given_by(name: str) -> list[str]:
 
 
 def _configs_with(name: str) -> list[str]:
-    """The configs of the package in which a name stands."""
-    from densekit.engine.config import find_config, read_file, shipped_configs
+    """The configs of the package in which a name stands; only those are loaded in whose text it does."""
+    from densekit.engine.config import bases, find_config, read_file, shipped_configs
 
-    stands = re.compile(rf"""['"](?:\w+\.)?{re.escape(name)}['"]""")
-    read = ((config, read_file(find_config(config))) for config in shipped_configs())
+    def mentions(file: Path) -> bool:
+        return bool(word.search(file.read_text(encoding="utf-8"))) or any(mentions(base) for base, _ in bases(file))
+
+    word, stands = re.compile(rf"\b{re.escape(name)}\b"), re.compile(rf"""['"](?:\w+\.)?{re.escape(name)}['"]""")
+    files = {config: find_config(config) for config in shipped_configs()}
+    read = ((config, read_file(file)) for config, file in files.items() if mentions(file))
     return [config for config, keys in read if stands.search(str([written(value) for value in keys.values()]))]

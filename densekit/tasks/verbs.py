@@ -158,11 +158,15 @@ def test(
     Raises:
         ConfigError, DataError, CheckpointError, OutputError: for what the user can put right.
     """
+    if isinstance(model, (str, Path)):  # before torch is loaded
+        if Path(model).suffix == ".py":
+            raise ConfigError(f"{model}: is a config; give the checkpoint that is to be scored, last")
+        from densekit.io.files import require_checkpoint
+
+        require_checkpoint(Path(model))
     from densekit.engine.settings import check_values
     from densekit.package import load_checkpoint
 
-    if isinstance(model, (str, Path)) and Path(model).suffix == ".py":
-        raise ConfigError(f"{model}: is a config; give the checkpoint that is to be scored, last")
     built = getattr(model, "checkpoint", None)  # of a predictor
     loaded = built or load_checkpoint(model)
     task = task_of(loaded)
@@ -264,6 +268,7 @@ def predict(
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
     from densekit.inference.done import earlier_run, remember
+    from densekit.io.files import require_checkpoint
 
     inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
     if not inputs:
@@ -281,6 +286,7 @@ def predict(
         done = earlier_run(Path(checkpoint), inputs, Path(out), asked=asked, kinds=kinds)
         if done is not None:
             return done
+        require_checkpoint(Path(checkpoint))
     from densekit.package import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)

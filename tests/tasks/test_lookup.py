@@ -1,6 +1,8 @@
 """Every name that a config may use can be looked up, whichever package it comes from."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +57,18 @@ def test_an_unknown_name_is_answered_with_close_ones(name, close):
 def test_a_name_of_another_package_is_not_taken_for_it():
     with pytest.raises(ConfigError, match=r"there is no part 'mmseg\.RetinaHead'"):
         print_name("mmseg.RetinaHead")
+
+
+@pytest.mark.parametrize(
+    ("name", "not_loaded"),
+    [
+        ("dformer", {"mmdet", "mmseg", "timm", "monai", "torchvision"}),
+        ("DFormer", {"mmdet", "mmseg", "timm", "monai", "torchvision"}),
+        ("RetinaHead", {"mmseg", "timm", "monai"}),
+    ],
+)
+def test_a_name_that_is_found_loads_no_further_library(name, not_loaded):
+    code = f"import sys; from densekit.tasks.lookup import print_name; print_name({name!r}); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert name in result.stdout.splitlines()[0]
+    assert not not_loaded & set(result.stdout.splitlines()[-1].split())

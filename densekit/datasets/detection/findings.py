@@ -146,6 +146,9 @@ KINDS: dict[str, Kind] = {
         "annotations without an image of theirs, left out",
         "nothing to do if images were removed on purpose; else add the images",
     ),
+    "link-dangling": Kind(
+        "warning", "links to files that are not there, left out", "bring the files back, or delete them"
+    ),
     "image-without-annotation": Kind(
         "warning",
         "images that no annotation file mentions, left out",

@@ -35,7 +35,7 @@ SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Limits, in pixels, between the bars of the histogram of object sizes."""
 
 _INSPECTION = "check.json"
-_VERSION = 4
+_VERSION = 5
 _SHOWN_OBJECTS = 300
 
 log = logging.getLogger("densekit")

@@ -15,7 +15,7 @@ from densekit.datasets.detection.dataset import DetectionDataset, DetectionImage
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Places
 from densekit.datasets.detection.repair import repair
 from densekit.datasets.shared.folds import Fold
-from densekit.datasets.shared.image_files import Header, fingerprint, read_extents, read_headers
+from densekit.datasets.shared.image_files import Header, fingerprint, list_tree, read_extents, read_headers
 from densekit.datasets.shared.image_folds import image_folds
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
 from densekit.datasets.shared.split_file import Splits
@@ -56,6 +56,9 @@ def read(
     draft = source.reader(source)
     for note in source.notes:
         draft.findings.add("layout", count=1, message=note)
+    dangling: list[str] = []
+    list_tree(source.root, dangling)
+    draft.findings.add("link-dangling", *sorted(dangling))
     for image in draft.images:
         if fold is not None and image.split == "val":
             image.split = "train"  # folds are made of both

@@ -34,10 +34,11 @@ def is_image(name: str) -> bool:
     return f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
 
 
-def list_tree(root: Path) -> dict[str, tuple[int, int]]:
+def list_tree(root: Path, dangling: list[str] | None = None) -> dict[str, tuple[int, int]]:
     """Return size and modification time (ns) of the images and annotation files below ``root``, by POSIX path.
 
-    Hidden files and folders are skipped, links to folders are followed (once: a loop ends).
+    Hidden files and folders are skipped, links to folders are followed (once: a loop ends); links that lead nowhere are
+    added to ``dangling``.
     """
     found: dict[str, tuple[int, int]] = {}
     seen: set[tuple[int, int]] = set()
@@ -61,7 +62,9 @@ def list_tree(root: Path) -> dict[str, tuple[int, int]]:
                 try:
                     status = entry.stat()
                 except OSError:
-                    continue  # a dangling link
+                    if dangling is not None:
+                        dangling.append(prefix + entry.name)
+                    continue
                 found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
     return found
 

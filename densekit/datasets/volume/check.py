@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from densekit.datasets.shared.outliers import find_outliers
 from densekit.datasets.shared.split_file import SPLIT_FILE, Members, Splits
@@ -23,8 +26,13 @@ from densekit.datasets.volume.stored import Store, read_store
 from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_values
 from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
+from densekit.progress import Lines
 from densekit.structures.findings import Finding
 from densekit.structures.notes import CAUTION
+
+logger = logging.getLogger("densekit")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
         findings += [Finding("error", "", problem) for problem in Splits(named, source.folds).problems(patients)]
         findings += _only_scored([named, *source.folds])
         facts = {}
-        for case in _progress(source.cases):
+        for case in _progress(source.cases, lambda case: case.id):
             try:
                 facts[case.id], notes = _read_facts(case, source)
             except DataError as error:
@@ -252,7 +260,11 @@ def _outliers(values: Mapping[str, float]) -> Iterator[tuple[str, float, float]]
         yield ids[place], numbers[place], float(np.median(numbers))
 
 
-def _progress(items):
-    from tqdm import tqdm
-
-    return tqdm(items, unit="case", leave=False, disable=not sys.stderr.isatty())
+def _progress(items: Collection[T], name: Callable[[T], str] = str) -> Iterator[T]:
+    """Shows how many cases are done: a bar on a terminal, now and then a line in a log."""
+    lines = Lines(logger.info)
+    bar = tqdm(items, unit="case", leave=False, disable=not sys.stderr.isatty())
+    for done, item in enumerate(bar):
+        if done and bar.disable:
+            lines(done, len(items), f"{done} of {len(items)} cases checked, now {name(item)}")
+        yield item

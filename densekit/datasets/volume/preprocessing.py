@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from densekit.errors import ConfigError, DataError
-from densekit.ops.resample import low_resolution_axis, resample, resample_labels, resampled_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -54,7 +54,12 @@ class SpatialResult:
 
     def labels_to_network(self, labels: np.ndarray) -> np.ndarray:
         """Bring a label map ``(D, H, W)`` on the scan's grid to the network's ``(d, h, w)`` by nearest neighbour."""
-        return np.ascontiguousarray(resample_labels(labels[self.region], self.shape))
+        labels = labels[self.region]
+        if labels.shape != self.shape:
+            from densekit.ops.resample import resample_labels
+
+            labels = resample_labels(labels, self.shape)
+        return np.ascontiguousarray(labels)
 
     def boxes_to_network(self, boxes: np.ndarray) -> np.ndarray:
         """Bring boxes ``(N, 6)`` (:mod:`densekit.ops.volume_boxes`) from the scan's grid to the network's, clipped."""
@@ -148,6 +153,8 @@ class Preprocessing:
         if cropped.dtype == bool:
             cropped = cropped.astype(np.uint8)
         if self.spacing is not None:
+            from densekit.ops.resample import low_resolution_axis, resample, resampled_shape
+
             shape = resampled_shape(cropped.shape[1:], spacing, self.spacing)
             coarse = low_resolution_axis(spacing, self.spacing)
             cropped = resample(cropped, shape, order=[0 if axis == coarse else 3 for axis in range(3)], clip=True)
@@ -184,6 +191,8 @@ class Preprocessing:
                 f"preprocessing: normalization {self.normalization!r} of {image.shape[0]} channels needs "
                 f"{'intensity' if self.normalization == 'ct' else 'statistics'} of each, got {values}"
             )
+        import torch
+
         image = image.to(torch.float32, copy=True)
         for channel, of_channel in zip(image, values, strict=True):
             if self.normalization == "ct":

@@ -9,7 +9,6 @@ import torch
 
 from densekit.errors import ConfigError, close_names
 from densekit.models.assemble.parts import find_task_part, merge, split
-from densekit.ops.mmcv_ext.nms import batched_nms
 
 READ_WITH = {"assigner": "sampler", "mask_size": "soft_mask_target"}
 """What MMDetection reads besides, wherever the published settings have the first."""
@@ -59,6 +58,8 @@ def _check_part(part: Mapping[str, Any], where: str) -> None:
     if not where.endswith(".nms"):
         split(part, where, find_task_part)
         return
+    from densekit.ops.mmcv_ext.nms import batched_nms  # torchvision, which most networks do without
+
     try:
         batched_nms(torch.empty(0, 4), torch.empty(0), torch.empty(0, dtype=torch.long), part)
     except ConfigError as error:

@@ -1,9 +1,11 @@
 """The files that annotations mean by a name: one, none, or several that nothing tells apart."""
 
+import os
+
 import pytest
 from PIL import Image
 
-from densekit.datasets.shared.image_files import ImageIndex
+from densekit.datasets.shared.image_files import ImageIndex, list_tree, read_headers
 
 
 @pytest.fixture
@@ -56,3 +58,17 @@ def test_the_size_or_equal_content_leaves_one(index, tmp_path):
     assert files.narrow(both, (9, 9)) == both
     (tmp_path / "b/1.png").write_bytes((tmp_path / "a/1.png").read_bytes())
     assert files.narrow(both, (0, 0)) == ["a/1.png"]
+
+
+def test_a_fifo_called_like_an_image_is_told_without_being_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    (header,) = read_headers([str(tmp_path / "a.png")])
+    assert "not a file" in header.problem
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").symlink_to(tmp_path / "gone.png")
+    dangling = []
+    assert list_tree(tmp_path, dangling) == {}
+    assert dangling == ["a/1.png"]

@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import default_collate
 
 from densekit.datasets.transforms import nnunet_augmentation
-from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, open_store, write_store
+from densekit.datasets.volume.dataset import VolumeDataset, VolumePatchDataset
+from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError
 from densekit.io import write_image
 from densekit.ops.unlabelled import UNLABELLED

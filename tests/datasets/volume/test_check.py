@@ -6,7 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from densekit import progress
 from densekit.cli import main
+from densekit.datasets.volume import check as check_module
 from densekit.io import Geometry, write_image, write_label
 
 
@@ -189,3 +191,10 @@ def test_data_without_training_cases_are_sound_and_said_to_be_for_scoring(raw, t
     assert status == 0
     assert "note: holds only test: it can be scored, not trained on" in output.out
     assert "0 errors, 0 warnings" in output.out
+
+
+def test_a_long_check_tells_in_a_log_how_far_it_is(monkeypatch, caplog):
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    assert list(check_module._progress(["a", "b"])) == ["a", "b"]
+    assert [record.message.partition(",")[0] for record in caplog.records] == ["1 of 2 cases checked"]

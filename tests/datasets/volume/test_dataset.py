@@ -15,8 +15,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from densekit.datasets.transforms import nnunet_augmentation
-from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, VolumePatchSampler, open_store, write_store
 from densekit.datasets.volume import sampler as sampler_module
+from densekit.datasets.volume.dataset import VolumeDataset, VolumePatchDataset
+from densekit.datasets.volume.sampler import VolumePatchSampler
+from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError
 from densekit.io import write_label
 from densekit.registry import DATA_SAMPLERS, DATASETS

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from densekit.datasets.volume import case as case_module
-from densekit.datasets.volume import open_store, write_store
+from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError, OutputError
 from densekit.io import read_label, read_volume, write_image, write_label
 

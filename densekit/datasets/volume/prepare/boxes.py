@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from densekit.datasets.shared.patient_table import categories
 from densekit.datasets.shared.splits import read_rows
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import Geometry, load_json, volume_stem
-from densekit.ops.volume_boxes import clipped, moved
 
 MODES = {
     "cccwhd": ("cx", "cy", "cz", "w", "h", "d"),
@@ -59,6 +57,10 @@ class SourceBoxes:
 
         Exact but for mm on an oblique grid, where it is the enclosing box.
         """
+        import torch
+
+        from densekit.ops.volume_boxes import clipped, moved
+
         to_ras = {"lps": np.diag([-1.0, -1, 1, 1]), "ras": np.eye(4), "voxel": geometry.affine}[self.space]
         matrix = np.linalg.inv(geometry.canonical_affine) @ to_ras
         if self.space == "voxel":

@@ -8,9 +8,10 @@ import torch
 
 from densekit.cli import main
 from densekit.datasets.transforms import AnatomicalMirror, RandRotateScale
-from densekit.datasets.volume import VolumeDataset, VolumePatchDataset, open_store, write_store
+from densekit.datasets.volume.dataset import VolumeDataset, VolumePatchDataset
 from densekit.datasets.volume.prepare import read_source
 from densekit.datasets.volume.prepare.boxes import MODES, SourceBoxes, read_boxes
+from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError
 from densekit.io import Geometry, read_geometry, write_image
 

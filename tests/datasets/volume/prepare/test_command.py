@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from densekit.cli import main
-from densekit.datasets.volume import open_store
+from densekit.datasets.volume.store import open_store
 
 
 @pytest.mark.parametrize(
