@@ -69,7 +69,7 @@ def earlier_run(
     """
     try:
         return _earlier_run(checkpoint, inputs, out, asked, kinds) if (out / LEDGER).is_file() else None
-    except (DensekitError, OSError) as error:
+    except (DensekitError, OSError, LookupError, TypeError, AttributeError) as error:  # of a ledger edited by hand too
         logger.debug("not done before: %s", error)
         return None
 

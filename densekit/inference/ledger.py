@@ -56,10 +56,11 @@ class Ledger:
         raise OutputError(f"{self.path}: is not a ledger of densekit predictions; move it away or choose another --out")
 
     def start(self, **facts: Any) -> None:
-        """Note what is the same for all cases of this run."""
+        """Note what is the same for all cases of this run; what was asked of an earlier one counts no longer."""
         import numpy as np
         import torch
 
+        self.content.pop("asked", None)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         self.content |= {
             "densekit": __version__,

@@ -170,7 +170,9 @@ def test(
     built = getattr(model, "checkpoint", None)  # of a predictor
     loaded = built or load_checkpoint(model)
     task = task_of(loaded)
-    settings = _settings_of_test(task, loaded, config, options, elsewhere=data is not None)
+    own = (loaded.meta.get("settings") or {}).get("data_root")
+    elsewhere = data is not None and (own is None or Path(data).resolve() != Path(own).resolve())
+    settings = _settings_of_test(task, loaded, config, options, elsewhere=elsewhere)
     given = {"data_root": None if data is None else str(data), **more}
     settings |= {key: value for key, value in given.items() if key in settings and value is not None}
     read = {key: setting for key, setting in task.settings.items() if setting.at_test}

@@ -56,6 +56,19 @@ def test_the_same_files_however_they_are_given_are_done(made, tmp_path, inputs):
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+def edited(root):
+    ledger = Ledger(root / "out" / LEDGER)
+    ledger.content["asked"] = {"task": "volume"}
+    ledger.save()
+
+
+def another_run(root):
+    """One that failed somewhere, so that it is not remembered."""
+    ledger = Ledger(root / "out" / LEDGER)
+    ledger.start()
+    ledger.finish("finished")
+
+
 CHANGES = {
     "weights": lambda root: (root / "best.pth").write_bytes(b"other"),
     "no weights": lambda root: (root / "best.pth").unlink(),
@@ -71,6 +84,8 @@ CHANGES = {
     "no table": lambda root: (root / "out/volumes.csv").unlink(),
     "no ledger": lambda root: (root / "out" / LEDGER).unlink(),
     "another ledger": lambda root: (root / "out" / LEDGER).write_text("{"),
+    "a ledger edited by hand": edited,
+    "another run since": another_run,
     "stopped": lambda root: Ledger(root / "out" / LEDGER).finish("interrupted"),
 }
 

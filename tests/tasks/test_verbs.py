@@ -88,10 +88,12 @@ def test_what_was_said_of_the_data_of_a_training_is_not_carried_to_others(checkp
     path = checkpoint(data_root="there", fold=2, convention="strict")
     seen = scored("volume")
     tasks.test(path)
+    tasks.test(path, data="other/../there")
     tasks.test(path, data="elsewhere")
     tasks.test(path, data="elsewhere", options=["fold=1"])
     assert seen == [
         {"data_root": "there", "fold": 2, "convention": "strict"},
+        {"data_root": "other/../there", "fold": 2, "convention": "strict"},
         {"data_root": "elsewhere", "fold": None, "convention": None},
         {"data_root": "elsewhere", "fold": 1, "convention": None},
     ]

@@ -31,8 +31,8 @@ class Crop(NamedTuple):
 class CroppedMasks(BitmapMasks):
     """BitmapMasks that hold rectangles; the whole bitmaps are made where something asks for them.
 
-    Resizing (nearest), flipping, padding with zero, cropping and choosing work on the rectangles; what else BitmapMasks
-    can do works on whole bitmaps and gives BitmapMasks.
+    Resizing (nearest), flipping, padding with zero, cropping, moving by whole pixels and choosing work on the
+    rectangles; what else BitmapMasks can do works on whole bitmaps and gives BitmapMasks.
 
     Args:
         masks: Bitmaps, ``(N, H, W)`` or N of ``(H, W)``.
@@ -127,6 +127,29 @@ class CroppedMasks(BitmapMasks):
     def expand(self, expanded_h: int, expanded_w: int, top: int, left: int) -> CroppedMasks:
         """Lay on a larger canvas of zeros, ``top`` and ``left`` pixels from its corner."""
         return self._each(lambda crop: _moved(crop.pixels, crop.top + top, crop.left + left), expanded_h, expanded_w)
+
+    def translate(
+        self,
+        out_shape: tuple[int, int],
+        offset: float | tuple[float, float],
+        direction: str = "horizontal",
+        border_value: int = 0,
+        interpolation: str = "bilinear",
+    ) -> BitmapMasks:
+        """Move within a canvas ``(height, width)``; ``direction`` as MMDetection's, of ``"both"`` x comes first."""
+        x, y = {"horizontal": (offset, 0), "vertical": (0, offset), "both": offset}[direction]
+        if border_value or x != int(x) or y != int(y):
+            return super().translate(out_shape, offset, direction, border_value, interpolation)
+        height, width = out_shape
+
+        def moved(crop: Crop) -> Crop:
+            top, left = crop.top + int(y), crop.left + int(x)
+            # what the canvas has before the move and after it
+            rows = slice(max(-top, 0), max(min(height - crop.top, height - top), 0))
+            columns = slice(max(-left, 0), max(min(width - crop.left, width - left), 0))
+            return _moved(crop.pixels[rows, columns], max(top, 0), max(left, 0))
+
+        return self._each(moved, height, width)
 
     @classmethod
     def cat(cls, masks: Sequence[BitmapMasks]) -> BitmapMasks:

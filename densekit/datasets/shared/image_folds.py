@@ -54,7 +54,7 @@ def image_folds(
     else:
         joined = _joined(groups, files, [str(root / file) for file in files], headers)
         few_enough = max(Counter(joined.values()).values()) <= len(files) / fold.number
-        # where half of all images look the same (a fixed camera), looks do not tell scenes apart
+        # where more images look the same than a fold has (a fixed camera), looks do not tell scenes apart
         groups, by = (joined, "image, with those that look the same together") if few_enough else (groups, "image")
     made = make_folds(groups, tags, fold.number, FOLD_SEED)
     return Splits({}, made, by, "class presence", FOLD_SEED)

@@ -24,11 +24,16 @@ def test_what_torch_and_python_draw_depends_on_the_iteration_alone():
     assert drawn[0][1] != drawn[1][1]
 
 
-def test_a_size_that_was_drawn_for_several_batches_ends_with_the_epoch():
-    """A run that is resumed at its start has drawn none."""
-    augment = BatchSyncRandomResize(random_size_range=(64, 128), size_divisor=32)
-    augment._input_size = (64, 64)
-    StatelessSeedHook(1).before_train_epoch(runner(8, batch_augments=[augment]))
-    assert augment._input_size is None
-    StatelessSeedHook(1).before_train_epoch(runner(8, batch_augments=None))
-    StatelessSeedHook(1).before_train_epoch(runner(8))
+def test_a_size_that_was_drawn_for_several_batches_is_in_last_pth():
+    """A run that is stopped between two draws goes on with it."""
+    sizes = []
+    for augment in (BatchSyncRandomResize(random_size_range=(64, 128), size_divisor=32), None):
+        if augment is not None:
+            augment._input_size = (64, 96)
+        state, resumed = {}, BatchSyncRandomResize(random_size_range=(64, 128), size_divisor=32)
+        StatelessSeedHook(1).before_save_checkpoint(runner(8, batch_augments=augment and [augment]), state)
+        going_on = runner(8, batch_augments=[resumed])
+        going_on.resuming = True
+        StatelessSeedHook(1).after_load_checkpoint(going_on, state)
+        sizes.append(resumed._input_size)
+    assert sizes == [(64, 96), None]
