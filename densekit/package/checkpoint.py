@@ -222,8 +222,12 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 def _read(path: Path, map_location: str | torch.device, *, mapped: bool = True) -> Any:
-    if (path / "best.pth").is_file():
-        raise CheckpointError(f"{path}: is the folder of a run; give the checkpoint in it, {path / 'best.pth'}")
+    if path.is_dir():
+        there = [path / name for name in ("best.pth", "last.pth") if (path / name).is_file()]
+        found = (
+            f"the folder of a run; give the checkpoint in it, {there[0]}" if there else "a folder; give a checkpoint"
+        )
+        raise CheckpointError(f"{path}: is {found}")
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"
