@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from mmdet.models.detectors import RetinaNet
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 import densekit as dk
@@ -446,6 +448,15 @@ class TestParts:
         assert type(network).__name__ == "RetinaNet" and network.bbox_head.num_classes == 3
         assert network.backbone.frozen_stages == -1
         assert capsys.readouterr().out == ""
+
+    def test_weights_start_in_the_scope_of_the_network(self, monkeypatch):
+        """In that of an earlier training MMEngine warns that it finds no initializer."""
+        scopes = []
+        record = lambda _: scopes.append(DefaultScope.get_current_instance().scope_name)  # noqa: E731
+        monkeypatch.setattr(RetinaNet, "init_weights", record)
+        with DefaultScope.overwrite_default_scope("densekit"):
+            dk.create_model("resnet18", neck="FPN", head="RetinaHead", num_classes=3)
+        assert scopes == ["mmdet"]
 
     def test_a_config_is_a_network(self):
         network = dk.create_model("dformer-tiny_phantom", num_classes=4)
