@@ -266,6 +266,14 @@ class TestWrongArguments:
             (lambda: detector_of(train_cfg=3), "train_cfg=3: expected a dict"),
             (lambda: detector_of(nek="FPN"), "assemble() takes no argument 'nek'; did you mean 'neck'?"),
             (lambda: dk.list_parts(dims=4), "dims=4: expected 2 for images or 3 for volumes"),
+            (
+                lambda: dk.create_model("dformer"),
+                "create_model(): missing a required argument: 'num_classes'; its argum",
+            ),
+            (
+                lambda: dk.list_parts("heads", dim=2),
+                "list_parts(): got an unexpected keyword argument 'dim'; its argum",
+            ),
             (lambda: dk.list_parts(dims="3"), "dims='3', expected a whole number"),
             (lambda: dk.list_parts(fits=[]), "fits: names no part"),
             (lambda: dk.list_parts(fits=3), "backbone: 3 is no part"),
