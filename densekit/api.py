@@ -362,8 +362,8 @@ def _built(model: Mapping[str, Any], num_classes: int, *, in_channels: int | Non
     MODELS.import_all()
     with DefaultScope.overwrite_default_scope(str(config["type"]).rpartition(".")[0] or "densekit"):
         network = MODELS.build(ConfigDict(config))
-    with quiet_drawing():
-        network.init_weights()
+        with quiet_drawing():
+            network.init_weights()  # in its scope: that of an earlier training would make MMEngine warn
     if pretrained:
         load_backbone(network, True, weights)
     return network

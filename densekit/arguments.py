@@ -18,7 +18,7 @@ _WORDS = {"bool": "True or False", "int": "a whole number", "str": "a text", "Pa
 
 
 def checked(function: Callable[..., T]) -> Callable[..., T]:
-    """Refuse, in one line, an argument that is not of the types its annotation names, and empty texts.
+    """Refuse, in one line, an argument that is missing, unknown, empty or not of the types its annotation names.
 
     Annotations are those of plain types, joined by ``|``, and of classes of the function's own module; an argument with
     another one is left to the function.
@@ -34,7 +34,12 @@ def checked(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def call(*args: Any, **given: Any) -> T:
-        for name, value in signature.bind(*args, **given).arguments.items():
+        try:
+            bound = signature.bind(*args, **given).arguments
+        except TypeError as error:  # one that is missing or unknown; Python's words do not say of what
+            names = ", ".join(p for p in signature.parameters if p != "self")
+            raise ConfigError(f"{function.__name__}(): {error}; its arguments: {names}") from None
+        for name, value in bound.items():
             named = str(signature.parameters[name].annotation).split(" | ")
             kinds = [kind(one) for one in named]
             if None in kinds:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from mmdet.models.detectors import RetinaNet
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 import densekit as dk
@@ -264,6 +266,14 @@ class TestWrongArguments:
             (lambda: detector_of(train_cfg=3), "train_cfg=3: expected a dict"),
             (lambda: detector_of(nek="FPN"), "assemble() takes no argument 'nek'; did you mean 'neck'?"),
             (lambda: dk.list_parts(dims=4), "dims=4: expected 2 for images or 3 for volumes"),
+            (
+                lambda: dk.create_model("dformer"),
+                "create_model(): missing a required argument: 'num_classes'; its argum",
+            ),
+            (
+                lambda: dk.list_parts("heads", dim=2),
+                "list_parts(): got an unexpected keyword argument 'dim'; its argum",
+            ),
             (lambda: dk.list_parts(dims="3"), "dims='3', expected a whole number"),
             (lambda: dk.list_parts(fits=[]), "fits: names no part"),
             (lambda: dk.list_parts(fits=3), "backbone: 3 is no part"),
@@ -446,6 +456,15 @@ class TestParts:
         assert type(network).__name__ == "RetinaNet" and network.bbox_head.num_classes == 3
         assert network.backbone.frozen_stages == -1
         assert capsys.readouterr().out == ""
+
+    def test_weights_start_in_the_scope_of_the_network(self, monkeypatch):
+        """In that of an earlier training MMEngine warns that it finds no initializer."""
+        scopes = []
+        record = lambda _: scopes.append(DefaultScope.get_current_instance().scope_name)  # noqa: E731
+        monkeypatch.setattr(RetinaNet, "init_weights", record)
+        with DefaultScope.overwrite_default_scope("densekit"):
+            dk.create_model("resnet18", neck="FPN", head="RetinaHead", num_classes=3)
+        assert scopes == ["mmdet"]
 
     def test_a_config_is_a_network(self):
         network = dk.create_model("dformer-tiny_phantom", num_classes=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from densekit.errors import ConfigError, close_names
+from densekit.errors import ConfigError
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -20,8 +20,7 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        known = ("auto", "cpu", "cuda", "mps")
-        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps{close_names(str(name), known)}")
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda, cuda:N or mps; a GPU of NVIDIA or AMD is 'cuda'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {name!r}: torch finds no CUDA device (`densekit doctor` says why); use --device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -59,8 +59,12 @@ def require_checkpoint(path: Path) -> None:
     Raises:
         CheckpointError: if it is not there, or cannot be one.
     """
-    if (path / "best.pth").is_file():
-        raise CheckpointError(f"{path}: is the folder of a run; give the checkpoint in it, {path / 'best.pth'}")
+    if path.is_dir():
+        there = [path / name for name in ("best.pth", "last.pth") if (path / name).is_file()]
+        found = (
+            f"the folder of a run; give the checkpoint in it, {there[0]}" if there else "a folder; give a checkpoint"
+        )
+        raise CheckpointError(f"{path}: is {found}")
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such checkpoint file; `densekit train` writes best.pth and last.pth into its work folder"

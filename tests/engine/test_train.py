@@ -224,7 +224,7 @@ def test_sampling_and_scoring_follow_the_config(config, prepared, tmp_path):
     samples = runner.build_dataloader(runner._train_dataloader).dataset
     assert (samples.foreground_per_batch, len(samples.cases), len(samples)) == (2, 6, 8)
     assert [case.id for case in runner.val_dataloader.dataset.cases] == ["case6", "case7"]
-    assert runner.val_evaluator.metrics[0].convention == "transunet"
+    assert runner.val_evaluator.metrics[0].settings["convention"] == "transunet"
     assert runner.described["meta"]["convention"] == "transunet"
 
 

@@ -72,6 +72,22 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path):
         checkpoint.require_task("detection")
 
 
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (("last.pth", "best.pth"), r"run: is the folder of a run; give the checkpoint in it, .*best\.pth$"),
+        (("last.pth",), r"run: is the folder of a run; give the checkpoint in it, .*last\.pth$"),
+        ((), "run: is a folder; give a checkpoint$"),
+    ],
+)
+def test_a_folder_is_answered_with_the_checkpoint_in_it(tmp_path, held, said):
+    (tmp_path / "run").mkdir()
+    for name in held:
+        (tmp_path / "run" / name).touch()
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(tmp_path / "run")
+
+
 def test_missing_file_says_where_checkpoints_come_from(tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.pth: no such checkpoint file.*densekit train"):
         load_checkpoint(tmp_path / "nothing.pth")
