@@ -27,6 +27,9 @@ CASE_FORMAT = 3
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+_DAMAGED = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+"""What comes of reading a file of ours in which something was exchanged."""
+
 _MAPPED = ("image", "label", "foreground")
 
 
@@ -91,12 +94,26 @@ class StoredCase:
             DataError: if it is not there or cannot be read.
         """
         values = read_description(folder)
-        if values is None:
-            raise DataError(f"{folder}: holds no readable prepared case; run `densekit prepare` again, it remakes it")
+        try:
+            if values is None:
+                raise ValueError("no description")
+            return cls._from_description(folder, values, about)
+        except _DAMAGED as error:
+            raise DataError(
+                f"{folder}: holds no readable prepared case; run `densekit prepare` again, it remakes it"
+            ) from error
+
+    @classmethod
+    def _from_description(cls, folder: Path, values: Mapping[str, Any], about: Mapping[str, Any]) -> StoredCase:
+        sources = values["sources"]
+        images, files = sources["images"], [*sources["images"], sources["label"]]
+        if len(images) != len(values["minimum"]) or not all(f is None or (f and isinstance(f, str)) for f in files):
+            raise ValueError("sources are one file a channel, and the label's")
+        volumes = values["volumes_ml"]
         return cls(
             folder=folder,
             id=values["id"],
-            sources=values["sources"],
+            sources=sources,
             geometry=Geometry.from_dict(values["geometry"]),
             box=tuple(tuple(side) for side in values["box"]),
             shape_before=tuple(values["shape_before"]),
@@ -104,7 +121,7 @@ class StoredCase:
             spacing=tuple(values["spacing"]),
             statistics=[tuple(pair) for pair in values["statistics"]],
             minimum=values["minimum"],
-            volumes_ml=values["volumes_ml"],
+            volumes_ml=None if volumes is None else {name: float(ml) for name, ml in volumes.items()},
             notes=tuple(values["notes"]),
             hash=values["hash"],
             content=values.get("content", ""),  # a case prepared before there was one is made anew next time only
@@ -301,6 +318,18 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
     if not (path / SPLIT_FILE).is_file():
         raise DataError(f"{path / SPLIT_FILE}: is gone; run `densekit prepare` again, it writes it and keeps the cases")
     splits = Splits.read(path / SPLIT_FILE)
+    try:
+        store = _opened(path, values, fingerprint, splits)
+        problems = splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path / 'dataset.json'}: is damaged or was changed ({error!r}); run the same `densekit prepare` command "
+            f"again, it writes it and keeps the cases"
+        ) from error
+    return store, splits, problems
+
+
+def _opened(path: Path, values: Mapping[str, Any], fingerprint: dict[str, Any], splits: Splits) -> Store:
     ids = list(values["cases"])
     gone = [case_id for case_id in ids if not (case_folder(path, case_id) / "case.json").is_file()]
     if gone:
@@ -308,7 +337,9 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
             f"{path}: {len(gone)} of its {len(ids)} cases are gone ({', '.join(gone[:5])}); run the same "
             f"`densekit prepare` command again, it remakes what is missing"
         )
-    store = Store(
+    if not all(isinstance(name, str) for name in (*values["labels"], *values["scored"])):
+        raise TypeError("names of labels are text")
+    return Store(
         path=path,
         name=values["name"],
         layout=values["layout"],
@@ -328,7 +359,6 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
         box_classes=tuple(values.get("box_classes", ())),
         folds=len(splits.folds),
     )
-    return store, splits, splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
 
 
 def case_folder(path: Path, case_id: str) -> Path:
@@ -345,9 +375,10 @@ def case_folder(path: Path, case_id: str) -> Path:
 def read_description(folder: Path) -> dict[str, Any] | None:
     """Return the contents of a case's ``case.json``, None if it is not there or not readable."""
     try:
-        return json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return values if isinstance(values, dict) else None
 
 
 def _why_not_prepared(path: Path) -> str:

@@ -289,6 +289,53 @@ def test_only_what_changed_is_prepared_again(make_source, tmp_path):
     assert remade(spacing=(3.0, 2.0, 2.0)) == ["case2"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values["geometry"]["affine"].__setitem__(1, [1, [2], 3, 4]),
+        lambda values: values["geometry"].update(affine="NaN"),
+        lambda values: values.update(geometry=None),
+        lambda values: values.update(shape=3),
+        lambda values: values.update(box=None),
+        lambda values: values.update(statistics=[1]),
+        lambda values: values.pop("sources"),
+        lambda values: values["sources"].update(images=[]),
+        lambda values: values["sources"]["images"].__setitem__(0, -1),
+        lambda values: values["volumes_ml"].update(liver=None),
+        lambda values: [values],
+    ],
+)
+def test_a_damaged_description_is_said_and_made_anew(damage, make_source, tmp_path):
+    source, out = make_source(cases=2), tmp_path / "out"
+    write_store(source, out)
+    path = out / "cases" / "case1" / "case.json"
+    sound = path.read_text()
+    values = json.loads(sound)
+    result = damage(values)
+    path.write_text(json.dumps(result if isinstance(result, list) else values))
+    with pytest.raises(DataError, match="case1: holds no readable prepared case"):
+        open_store(out).case("case1")
+    write_store(source, out)
+    assert json.loads(path.read_text()) == json.loads(sound)
+
+
+def test_a_damaged_description_of_the_data_set_is_never_a_raw_exception(make_source, tmp_path):
+    source, out = make_source(cases=2), tmp_path / "out"
+    write_store(source, out)
+    path = out / "dataset.json"
+    sound = json.loads(path.read_text())
+    refused = 0
+    for key in sound:
+        for value in (None, float("inf"), 10**20, "", "abc", [], {}, [[1]], {"a": None}):
+            path.write_text(json.dumps(sound | {key: value}))
+            try:
+                open_store(out)
+            except DataError as error:
+                assert "`densekit " in str(error), (key, value)  # what to do
+                refused += 1
+    assert refused > 40
+
+
 def test_cases_that_left_the_data_set_leave_the_folder(make_source, tmp_path):
     source, out = make_source(cases=3), tmp_path / "out"
     write_store(source, out)
