@@ -140,11 +140,13 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
 
 
 def is_current(folder: Path, case_hash: str) -> bool:
-    """Return whether a folder holds a readable case made from the same sources and settings."""
+    """Return whether a folder holds a case that can be read, made from the same sources and settings."""
     try:
-        return StoredCase.read(folder, {"patient": ""}).hash == case_hash
+        case = StoredCase.read(folder, {"patient": ""})
+        case.open_arrays()
     except DataError:
         return False
+    return case.hash == case_hash
 
 
 def read_case(source: CaseSource, settings: CaseSettings) -> Scan:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -27,8 +29,9 @@ CASE_FORMAT = 3
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-_DAMAGED = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
-"""What comes of reading a file of ours in which something was exchanged."""
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, SyntaxError, TokenError, BadZipFile, zlib.error)
+UNREADABLE += (AttributeError, TypeError, OverflowError)
+"""What comes of reading a damaged description or file of arrays."""
 
 _MAPPED = ("image", "label", "foreground")
 
@@ -93,14 +96,11 @@ class StoredCase:
         Raises:
             DataError: if it is not there or cannot be read.
         """
-        values = read_description(folder)
         try:
-            if values is None:
-                raise ValueError("no description")
-            return cls._from_description(folder, values, about)
-        except _DAMAGED as error:
+            return cls._from_description(folder, read_description(folder) or {}, about)
+        except UNREADABLE as error:
             raise DataError(
-                f"{folder}: holds no readable prepared case; run `densekit prepare` again, it remakes it"
+                f"{folder}: holds no readable prepared case; `densekit prepare` again remakes it"
             ) from error
 
     @classmethod
@@ -160,10 +160,15 @@ class StoredCase:
         """What :meth:`Preprocessing.spatial` returned for this case, of its :attr:`image` or a copy in memory."""
         return SpatialResult(image, self.box, self.shape_before)
 
+    def open_arrays(self) -> None:
+        """Open the arrays; raises ``DataError`` if one is gone, cut off, or damaged in its header."""
+        for name in _MAPPED:
+            getattr(self, name)
+
     def _load(self, name: str) -> np.ndarray:
         try:
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{self.folder / name}: cannot be read ({error}); run `densekit prepare` again, it remakes the case"
             ) from error
@@ -269,7 +274,7 @@ class Store:
         try:
             with np.load(path) as content:
                 return content["labels"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path}: cannot be read ({error}); run `densekit prepare` again, it keeps the rest"
             ) from error
@@ -321,7 +326,7 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
     try:
         store = _opened(path, values, fingerprint, splits)
         problems = splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
-    except _DAMAGED as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path / 'dataset.json'}: is damaged or was changed ({error!r}); run the same `densekit prepare` command "
             f"again, it writes it and keeps the cases"

@@ -319,6 +319,20 @@ def test_a_damaged_description_is_said_and_made_anew(damage, make_source, tmp_pa
     assert json.loads(path.read_text()) == json.loads(sound)
 
 
+@pytest.mark.parametrize("name", ["image", "label", "foreground"])
+@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: data.replace(b"{", b"(", 1), lambda _: b""])
+def test_a_damaged_array_is_said_and_made_anew(damage, name, make_source, tmp_path):
+    source, out = make_source(cases=1), tmp_path / "out"
+    write_store(source, out)
+    path = out / "cases" / open_store(out).ids("train+val")[0] / f"{name}.npy"
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    with pytest.raises(DataError, match=f"{name}.npy: cannot be read .*prepare"):
+        getattr(open_store(out).case(path.parent.name), name)
+    write_store(source, out)
+    assert path.read_bytes() == sound
+
+
 def test_a_damaged_description_of_the_data_set_is_never_a_raw_exception(make_source, tmp_path):
     source, out = make_source(cases=2), tmp_path / "out"
     write_store(source, out)
