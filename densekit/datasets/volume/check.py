@@ -112,7 +112,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
         findings += [Finding("warning", case_id, note.removeprefix(CAUTION)) for note in case.notes]
         places = tuple(_split_of(case_id, members) for members in layers)
         facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
-    gone = gone_scans(store, list(store.about))
+    gone = gone_scans(store, facts)
     if gone:
         message = f"{moved(gone, len(store.about))}; `densekit test` needs them, training does not"
         findings.append(Finding("warning", "", message))

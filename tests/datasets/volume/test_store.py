@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from densekit.datasets.volume import case as case_module
+from densekit.datasets.volume.check import check_prepared
 from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError, OutputError
 from densekit.io import read_label, read_volume, write_image, write_label
@@ -315,6 +316,8 @@ def test_a_damaged_description_is_said_and_made_anew(damage, make_source, tmp_pa
     path.write_text(json.dumps(result if isinstance(result, list) else values))
     with pytest.raises(DataError, match="case1: holds no readable prepared case"):
         open_store(out).case("case1")
+    errors = [finding.case for finding in check_prepared(out)[0] if finding.severity == "error"]
+    assert errors == ["case1"]  # and the other cases are checked
     write_store(source, out)
     assert json.loads(path.read_text()) == json.loads(sound)
 
