@@ -178,7 +178,9 @@ def _file_names(records: list[dict], part: Part, findings: Findings) -> list[str
             raise DataError(f"{part.path}: image {str(record)[:80]} has no file_name or no id; export the file again")
         names.append(name)
     if records and not any("file_name" in record for record in records):
-        findings.add("layout", count=1, message="images have no file_name: the end of their coco_url is taken (LVIS)")
+        findings.add(
+            "layout", count=len(records), message="images have no file_name: the end of their coco_url is taken (LVIS)"
+        )
     return names
 
 

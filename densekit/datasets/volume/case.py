@@ -17,7 +17,7 @@ from densekit.datasets.volume.label_values import stored_labels
 from densekit.datasets.volume.prepare.boxes import SourceBoxes
 from densekit.datasets.volume.prepare.source import CaseSource
 from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
-from densekit.datasets.volume.stored import CASE_FORMAT, read_description
+from densekit.datasets.volume.stored import CASE_FORMAT, StoredCase
 from densekit.errors import DataError
 from densekit.io import Geometry, check_intensities, output_error, read_geometry, read_label, read_volume
 
@@ -140,9 +140,13 @@ def write_case(source: CaseSource, settings: CaseSettings, folder: Path, case_ha
 
 
 def is_current(folder: Path, case_hash: str) -> bool:
-    """Return whether a folder holds a case made from the same sources and settings."""
-    description = read_description(folder)
-    return description is not None and description.get("hash") == case_hash
+    """Return whether a folder holds a case that can be read, made from the same sources and settings."""
+    try:
+        case = StoredCase.read(folder, {"patient": ""})
+        case.open_arrays()
+    except DataError:
+        return False
+    return case.hash == case_hash
 
 
 def read_case(source: CaseSource, settings: CaseSettings) -> Scan:

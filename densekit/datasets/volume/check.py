@@ -112,7 +112,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
         findings += [Finding("warning", case_id, note.removeprefix(CAUTION)) for note in case.notes]
         places = tuple(_split_of(case_id, members) for members in layers)
         facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
-    gone = gone_scans(store, list(store.about))
+    gone = gone_scans(store, facts)
     if gone:
         message = f"{moved(gone, len(store.about))}; `densekit test` needs them, training does not"
         findings.append(Finding("warning", "", message))
@@ -234,7 +234,7 @@ def _compare(facts: Mapping[str, _Facts], labels: Iterable[str]) -> Iterator[Fin
                 "error" if across else "warning", "", f"the same scan is there as {', '.join(ids)}, {what}; keep one"
             )
     for name in list(labels)[1:]:
-        found = {i: f.volumes_ml[name] for i, f in facts.items() if f.volumes_ml and f.volumes_ml[name] > 0}
+        found = {i: f.volumes_ml[name] for i, f in facts.items() if (f.volumes_ml or {}).get(name, 0) > 0}
         for layer, places in enumerate(zip(*(fact.splits for fact in facts.values()), strict=True)):
             if "train" in places and not any(facts[i].splits[layer] == "train" for i in found):
                 of = f" of fold {layer - 1}" if layer else ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -26,6 +28,10 @@ CASE_FORMAT = 3
 """Version of a case's files; part of its hash."""
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, SyntaxError, TokenError, BadZipFile, zlib.error)
+UNREADABLE += (AttributeError, TypeError, OverflowError)
+"""What comes of reading a damaged description or file of arrays."""
 
 _MAPPED = ("image", "label", "foreground")
 
@@ -90,13 +96,24 @@ class StoredCase:
         Raises:
             DataError: if it is not there or cannot be read.
         """
-        values = read_description(folder)
-        if values is None:
-            raise DataError(f"{folder}: holds no readable prepared case; run `densekit prepare` again, it remakes it")
+        try:
+            return cls._from_description(folder, read_description(folder) or {}, about)
+        except UNREADABLE as error:
+            raise DataError(
+                f"{folder}: holds no readable prepared case; `densekit prepare` again remakes it"
+            ) from error
+
+    @classmethod
+    def _from_description(cls, folder: Path, values: Mapping[str, Any], about: Mapping[str, Any]) -> StoredCase:
+        sources = values["sources"]
+        images, files = sources["images"], [*sources["images"], sources["label"]]
+        if len(images) != len(values["minimum"]) or not all(f is None or (f and isinstance(f, str)) for f in files):
+            raise ValueError("sources are one file a channel, and the label's")
+        volumes = values["volumes_ml"]
         return cls(
             folder=folder,
             id=values["id"],
-            sources=values["sources"],
+            sources=sources,
             geometry=Geometry.from_dict(values["geometry"]),
             box=tuple(tuple(side) for side in values["box"]),
             shape_before=tuple(values["shape_before"]),
@@ -104,7 +121,7 @@ class StoredCase:
             spacing=tuple(values["spacing"]),
             statistics=[tuple(pair) for pair in values["statistics"]],
             minimum=values["minimum"],
-            volumes_ml=values["volumes_ml"],
+            volumes_ml=None if volumes is None else {name: float(ml) for name, ml in volumes.items()},
             notes=tuple(values["notes"]),
             hash=values["hash"],
             content=values.get("content", ""),  # a case prepared before there was one is made anew next time only
@@ -143,10 +160,15 @@ class StoredCase:
         """What :meth:`Preprocessing.spatial` returned for this case, of its :attr:`image` or a copy in memory."""
         return SpatialResult(image, self.box, self.shape_before)
 
+    def open_arrays(self) -> None:
+        """Open the arrays; raises ``DataError`` if one is gone, cut off, or damaged in its header."""
+        for name in _MAPPED:
+            getattr(self, name)
+
     def _load(self, name: str) -> np.ndarray:
         try:
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{self.folder / name}: cannot be read ({error}); run `densekit prepare` again, it remakes the case"
             ) from error
@@ -252,7 +274,7 @@ class Store:
         try:
             with np.load(path) as content:
                 return content["labels"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path}: cannot be read ({error}); run `densekit prepare` again, it keeps the rest"
             ) from error
@@ -301,6 +323,18 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
     if not (path / SPLIT_FILE).is_file():
         raise DataError(f"{path / SPLIT_FILE}: is gone; run `densekit prepare` again, it writes it and keeps the cases")
     splits = Splits.read(path / SPLIT_FILE)
+    try:
+        store = _opened(path, values, fingerprint, splits)
+        problems = splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
+    except UNREADABLE as error:
+        raise DataError(
+            f"{path / 'dataset.json'}: is damaged or was changed ({error!r}); run the same `densekit prepare` command "
+            f"again, it writes it and keeps the cases"
+        ) from error
+    return store, splits, problems
+
+
+def _opened(path: Path, values: Mapping[str, Any], fingerprint: dict[str, Any], splits: Splits) -> Store:
     ids = list(values["cases"])
     gone = [case_id for case_id in ids if not (case_folder(path, case_id) / "case.json").is_file()]
     if gone:
@@ -308,7 +342,9 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
             f"{path}: {len(gone)} of its {len(ids)} cases are gone ({', '.join(gone[:5])}); run the same "
             f"`densekit prepare` command again, it remakes what is missing"
         )
-    store = Store(
+    if not all(isinstance(name, str) for name in (*values["labels"], *values["scored"])):
+        raise TypeError("names of labels are text")
+    return Store(
         path=path,
         name=values["name"],
         layout=values["layout"],
@@ -328,7 +364,6 @@ def read_store(path: Path) -> tuple[Store, Splits, list[str]]:
         box_classes=tuple(values.get("box_classes", ())),
         folds=len(splits.folds),
     )
-    return store, splits, splits.problems({case_id: about["patient"] for case_id, about in store.about.items()})
 
 
 def case_folder(path: Path, case_id: str) -> Path:
@@ -345,9 +380,10 @@ def case_folder(path: Path, case_id: str) -> Path:
 def read_description(folder: Path) -> dict[str, Any] | None:
     """Return the contents of a case's ``case.json``, None if it is not there or not readable."""
     try:
-        return json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return values if isinstance(values, dict) else None
 
 
 def _why_not_prepared(path: Path) -> str:

@@ -399,8 +399,11 @@ def test_lvis_names_its_images_by_address(make, load, boxes_of, host, folder):
     for split in ("train", "val"):
         make.image(f"{folder.format(split)}{split}.jpg")
         record = {"id": 1, "coco_url": f"{host}{split}2017/{split}.jpg", "width": 64, "height": 48}
-        make.coco(f"annotations/lvis_v1_{split}.json", [record], [(0, 0, BOX)])
+        unseen = record | {"id": 2, "coco_url": record["coco_url"].replace(".jpg", "2.jpg")}
+        make.image(f"{folder.format(split)}{split}2.jpg")
+        make.coco(f"annotations/lvis_v1_{split}.json", [record, unseen], [(0, 0, BOX)])
     dataset, _ = load(make.root)
+    assert {f.count for f in dataset.findings if "coco_url" in f.message} == {4}  # images, not files
     assert [file for file, _, _ in boxes_of(dataset)] == [f"{folder.format(s)}{s}.jpg" for s in ("train", "val")]
 
 

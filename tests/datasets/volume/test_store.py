@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from densekit.datasets.volume import case as case_module
+from densekit.datasets.volume.check import check_prepared
 from densekit.datasets.volume.store import open_store, write_store
 from densekit.errors import ConfigError, DataError, OutputError
 from densekit.io import read_label, read_volume, write_image, write_label
@@ -287,6 +288,69 @@ def test_only_what_changed_is_prepared_again(make_source, tmp_path):
     with pytest.raises(DataError, match="holds no readable prepared case"):
         open_store(out).case("case2")
     assert remade(spacing=(3.0, 2.0, 2.0)) == ["case2"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values["geometry"]["affine"].__setitem__(1, [1, [2], 3, 4]),
+        lambda values: values["geometry"].update(affine="NaN"),
+        lambda values: values.update(geometry=None),
+        lambda values: values.update(shape=3),
+        lambda values: values.update(box=None),
+        lambda values: values.update(statistics=[1]),
+        lambda values: values.pop("sources"),
+        lambda values: values["sources"].update(images=[]),
+        lambda values: values["sources"]["images"].__setitem__(0, -1),
+        lambda values: values["volumes_ml"].update(liver=None),
+        lambda values: [values],
+    ],
+)
+def test_a_damaged_description_is_said_and_made_anew(damage, make_source, tmp_path):
+    source, out = make_source(cases=2), tmp_path / "out"
+    write_store(source, out)
+    path = out / "cases" / "case1" / "case.json"
+    sound = path.read_text()
+    values = json.loads(sound)
+    result = damage(values)
+    path.write_text(json.dumps(result if isinstance(result, list) else values))
+    with pytest.raises(DataError, match="case1: holds no readable prepared case"):
+        open_store(out).case("case1")
+    errors = [finding.case for finding in check_prepared(out)[0] if finding.severity == "error"]
+    assert errors == ["case1"]  # and the other cases are checked
+    write_store(source, out)
+    assert json.loads(path.read_text()) == json.loads(sound)
+
+
+@pytest.mark.parametrize("name", ["image", "label", "foreground"])
+@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: data.replace(b"{", b"(", 1), lambda _: b""])
+def test_a_damaged_array_is_said_and_made_anew(damage, name, make_source, tmp_path):
+    source, out = make_source(cases=1), tmp_path / "out"
+    write_store(source, out)
+    path = out / "cases" / open_store(out).ids("train+val")[0] / f"{name}.npy"
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    with pytest.raises(DataError, match=f"{name}.npy: cannot be read .*prepare"):
+        getattr(open_store(out).case(path.parent.name), name)
+    write_store(source, out)
+    assert path.read_bytes() == sound
+
+
+def test_a_damaged_description_of_the_data_set_is_never_a_raw_exception(make_source, tmp_path):
+    source, out = make_source(cases=2), tmp_path / "out"
+    write_store(source, out)
+    path = out / "dataset.json"
+    sound = json.loads(path.read_text())
+    refused = 0
+    for key in sound:
+        for value in (None, float("inf"), 10**20, "", "abc", [], {}, [[1]], {"a": None}):
+            path.write_text(json.dumps(sound | {key: value}))
+            try:
+                open_store(out)
+            except DataError as error:
+                assert "`densekit " in str(error), (key, value)  # what to do
+                refused += 1
+    assert refused > 40
 
 
 def test_cases_that_left_the_data_set_leave_the_folder(make_source, tmp_path):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from densekit.datasets.volume.prepare.encodings import ENCODINGS, LabelSummary, check_encoding
+from densekit.datasets.volume.stored import UNREADABLE
 from densekit.errors import DataError, few
 from densekit.io import Geometry, load_json, write_image, write_json_atomic, write_label
 
@@ -103,7 +103,7 @@ def _read(path: Path, key: str) -> Iterator[np.ndarray]:
                     f"{path}: has no array {key!r}; expected 'image' and 'label' (files with 'img' are ACDC's)"
                 )
             yield from (arrays[key],) if one_slice else arrays[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}); fetch the file again") from error
 
 
