@@ -108,7 +108,10 @@ class Checkpoint:
             with DefaultScope.overwrite_default_scope(self.scope):
                 model = MODELS.build(ConfigDict(without_init(self.model_config)))
         except (ConfigError, TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{self.path}: its architecture cannot be built here: {error}") from error
+            raise CheckpointError(
+                f"{self.path}: its architecture cannot be built here: {error}; if another version of densekit made it, "
+                f"use that one, or train again"
+            ) from error
         load_weights(model, self.state_dict, self.path)
         return model.eval()
 

@@ -77,7 +77,7 @@ def read_folder(
         )
     notes = []
     if not channels:
-        notes.append('channel kind not given: images are normalised per case; for CT pass channels=["CT"]')
+        notes.append("channel kind not given: images are normalised per case; for CT say so: --channels CT")
         channels = ("image",)
     for name in may_lack:
         if name not in (*channels, "label"):

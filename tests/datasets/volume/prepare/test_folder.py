@@ -37,7 +37,7 @@ def test_without_names_the_values_found_are_the_classes(tmp_path, put):
     assert source.labels == ("background", "label 1", "label 4") and source.remap == {0: 0, 1: 1, 4: 2}
     assert source.channels == ("image",) and source.normalization == "zscore"
     notes = "\n".join(source.notes)
-    assert "named by the values found (1, 4)" in notes and 'for CT pass channels=["CT"]' in notes
+    assert "named by the values found (1, 4)" in notes and "for CT say so: --channels CT" in notes
 
 
 def test_several_channels(tmp_path, put):
