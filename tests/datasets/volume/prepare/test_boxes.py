@@ -245,6 +245,17 @@ def test_what_is_not_said_is_asked_for(tmp_path):
         read(tmp_path, entry.replace("[0]}", "[7]}"), ("cccwhd", "lps"), ["x"], suffix="json")
 
 
+@pytest.mark.parametrize(("one", "other"), [("a.nii.gz", "a.nii.gz"), ("a_0000.nii.gz", "x/a.nii.gz")])
+def test_a_case_in_two_entries_of_a_json_is_refused(tmp_path, one, other):
+    entries = [{"image": image, "box": [[0, 0, 0, 1, 1, 1]], "label": ["x"]} for image in (one, other)]
+    mode = ("xyzxyz", "lps")
+    with pytest.raises(DataError, match=r"boxes.json, entry 1: case 'a' is in entry 0 already; put all its boxes in"):
+        read(tmp_path, json.dumps(entries), mode, suffix="json")
+    sections = {"training": entries[:1], "validation": entries[1:]}
+    with pytest.raises(DataError, match=r"validation entry 0: case 'a' is in training entry 0 already"):
+        read(tmp_path, json.dumps(sections), mode, suffix="json")
+
+
 def test_a_box_outside_of_the_scan_or_in_its_border_is_named(tmp_path):
     geometry = geometry_of("LPS")
     with pytest.raises(
