@@ -135,6 +135,21 @@ def test_boxes_go_with_patches_mirrors_and_scalings(tmp_path):
     assert data.metainfo["box_classes"] == swap[0]
 
 
+def test_a_left_right_mirror_that_does_not_know_the_boxes_is_refused_before_it_is_drawn(tmp_path):
+    names = ["left nodule", "right nodule"]
+    entry = {"box": [[*CUBOID[0], *CUBOID[1]]], "label": [0]}
+    root = prepared(tmp_path, geometry_of("RAS"), entry, ("xyzxyz", "voxel"), box_classes=names)
+
+    def dataset(**mirror):
+        pipeline = [{"type": "AnatomicalMirror", "labels": ["background"], **mirror}]
+        return VolumePatchDataset(root, "train", (6, 6, 6), pipeline, targets=("boxes",))
+
+    with pytest.raises(ConfigError, match=r"AnatomicalMirror needs .*; add box_classes=\['left nodule', 'right nod"):
+        dataset()
+    for goes in ({"axes": ["anterior-posterior"]}, {"relabel": False}):
+        assert dataset(prob=1, **goes)[0]["data_samples"]["boxes_known"]
+
+
 def threshold(sample):
     image = sample["inputs"][0]
     bright = np.argwhere(image.numpy() > float(image.min() + image.max()) / 2)
