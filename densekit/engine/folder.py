@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from densekit.config_tree import flat
+from densekit.engine.schedules import FITTED
 from densekit.errors import ConfigError, DensekitError, OutputError
 from densekit.package import load_checkpoint
 
@@ -90,12 +91,13 @@ def _folder_of_its_own(base: Path) -> Path:
             return folder
 
 
-def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def check_continued(folder: Path, config: Mapping[str, Any], iterations: int) -> list[str]:
     """Compare the config of a run that is continued with the one it was started with (``config.json``).
 
     Args:
         folder: The run's folder.
         config: All keys as they are now, plain values.
+        iterations: Of an epoch now.
 
     Returns:
         Lines for the log: what has changed.
@@ -122,13 +124,37 @@ def check_continued(folder: Path, config: Mapping[str, Any]) -> list[str]:
         # the end of a schedule changes with it, see engine/schedules.py; one that goes by scores has no end to move
         if "Plateau" not in str(now["schedule"]):
             ends = {name for name in refused if name.endswith((".end", ".T_max"))}
-            refused, changed = ({k: v for k, v in d.items() if k not in ends} for d in (refused, changed))
+            changed = {name: change for name, change in changed.items() if name not in ends}
+            ends |= _fitted(before, now, iterations)
+            refused = {name: change for name, change in refused.items() if name not in ends}
     if refused:
         raise ConfigError(
             f"--resume: {', '.join(refused.values())}, but a run goes on with the {', '.join(RESTORED)} it was started "
             f"with; leave it as it was, or start a new run from these weights with --load-from={folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]
+
+
+def _fitted(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:
+    """Return what of the schedules is fitted to the number of epochs, as those of MMDetection's configs are.
+
+    Their steps move with it and are counted in iterations, but for the number of epochs that the config itself names.
+    """
+    ratio, names = now["max_epochs"] / before["max_epochs"], set()
+    for number, (old, new) in enumerate(zip(before["schedule"], now["schedule"], strict=False)):
+        keys = [key for key in FITTED if key in old and key in new]
+        # what is counted in iterations was rounded to them, and an end may be moved by one
+        (was, off), (becomes, other_off) = ((iterations, 0) if s["by_epoch"] else (1, 1) for s in (old, new))
+        moved = [step * was * ratio for step in _steps(old, keys)]
+        steps = [step * becomes for step in _steps(new, keys)]
+        slack = off * ratio + other_off + 1e-6
+        if keys and len(moved) == len(steps) and all(abs(a - b) <= slack for a, b in zip(moved, steps, strict=True)):
+            names |= {f"schedule.{number}.{key}" for key in (*keys, "by_epoch")}
+    return names
+
+
+def _steps(schedule: Mapping[str, Any], keys: Sequence[str]) -> list[float]:
+    return [step for key in keys for step in (schedule[key] if isinstance(schedule[key], list) else [schedule[key]])]
 
 
 def _check_epochs(folder: Path, max_epochs: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.optim import OptimWrapper, _ParamScheduler
 
-_ENDS = ("end", "T_max", "total_iters")
+FITTED = ("begin", "end", "T_max", "total_iters", "step_size", "milestones")
 """What of a schedule may follow from the number of epochs."""
 
 
@@ -37,7 +37,7 @@ def load_schedules(
     optimizer.load_state_dict(state["optimizer"])
     before, pairs = optimizer.get_lr()["lr"][0], list(zip(schedules, state["param_schedulers"], strict=True))
     stretched = state.get("max_epochs", max_epochs) != max_epochs and any(
-        vars(schedule).get(key) != saved.get(key) for schedule, saved in pairs for key in _ENDS
+        vars(schedule).get(key) != saved.get(key) for schedule, saved in pairs for key in FITTED
     )
     if stretched:
         for group, values in zip(optimizer.param_groups, start, strict=True):

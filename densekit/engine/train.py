@@ -92,7 +92,7 @@ def train(
     lowered = _fit(plan, places)
     kept = work_dir is not None and Path(work_dir).exists()
     folder = choose_folder(Path(cfg.filename).stem, work_dir, resume)
-    changes = check_continued(folder, plan.resolved()) if resume else []
+    changes = check_continued(folder, plan.resolved(), plan.iterations_per_epoch) if resume else []
     with _one_line_errors(folder, plan), _no_empty_run(folder, keep=resume or kept):
         drawing = report.hooks() if cfg.pictures and plan.validates else []
         carried = {key: plan.config[key] for key in setup.carried} | {"data_root": plan.resolved()["data_root"]}

@@ -24,6 +24,9 @@ def run():
             "poly by iteration": lambda: PolyLR(optimizer, end=max_epochs * LENGTH + 1, by_epoch=False),
             "cosine": lambda: CosineAnnealingLR(optimizer, T_max=max_epochs, end=max_epochs),
             "steps": lambda: MultiStepLR(optimizer, milestones=[2], gamma=0.1),
+            "steps that move": lambda: MultiStepLR(
+                optimizer, [round(max_epochs * LENGTH * 0.45)], gamma=0.1, by_epoch=False
+            ),
         }[kind]()
         schedules = [LinearLR(optimizer, start_factor=0.1, end=4, by_epoch=False), last]
         weight.grad = torch.ones(1)
@@ -40,7 +43,7 @@ def run():
 
 
 @pytest.mark.parametrize("iterations", [2, 12, 13])
-@pytest.mark.parametrize("kind", ["poly", "poly by iteration", "cosine", "steps"])
+@pytest.mark.parametrize("kind", ["poly", "poly by iteration", "cosine", "steps", "steps that move"])
 def test_another_last_epoch(run, kind, iterations):
     expected = run(kind, 9, iterations)[0].get_lr()["lr"]
     state = run(kind, 5, iterations)[2]

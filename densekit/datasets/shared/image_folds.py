@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from densekit.datasets.shared.folds import FOLD_SEED, Fold, make_folds
 from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.image_splits import COLUMNS, find_table, names_of, stems
 from densekit.datasets.shared.patient_table import PATIENT, PatientTable, read_patient_table
-from densekit.datasets.shared.similar import copies
+from densekit.datasets.shared.similar import alike, same_files
 from densekit.datasets.shared.split_file import Splits
 from densekit.datasets.shared.splits import read_rows
 
@@ -52,18 +52,29 @@ def image_folds(
     if patients:
         groups |= {file: f"patient {patient}" for file, patient in patients.items()}
     else:
-        joined = _joined(groups, files, [str(root / file) for file in files], headers)
-        few_enough = max(Counter(joined.values()).values()) <= len(files) / fold.number
-        # where more images look the same than a fold has (a fixed camera), looks do not tell scenes apart
-        groups, by = (joined, "image, with those that look the same together") if few_enough else (groups, "image")
+        groups, by = _with_copies(groups, files, [str(root / file) for file in files], headers, fold.number)
     made = make_folds(groups, tags, fold.number, FOLD_SEED)
     return Splits({}, made, by, "class presence", FOLD_SEED)
 
 
-def _joined(
-    groups: Mapping[str, str], files: Sequence[str], paths: Sequence[str], headers: Sequence[Header | None]
-) -> dict[str, str]:
-    """Make one of groups that share an image."""
+def _with_copies(
+    groups: Mapping[str, str], files: Sequence[str], paths: Sequence[str], headers: Sequence[Header | None], number: int
+) -> tuple[dict[str, str], str]:
+    """Join groups that share a file, and those that share an image by its looks; and say what is kept together."""
+    room, same = len(files) / number, list(same_files(paths, headers))
+    kept = [(group[0], other) for group in same if len(group) <= room for other in group[1:]]
+    joined, by = _joined(groups, files, kept), "image, with identical files together" if kept else "image"
+    looks = _joined(joined, files, alike(paths, headers))
+    # where more images look the same than a fold has (a fixed camera), looks do not tell scenes apart
+    if max(Counter(looks.values()).values()) <= room:
+        joined, by = looks, "image, with those that look the same together"
+    divided = [str(len(group)) for group in same if len(group) > room]
+    said = f" (but {' and '.join(divided)} identical files, more than a fold has, may train and validate)"
+    return joined, by + said * bool(divided)
+
+
+def _joined(groups: Mapping[str, str], files: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """Make one of groups that share an image, as pairs of indices."""
     above: dict[str, str] = {}
 
     def top(group: str) -> str:
@@ -71,7 +82,7 @@ def _joined(
             group = above[group]
         return group
 
-    for one, other in copies(paths, headers):
+    for one, other in pairs:
         first, second = sorted((top(groups[files[one]]), top(groups[files[other]])))
         if first != second:
             above[second] = first

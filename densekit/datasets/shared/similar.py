@@ -90,16 +90,13 @@ def similar_pairs(
     return _pairs(list(members.values()), _thumbnails(paths, usable))
 
 
-def copies(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[tuple[int, int]]:
-    """Return pairs of images that are the same, wherever they are: byte for byte, and by their looks.
-
-    By their looks only up to :data:`PIXELS`.
+def alike(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[tuple[int, int]]:
+    """Return pairs of images that look the same, wherever they are; none beyond :data:`PIXELS`.
 
     Args:
         paths: The image files.
         headers: What they say; None for one that is missing.
     """
-    yield from ((group[0], other) for group in same_files(paths, headers) for other in group[1:])
     usable = [i for i, h in enumerate(headers) if h is not None and not h.problem]
     if sum(headers[i].width * headers[i].height for i in usable) <= PIXELS:
         found = _thumbnails(paths, usable)

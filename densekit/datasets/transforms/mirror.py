@@ -51,7 +51,7 @@ class AnatomicalMirror(Randomizable, Transform):
         self.axes = tuple(axes)
         self.prob = prob
         self._exchange = self._exchange_boxes = None
-        self._boxes_unnamed = relabel and box_classes is None
+        self.lacks_box_classes = relabel and "left-right" in self.axes and box_classes is None
         if relabel and "left-right" in self.axes:
             self._exchange = _exchange_table(swap or (), labels)
             if box_classes is not None:
@@ -75,7 +75,7 @@ class AnatomicalMirror(Randomizable, Transform):
             sample["label"] = label
         if "boxes" in data:
             sample["boxes"] = mirrored(data["boxes"], [dim - 1 for dim in dims], data["inputs"].shape[1:])
-            if "left-right" in drawn and self._boxes_unnamed:
+            if "left-right" in drawn and self.lacks_box_classes:
                 raise ConfigError("AnatomicalMirror: a left-right mirror of boxes needs box_classes=[class names]")
             if "left-right" in drawn and self._exchange_boxes is not None:
                 sample["box_labels"] = self._exchange_boxes[data["box_labels"]]

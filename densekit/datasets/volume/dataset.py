@@ -210,6 +210,11 @@ class VolumePatchDataset(_Volumes):
                 f"pipeline: {moving[0]} moves voxels and leaves boxes where they are; take RandRotateScale and "
                 f"AnatomicalMirror"
             )
+        if self._boxes and any(getattr(t, "lacks_box_classes", False) for t in self.pipeline.transforms):
+            raise ConfigError(
+                f"pipeline: AnatomicalMirror needs the names of boxes to mirror left and right; add "
+                f"box_classes={list(self.store.box_classes)}, or leave 'left-right' out of its axes"
+            )
         self._classes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:

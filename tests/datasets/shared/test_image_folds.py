@@ -67,6 +67,28 @@ def test_images_of_a_fixed_camera_are_told_apart_by_their_names(tmp_path):
     assert splits.by == "image" and sorted(len(fold["val"]) for fold in splits.folds) == [4, 4, 4]
 
 
+def test_identical_files_of_a_fixed_camera_stay_together(tmp_path):
+    scene = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for number, file in enumerate(FILES):
+        changed = scene.copy()
+        changed[number // 2, 0] = 0  # each file twice
+        save(tmp_path / file, changed)
+    splits = divided(tmp_path, FILES)
+    assert splits.by == "image, with identical files together"
+    assert all(together(splits, FILES[n : n + 2]) for n in range(0, 12, 2))
+
+
+def test_more_identical_files_than_a_fold_has_are_divided_and_it_is_said(images):
+    for file in FILES[3:8]:
+        (images / file).write_bytes((images / FILES[3]).read_bytes())
+    (images / FILES[1]).write_bytes((images / FILES[0]).read_bytes())
+    splits = divided(images, FILES)
+    assert splits.by == (
+        "image, with identical files together (but 5 identical files, more than a fold has, may train and validate)"
+    )
+    assert sorted(len(fold["val"]) for fold in splits.folds) == [4, 4, 4] and together(splits, FILES[:2])
+
+
 def test_each_fold_has_its_share_of_every_class(images):
     tags = {file: {"rare"} if n % 4 == 0 else {"common"} for n, file in enumerate(FILES)}
     splits = divided(images, FILES, tags=tags)

@@ -1,5 +1,6 @@
 """MMDetection's own configs, as it ships them: what is taken of them, what is told, what is refused."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mmengine.config import Config
 
 from densekit.cli import main
 from densekit.config_tree import plain, types, walk
+from densekit.engine.folder import check_continued
 from densekit.engine.origin import origins
 from densekit.errors import ConfigError
 from densekit.package import load_checkpoint
@@ -160,6 +162,25 @@ def test_other_epochs_fit_the_schedule_and_what_is_switched(boxes):
     assert warmup["end"] == 1000  # iterations
     assert (cosine["begin"], cosine["end"]) == (60, 120)
     assert (plan.config.final_epochs, plan.config.max_epochs) == (2, 30)
+
+
+@pytest.mark.parametrize("epochs", [(2, 4), (12, 4), (4, 12)])
+@pytest.mark.parametrize("name", ["retinanet/retinanet_r50_fpn_1x_coco", "rtmdet/rtmdet_tiny_8xb32-300e_coco"])
+def test_a_resumed_run_may_have_other_epochs_though_its_steps_move(boxes, tmp_path, monkeypatch, name, epochs):
+    monkeypatch.setattr("densekit.engine.folder._check_epochs", lambda folder, max_epochs: None)
+
+    def run(max_epochs, *options):
+        plan = make_plan(load_config(shipped(name), [f"max_epochs={max_epochs}", "batch_size=4", *options]), boxes)
+        return plan.resolved(), plan.iterations_per_epoch
+
+    before, after = epochs
+    (tmp_path / "config.json").write_text(json.dumps(run(before)[0]))
+    said = check_continued(tmp_path, *run(after))
+    assert f"changed since the run was started: max_epochs={after} (was {before})" in said
+    assert any("milestones" in line or "begin" in line for line in said)
+    step = "milestones=[3,9]" if "retinanet" in name else "begin=1"
+    with pytest.raises(ConfigError, match=r"resume: schedule.1"):
+        check_continued(tmp_path, *run(after, f"param_scheduler.1.{step}"))
 
 
 def test_options_of_both_kinds(boxes):

@@ -90,10 +90,10 @@ def read_boxes(
     """Read boxes.
 
     A JSON is a list as MONAI's detection reads it: ``{"training": [{"image": "a.nii.gz", "box": [[six numbers]],
-    "label": [0]}], ...}``, of all its sections; a label is a name or the number of one. A CSV has the columns ``case``,
-    ``class`` and six that say what and where they are, ``x1_lps``, or ``cx_voxel`` and ``w_voxel``: the names in
-    :data:`MODES` with one of :data:`SPACES`. An empty list, or a line with nothing but a case, says that there is no
-    box; of a case that is not named it is not known.
+    "label": [0]}], ...}``, of all its sections, with a case in one entry; a label is a name or the number of one. A CSV
+    has the columns ``case``, ``class`` and six that say what and where they are, ``x1_lps``, or ``cx_voxel`` and
+    ``w_voxel``: the names in :data:`MODES` with one of :data:`SPACES`. An empty list, or a line with nothing but a
+    case, says that there is no box; of a case that is not named it is not known.
 
     Args:
         path: The file, JSON or CSV.
@@ -106,7 +106,7 @@ def read_boxes(
 
     Raises:
         ConfigError: if ``mode`` is missing, or not known.
-        DataError: if the file cannot be read or a box cannot be one, with its place.
+        DataError: if the file cannot be read, a box cannot be one, or a JSON has a case twice, with its place.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() == ".json":
@@ -147,13 +147,14 @@ def _checked_mode(path: Path, mode: Sequence[str] | None) -> tuple[tuple[str, ..
 
 
 def _json_rows(path: Path, cases: set[str]) -> Iterator[Row]:
-    content = load_json(path)
+    content, first = load_json(path), {}
     sections = {"": content} if isinstance(content, list) else content if isinstance(content, dict) else {}
     for section, entries in sections.items():
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             if not isinstance(entry, dict) or "box" not in entry:
                 continue
-            where = f"{path}, {section and section + ' '}entry {number}"
+            place = f"{section and section + ' '}entry {number}"
+            where = f"{path}, {place}"
             image, boxes, labels = entry.get("image"), entry["box"], entry.get("label", [])
             image = image[0] if isinstance(image, list) and image else image
             lists = isinstance(boxes, list) and isinstance(labels, list) and len(boxes) == len(labels)
@@ -161,8 +162,10 @@ def _json_rows(path: Path, cases: set[str]) -> Iterator[Row]:
                 raise DataError(f'{where}: expected {{"image": file, "box": [[six numbers]], "label": [one for each]}}')
             stem = volume_stem(image)
             case = stem if stem in cases else re.sub(r"_\d{4}$", "", stem)
-            for place, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-                yield f"{where}, box {place}", case, label, box if isinstance(box, list) else [box]
+            if first.setdefault(case, place) != place:
+                raise DataError(f"{where}: case {case!r} is in {first[case]} already; put all its boxes in one of them")
+            for index, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+                yield f"{where}, box {index}", case, label, box if isinstance(box, list) else [box]
             if not boxes:
                 yield where, case, None, None
 

@@ -135,6 +135,21 @@ def test_boxes_go_with_patches_mirrors_and_scalings(tmp_path):
     assert data.metainfo["box_classes"] == swap[0]
 
 
+def test_a_left_right_mirror_that_does_not_know_the_boxes_is_refused_before_it_is_drawn(tmp_path):
+    names = ["left nodule", "right nodule"]
+    entry = {"box": [[*CUBOID[0], *CUBOID[1]]], "label": [0]}
+    root = prepared(tmp_path, geometry_of("RAS"), entry, ("xyzxyz", "voxel"), box_classes=names)
+
+    def dataset(**mirror):
+        pipeline = [{"type": "AnatomicalMirror", "labels": ["background"], **mirror}]
+        return VolumePatchDataset(root, "train", (6, 6, 6), pipeline, targets=("boxes",))
+
+    with pytest.raises(ConfigError, match=r"AnatomicalMirror needs .*; add box_classes=\['left nodule', 'right nod"):
+        dataset()
+    for goes in ({"axes": ["anterior-posterior"]}, {"relabel": False}):
+        assert dataset(prob=1, **goes)[0]["data_samples"]["boxes_known"]
+
+
 def threshold(sample):
     image = sample["inputs"][0]
     bright = np.argwhere(image.numpy() > float(image.min() + image.max()) / 2)
@@ -243,6 +258,17 @@ def test_what_is_not_said_is_asked_for(tmp_path):
         read(tmp_path, "case,class,x1\na,b,1\n")
     with pytest.raises(DataError, match=r"entry 0, box 0: the class is 7; expected one of x, or its number"):
         read(tmp_path, entry.replace("[0]}", "[7]}"), ("cccwhd", "lps"), ["x"], suffix="json")
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.nii.gz", "a.nii.gz"), ("a_0000.nii.gz", "x/a.nii.gz")])
+def test_a_case_in_two_entries_of_a_json_is_refused(tmp_path, one, other):
+    entries = [{"image": image, "box": [[0, 0, 0, 1, 1, 1]], "label": ["x"]} for image in (one, other)]
+    mode = ("xyzxyz", "lps")
+    with pytest.raises(DataError, match=r"boxes.json, entry 1: case 'a' is in entry 0 already; put all its boxes in"):
+        read(tmp_path, json.dumps(entries), mode, suffix="json")
+    sections = {"training": entries[:1], "validation": entries[1:]}
+    with pytest.raises(DataError, match=r"validation entry 0: case 'a' is in training entry 0 already"):
+        read(tmp_path, json.dumps(sections), mode, suffix="json")
 
 
 def test_a_box_outside_of_the_scan_or_in_its_border_is_named(tmp_path):
