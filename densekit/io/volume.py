@@ -213,7 +213,7 @@ def _is_nifti(path: Path) -> bool:
     """
     supported = ", ".join(VOLUME_SUFFIXES)
     if os.path.isdir(path):  # noqa: PTH112  (never raises)
-        if any(map(_is_dicom, sorted(entries(path))[:5])):
+        if _holds_dicom(path):
             raise DataError(
                 f"{path}: is a folder of DICOM files, which are not read yet; convert it first, e.g. "
                 f"`dcm2niix -z y -o OUTPUT_FOLDER {path}`"
@@ -234,6 +234,14 @@ def _is_nifti(path: Path) -> bool:
     if suffix is None:
         raise DataError(f"{path}: unknown kind of file, expected one of {supported}; convert it, e.g. with 3D Slicer")
     return suffix in (".nii", ".nii.gz")
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether DICOM files are among the first that lie in a folder or, where no volumes do, in its first folders."""
+    found = sorted(entries(folder))[:5]
+    if not any(map(volume_suffix, found)):
+        found += [file for inner in found if inner.is_dir() for file in sorted(entries(inner))[:5]]
+    return any(map(_is_dicom, found))
 
 
 def _is_dicom(path: Path) -> bool:
