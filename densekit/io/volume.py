@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from densekit.errors import DataError
+from densekit.errors import DataError, kind_of
 from densekit.io.files import entries, require_file
 from densekit.io.geometry import Geometry
 from densekit.io.itk import from_itk, read_itk, read_itk_grid
@@ -97,7 +97,7 @@ def as_volume(source: Any) -> Volume:
         name = Path("SimpleITK image")
         return _volume(name, *from_itk(source, name))
     raise DataError(
-        f"scan: {type(source).__name__} given, expected a file, a nibabel or SimpleITK image, or (array, affine); an "
+        f"scan: {kind_of(source)} given, expected a file, a nibabel or SimpleITK image, or (array, affine); an "
         f"array alone does not say where its voxels are, and a picture (PIL, RGB) is no scan"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densekit.errors import CheckpointError, ConfigError, DataError, close_names
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names, kind_of
 from densekit.tasks.base import (
     BUILT_IN,
     Table,
@@ -277,7 +277,7 @@ def predict(
         raise DataError("nothing to predict: no file, folder or glob is given")
     for item in inputs:
         if not isinstance(item, (str, Path)) or item == "":
-            given = repr(item) if isinstance(item, str) else type(item).__name__
+            given = repr(item) if isinstance(item, str) else kind_of(item)
             raise DataError(
                 f"{given} given, expected files, folders and globs; what is in memory is predicted one by one"
             )
