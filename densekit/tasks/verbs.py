@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from densekit.inference.predictor import Predictor
     from densekit.inference.run import RunResult
     from densekit.package import Checkpoint
+
+logger = logging.getLogger("densekit")
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
@@ -270,6 +273,7 @@ def predict(
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
     from densekit.inference.done import earlier_run, remember
+    from densekit.inference.inputs import left_out
     from densekit.io.files import require_checkpoint
 
     inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
@@ -295,7 +299,12 @@ def predict(
     task = task_of(loaded)
     more = own_options(task, "predict", more, f"{loaded.path} {task.does}")
     check_inputs_fit(task, inputs, loaded.path)
+    passed_over = left_out(inputs, Path(out), task.inputs)
+    for line in passed_over:
+        logger.warning(line)
     result = task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+    for line in passed_over:  # the screen has moved on meanwhile
+        logger.warning(line)
     remember(result, task=task.name, asked=asked)
     return result
 
