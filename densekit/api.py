@@ -185,7 +185,8 @@ class CheckResult:
 
     Attributes:
         status: Exit status of ``densekit check``: 0 or 2.
-        findings: What was found, each with ``severity`` (``"error"``, ``"warning"``) and ``message`` at least.
+        findings: What was found, each with ``severity`` (``"error"``, ``"warning"``, ``"note"``) and ``message`` at
+            least.
     """
 
     status: int

@@ -74,6 +74,11 @@ def message_of(error: DensekitError) -> str:
     return text.rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
 
 
+def kind_of(value: Any) -> str:
+    """What was given in place of something else, in a word: its type, ``"None"`` of None."""
+    return "None" if value is None else type(value).__name__
+
+
 def few(items: Iterable[Any], limit: int = 8) -> str:
     """Join the first ``limit`` items with commas and count the rest."""
     names = [str(item) for item in items]

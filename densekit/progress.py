@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from tqdm import tqdm
 
 logger = logging.getLogger("densekit")
+
+T = TypeVar("T")
 
 
 FIRST, SHORTEST, LONGEST = 10.0, 30.0, 300.0
@@ -52,6 +55,20 @@ class Lines:
             self._told, self._share = now, share
             left = (now - self.started) * (1 - share) / share
             self.tell(f"{words} ({share:.0%}), about {_duration(left)} left")
+
+
+def told(results: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Hand on results as they are made, with a line now and then.
+
+    Args:
+        results: Made one by one.
+        total: How many there will be.
+        what: What is done with them, "headers read".
+    """
+    lines = Lines(logger.info)
+    for done, result in enumerate(results, start=1):
+        lines(done, total, f"{done} of {total} {what}")
+        yield result
 
 
 class Counter:

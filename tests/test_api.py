@@ -165,6 +165,7 @@ class TestVolumes:
             (np.zeros((4, 4, 4)), "an array alone does not say where its voxels are"),
             (Image.new("RGB", (8, 8)), "Image given, expected a file"),
             ([], "list given, expected a file"),
+            (None, "scan: None given, expected a file"),
             ([(np.ones((4, 4, 4)), np.eye(4))] * 2, "2 image channels given, the network expects 1 (MR)"),
         ],
     )
@@ -289,7 +290,7 @@ class TestWrongArguments:
         for inputs, message in (
             ([nib.load(scan)], "Nifti1Image given, expected files, folders and globs"),
             (nib.load(scan), "Nifti1Image given, expected files"),
-            (None, "NoneType given, expected files"),
+            (None, "^None given, expected files"),
             ("", "'' given, expected files"),
             ([], "nothing to predict"),
         ):
@@ -507,7 +508,7 @@ class TestParts:
     @pytest.mark.parametrize(
         ("question", "message"),
         [
-            ({"room": "neks"}, "did you mean 'necks'"),
+            ({"room": "backbone"}, "'backbone' is no room; did you mean 'backbones'?; rooms: assemblies, "),
             ({"room": "losses", "dims": 3}, "dims: cannot be asked of 'losses'"),
             ({"room": "backbones", "fits": "resnet50"}, "fits: cannot be asked of 'backbones'; rooms: necks, heads"),
             ({"room": "necks", "fits": "resnt50"}, "is no part of densekit or MMDetection"),

@@ -24,6 +24,11 @@ def run(*arguments, **options):
     )
 
 
+def test_python_runs_the_package_as_the_command_line():
+    result = run("-m", "densekit", "--version")
+    assert (result.returncode, result.stderr) == (0, "") and result.stdout.startswith("densekit ")
+
+
 IMPORT, HELP = "import densekit", "from densekit.cli import build_parser; build_parser().format_help()"
 
 

@@ -23,6 +23,15 @@ def told():
     return run
 
 
+def test_results_are_handed_on_with_a_line_now_and_then(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="densekit")
+    assert list(progress.told(iter("abc"), 3, "letters read")) == ["a", "b", "c"]
+    assert not caplog.messages
+    monkeypatch.setattr(progress, "FIRST", 0)
+    assert list(progress.told(iter("abc"), 3, "letters read")) == ["a", "b", "c"]
+    assert [message.partition(" (")[0] for message in caplog.messages] == ["1 of 3 letters read"]
+
+
 def test_short_work_is_done_without_a_word(told):
     assert told(90, 0.1) == []
 

@@ -13,7 +13,7 @@ ROOMS = (
     *("errors", "arguments", "registry", "config_tree", "random_state", "processes", "progress", "stopping"),
     *("ops", "structures", "io", "models"),
     *("datasets", "evaluation", "visualization", "package", "inference", "engine", "tasks", "api"),
-    *("demo", "doctor", "cli"),
+    *("demo", "doctor", "cli", "__main__"),
 )
 """From the ground up: each imports only from those that stand before it."""
 

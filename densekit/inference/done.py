@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from densekit.errors import DensekitError
-from densekit.inference.inputs import Case, Wanted, expand, place
+from densekit.inference.inputs import Case, Wanted, expand, left_out, place
 from densekit.inference.ledger import LEDGER, Ledger
 from densekit.inference.run import CaseResult, RunResult
 from densekit.io import sha256
@@ -99,4 +99,6 @@ def _earlier_run(
         return None
     result = RunResult(0, [CaseResult(case, "kept", entries[case.id]) for case in cases], out)
     logger.info("nothing has changed since: %s", result.render())
+    for line in left_out(inputs, out, wanted):
+        logger.warning(line)
     return result

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from densekit.datasets.shared.image_files import IMAGE_SUFFIXES
-from densekit.errors import DataError
+from densekit.errors import DataError, few
 from densekit.io import VOLUME_SUFFIXES, entries, require_file, volume_suffix
 
 
@@ -102,7 +102,7 @@ def expand(path: Path, out: Path, wanted: Wanted) -> list[Path]:
     if os.path.isdir(path):  # noqa: PTH112  (never raises)
         found = _select(entries(path), wanted, out)
         if not found:
-            below = len(_select(path.rglob("*"), wanted, out))
+            below = len(_outside(out, _select(path.rglob("*"), wanted, out)))
             remedy = f"{below} lie in its subfolders: give '{path}/**/*' with the quotes" if below else wanted.remedy
             raise DataError(f"{path}: no {wanted.name} in this folder; {remedy}")
         return found
@@ -113,8 +113,40 @@ def expand(path: Path, out: Path, wanted: Wanted) -> list[Path]:
         if not found:
             raise DataError(f"{path}: no {wanted.name} matches this pattern; check it")
         # '**/*.nii.gz' also finds the results of an earlier run.
-        return [file for file in found if Path(os.path.realpath(out)) not in place(file).parents] or found
+        return _outside(out, found) or found
     raise DataError(f"{path}: no such file or folder; check the path")
+
+
+def left_out(inputs: Iterable[str | Path], out: Path, wanted: Wanted) -> list[str]:
+    """Say of each folder that is given what lies in its folders, one level down, and is not taken.
+
+    Args:
+        inputs: Files, folders, globs.
+        out: Output folder, which is not looked into.
+        wanted: The files that are looked for.
+
+    Raises:
+        DataError: as :func:`expand`.
+    """
+    paths = [Path(item).expanduser() for item in inputs]
+    taken = {place(file) for path in paths for file in expand(path, out, wanted)}
+    lines = []
+    for path in dict.fromkeys(filter(os.path.isdir, paths)):
+        below = _outside(out, _select(path.glob("*/*"), wanted, out))
+        below = [file for file in below if place(file) not in taken]
+        folders = few(dict.fromkeys(f"{file.parent.name}/" for file in below), 4)
+        if below:
+            lines.append(
+                f"{path}: {len(below)} more in its subfolders ({folders}) {'is' if len(below) == 1 else 'are'} not "
+                f"taken; if meant, give '{path}/**/*' with the quotes"
+            )
+    return lines
+
+
+def _outside(out: Path, files: Iterable[Path]) -> list[Path]:
+    """Those of some files that do not lie in the output folder."""
+    folder = Path(os.path.realpath(out))
+    return [file for file in files if folder not in place(file).parents]
 
 
 def _select(paths: Iterable[Path], wanted: Wanted, out: Path) -> list[Path]:

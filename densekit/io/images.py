@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from densekit.errors import DataError
+from densekit.errors import DataError, kind_of
 from densekit.io.depth import Ranges, to_8_bit
 from densekit.io.files import require_file
 from densekit.structures.notes import CAUTION
@@ -80,9 +80,7 @@ def as_image(image: LoadedImage | np.ndarray | Image.Image | str | Path, ranges:
     if isinstance(image, Image.Image):
         return _of_pillow(image, ranges)
     if not isinstance(image, np.ndarray):
-        raise DataError(
-            f"image: {type(image).__name__} given, expected a path, an (H, W, 3) uint8 array or a PIL image"
-        )
+        raise DataError(f"image: {kind_of(image)} given, expected a path, an (H, W, 3) uint8 array or a PIL image")
     return _of_array(image)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from densekit.errors import DataError
+from densekit.errors import DataError, kind_of
 from densekit.io.files import entries, require_file
 from densekit.io.geometry import Geometry
 from densekit.io.itk import from_itk, read_itk, read_itk_grid
@@ -97,7 +97,7 @@ def as_volume(source: Any) -> Volume:
         name = Path("SimpleITK image")
         return _volume(name, *from_itk(source, name))
     raise DataError(
-        f"scan: {type(source).__name__} given, expected a file, a nibabel or SimpleITK image, or (array, affine); an "
+        f"scan: {kind_of(source)} given, expected a file, a nibabel or SimpleITK image, or (array, affine); an "
         f"array alone does not say where its voxels are, and a picture (PIL, RGB) is no scan"
     )
 
@@ -213,7 +213,7 @@ def _is_nifti(path: Path) -> bool:
     """
     supported = ", ".join(VOLUME_SUFFIXES)
     if os.path.isdir(path):  # noqa: PTH112  (never raises)
-        if any(map(_is_dicom, sorted(entries(path))[:5])):
+        if _holds_dicom(path):
             raise DataError(
                 f"{path}: is a folder of DICOM files, which are not read yet; convert it first, e.g. "
                 f"`dcm2niix -z y -o OUTPUT_FOLDER {path}`"
@@ -234,6 +234,14 @@ def _is_nifti(path: Path) -> bool:
     if suffix is None:
         raise DataError(f"{path}: unknown kind of file, expected one of {supported}; convert it, e.g. with 3D Slicer")
     return suffix in (".nii", ".nii.gz")
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether DICOM files are among the first that lie in a folder or, where no volumes do, in its first folders."""
+    found = sorted(entries(folder))[:5]
+    if not any(map(volume_suffix, found)):
+        found += [file for inner in found if inner.is_dir() for file in sorted(entries(inner))[:5]]
+    return any(map(_is_dicom, found))
 
 
 def _is_dicom(path: Path) -> bool:

@@ -35,9 +35,11 @@ def list_parts(
     if dims not in (None, 2, 3):
         raise ConfigError(f"dims={dims!r}: expected 2 for images or 3 for volumes")
     rooms = FOLLOW if fits is not None else ("backbones", *FOLLOW) if dims is not None else ROOMS
+    if room is not None and room not in ROOMS:
+        raise ConfigError(f"{room!r} is no room{close_names(room, ROOMS)}; rooms: {', '.join(ROOMS)}")
     if room is not None and room not in rooms:
-        asked = "fits" if fits is not None and room in ROOMS else "dims" if room in ROOMS else "room"
-        raise ConfigError(f"{asked}: cannot be asked of {room!r}{close_names(room, rooms)}; rooms: {', '.join(rooms)}")
+        asked = "dims" if fits is None else "fits"
+        raise ConfigError(f"{asked}: cannot be asked of {room!r}; rooms: {', '.join(rooms)}")
     before = [] if fits is None else list(fits) if isinstance(fits, (list, tuple)) else [fits]
     if fits is not None and not before:
         raise ConfigError("fits: names no part; give a backbone, or a list of it and the necks behind it")

@@ -17,6 +17,7 @@ from pathlib import Path
 from densekit.datasets.shared.similar import HASH, look_hash, near
 from densekit.errors import CheckpointError, few
 from densekit.package.checkpoint import Checkpoint, load_checkpoint
+from densekit.progress import told
 
 TRAINED_ON = "trained_on"
 """The key of a checkpoint's ``meta`` that lists the hashes."""
@@ -33,8 +34,8 @@ def image_hashes(files: Iterable[str], root: Path) -> dict[str, str]:
 
     Reading all of each would take as long as an epoch. A file that cannot be read has none.
     """
-    hashes = {}
-    for file in files:
+    files, hashes = list(files), {}
+    for file in told(files, len(files), "images hashed"):
         with suppress(OSError), (root / file).open("rb") as opened:
             size = opened.seek(0, SEEK_END)
             opened.seek(max(0, size // 2 - _READ // 2))
@@ -53,8 +54,8 @@ def looks(files: Iterable[str], root: Path) -> dict[str, bytes]:
             sizes[str(file)] = (root / file).stat().st_size
     chosen = list(sizes)[:: max(1, -(-sum(sizes.values()) // _BYTES))]
     with ThreadPoolExecutor(4) as pool:
-        found = zip(chosen, pool.map(look_hash, (root / file for file in chosen)), strict=True)
-        return {file: look for file, look in found if look is not None}
+        found = told(pool.map(look_hash, (root / file for file in chosen)), len(chosen), "images noted by their looks")
+        return {file: look for file, look in zip(chosen, found, strict=True) if look is not None}
 
 
 def pack(found: Mapping[str, bytes]) -> str:

@@ -19,6 +19,11 @@ def weighs(note: str) -> bool:
     return note.startswith((SUSPICIOUS, CAUTION))
 
 
+def doubt(notes: Iterable[str]) -> str:
+    """The first note that doubts the result as a whole, or ``""``."""
+    return next((note for note in notes if note.startswith(SUSPICIOUS)), "")
+
+
 def few_of_each(noted: Iterable[tuple[str, str]]) -> list[str]:
     """One line each for up to five cases with the same note, numbers aside, then how many more there are.
 

@@ -246,7 +246,8 @@ def own_options(task: Task, verb: str, given: Mapping[str, Any], here: str) -> d
         if name not in own:
             flag, other = takers.get(name, (name, None))
             if other is None:
-                raise ConfigError(f"{flag}: is not known where {here}{close_names(name, own) or '; leave it out'}")
+                instead = close_names(name, own) or "; leave it out" + f", known are {', '.join(own)}" * bool(own)
+                raise ConfigError(f"{flag}: is not known where {here}{instead}")
             what = few(other.kinds) if verb == "prepare" else f"a checkpoint that {other.does}"
             raise ConfigError(f"{flag}: is for {what}, and {here}; leave it out")
     for option in task.options.get(verb, ()):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densekit.errors import CheckpointError, ConfigError, DataError, close_names
+from densekit.errors import CheckpointError, ConfigError, DataError, close_names, kind_of
 from densekit.tasks.base import (
     BUILT_IN,
     Table,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from densekit.inference.predictor import Predictor
     from densekit.inference.run import RunResult
     from densekit.package import Checkpoint
+
+logger = logging.getLogger("densekit")
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
@@ -270,6 +273,7 @@ def predict(
         DataError, CheckpointError, ConfigError, OutputError: for what concerns the run as a whole.
     """
     from densekit.inference.done import earlier_run, remember
+    from densekit.inference.inputs import left_out
     from densekit.io.files import require_checkpoint
 
     inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
@@ -277,7 +281,7 @@ def predict(
         raise DataError("nothing to predict: no file, folder or glob is given")
     for item in inputs:
         if not isinstance(item, (str, Path)) or item == "":
-            given = repr(item) if isinstance(item, str) else type(item).__name__
+            given = repr(item) if isinstance(item, str) else kind_of(item)
             raise DataError(
                 f"{given} given, expected files, folders and globs; what is in memory is predicted one by one"
             )
@@ -295,7 +299,12 @@ def predict(
     task = task_of(loaded)
     more = own_options(task, "predict", more, f"{loaded.path} {task.does}")
     check_inputs_fit(task, inputs, loaded.path)
+    passed_over = left_out(inputs, Path(out), task.inputs)
+    for line in passed_over:
+        logger.warning(line)
     result = task.predict_many(loaded, inputs, Path(out), device=device, overwrite=overwrite, **more)
+    for line in passed_over:  # the screen has moved on meanwhile
+        logger.warning(line)
     remember(result, task=task.name, asked=asked)
     return result
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 import densekit  # noqa: F401  before mmdet
+from densekit import progress
 from densekit.datasets.detection.worst_batch import as_batch, worst_batch
 from densekit.engine import train as train_module
 from densekit.engine.precision import Bf16OptimWrapper
@@ -90,6 +91,14 @@ class Images:
         scale = self.scales[self.draws % len(self.scales)]
         self.draws += 1
         return item(int(scale * height), int(scale * width), objects, f"{index}.png")
+
+
+def test_the_largest_batch_is_not_looked_for_in_silence(monkeypatch, caplog):
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    worst_batch(Images((10, 10, 1), (10, 10, 2)), 1)
+    told = [message.partition(" (")[0] for message in caplog.messages]
+    assert told == ["1 of 2 images tried for the largest batch"]
 
 
 def test_the_images_with_the_most_objects_at_their_largest():

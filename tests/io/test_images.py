@@ -265,6 +265,7 @@ def test_arrays_are_rgb_or_grey(scene):
         (np.zeros((4, 4, 4), np.uint8), r"shape \(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
         ([1, 2], "list given, expected a path"),
+        (None, "image: None given, expected a path"),
         (io.BytesIO(), "BytesIO given"),
     ],
 )

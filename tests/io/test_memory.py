@@ -87,7 +87,7 @@ def test_notes_of_the_header_are_kept(tmp_path):
     ("source", "message"),
     [
         (VALUES, "scan: ndarray given, expected a file, a nibabel or SimpleITK image, or (array, affine)"),
-        (None, "scan: NoneType given"),
+        (None, "scan: None given"),
         ((VALUES, np.zeros((4, 4))), "(array, affine): the affine is not a 4x4 matrix with last row 0 0 0 1"),
         ((VALUES, np.diag([0.0, 1, 1, 1])), "(array, affine): zero spacing"),
         ((VALUES, "RAS"), "(array, affine): could not convert string to float"),

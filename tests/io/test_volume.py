@@ -159,6 +159,7 @@ class TestNoVolume:
             folder,
             "is a folder of DICOM files, which are not read yet; convert it first, e.g. `dcm2niix -z y -o .*series`",
         )
+        refuse(tmp_path, "is a folder of DICOM files, .* `dcm2niix -z y -o OUTPUT_FOLDER .*`")
         refuse(folder / "IM000001", "is a DICOM file, which is not read yet; convert its folder first, e.g. `dcm2niix")
         (folder / "IM000001").rename(folder / "a.dcm")
         refuse(folder / "a.dcm", "is a DICOM file")

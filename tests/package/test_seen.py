@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
+from densekit import progress
 from densekit.datasets.volume.prepare.source import CaseSource, SourceDataset
 from densekit.datasets.volume.store import write_store
 from densekit.package.seen import changed, image_hashes, leak, look_alikes, looks, pack, trained_on
@@ -25,6 +26,17 @@ def test_cases_that_were_trained_on_are_named():
     assert line.startswith("2 of the 3 cases of test were trained on by best.pth (one, three)")
     assert leak(SEEN, {"two": "x"}, "test", "best.pth") == []
     assert leak(frozenset(), {"one": "a"}, "test", "best.pth") == []
+
+
+def test_many_images_are_not_read_in_silence(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    image_hashes(["a.png", "b.png"], tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.linear_gradient("L").save(tmp_path / name)
+    looks(["a.png", "b.png"], tmp_path)
+    told = [message.partition(" (")[0] for message in caplog.messages]
+    assert told == ["1 of 2 images hashed", "1 of 2 images noted by their looks"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from torch import nn
 
 from densekit import tasks
 from densekit.cli import main
+from densekit.errors import ConfigError
 from densekit.package import write_checkpoint
 from densekit.registry import MODELS
 
@@ -123,6 +124,13 @@ def test_options_of_another_task_are_refused(checkpoint, tmp_path, capsys):
     error = error_of(capsys, "predict", checkpoint(), tmp_path / "scan.nii.gz", "--threshold", "0.5")
     assert "--threshold: is for a checkpoint that finds objects in images, and" in error
     assert "--folds: " in error_of(capsys, "train", "dformer_synapse", "--folds", "5")
+
+
+def test_an_option_of_no_task_is_answered_with_what_is_known(checkpoint):
+    with pytest.raises(
+        ConfigError, match=r"treshold: is not known .*; leave it out, known are overlap, batch, strict$"
+    ):
+        tasks.predictor(checkpoint(), treshold=0.5)
 
 
 def test_a_checkpoint_of_a_task_that_is_not_there_says_so(checkpoint, tmp_path, capsys):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from densekit.progress import told
 from densekit.random_state import random_state_kept
 
 CANDIDATES = 8
@@ -86,12 +87,14 @@ def worst_batch(
         known = [i for i, shape in enumerate(shapes) if min(shape) > 0]
         tried += [max(known, key=lambda i: extreme(*shapes[i]))] if known else []
     with random_state_kept():
-        drawn = [
+        places = list(dict.fromkeys(tried))
+        items = (
             _draw(
                 (dataset[i + len(dataset) * n if seeded else i] for n in range(max(draws, MOST_DRAWS))), draws, largest
             )
-            for i in dict.fromkeys(tried)
-        ]
+            for i in places
+        )
+        drawn = list(told(items, len(places), "images tried for the largest batch"))
     best = [max(items, key=lambda item: (_area([item]), _objects(item))) for items in drawn]
     best.sort(key=lambda item: (-_objects(item), -_area([item])))
     chosen = [best[i % len(best)] for i in range(batch_size)]

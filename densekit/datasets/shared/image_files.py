@@ -22,6 +22,7 @@ from densekit.datasets.shared.image_splits import split_of
 from densekit.errors import DataError
 from densekit.io.depth import extent
 from densekit.io.images import TAIL, is_deep, orientation_of, read_values, why_cut_short
+from densekit.progress import told
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _WORKERS = 8
@@ -245,7 +246,8 @@ def read_headers(paths: Sequence[str]) -> list[Header | None]:
     chunks = [paths[i : i + 256] for i in range(0, len(paths), 256)]
     with ThreadPoolExecutor(_WORKERS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only headers are read
-        return [header for read in pool.map(lambda chunk: list(map(_read_header, chunk)), chunks) for header in read]
+        read = pool.map(lambda chunk: list(map(_read_header, chunk)), chunks)
+        return list(told((header for chunk in read for header in chunk), len(paths), "image headers read"))
 
 
 def read_extents(paths: Sequence[str]) -> list[tuple[str, float, float] | str]:
@@ -255,7 +257,7 @@ def read_extents(paths: Sequence[str]) -> list[tuple[str, float, float] | str]:
         For each its :func:`~densekit.io.depth.extent`, or why it cannot be read.
     """
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(_read_extent, paths))
+        return list(told(pool.map(_read_extent, paths), len(paths), "images of more than 8 bits measured"))
 
 
 def _read_extent(path: str) -> tuple[str, float, float] | str:

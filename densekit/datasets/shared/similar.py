@@ -17,6 +17,7 @@ from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.splits import SPLITS
 from densekit.errors import DataError
 from densekit.io.images import is_deep, load_image
+from densekit.progress import told
 
 SIDE = 32
 HASH, FLIPPED = 12, 10
@@ -107,7 +108,8 @@ def alike(paths: Sequence[str], headers: Sequence[Header | None]) -> Iterator[tu
 def _thumbnails(paths: Sequence[str], usable: Sequence[int]) -> dict[int, np.ndarray | None]:
     with ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return dict(zip(usable, pool.map(_thumbnail, (paths[i] for i in usable)), strict=True))
+        found = told(pool.map(_thumbnail, (paths[i] for i in usable)), len(usable), "images compared by their looks")
+        return dict(zip(usable, found, strict=True))
 
 
 def look_alike(one: str, other: str) -> bool:

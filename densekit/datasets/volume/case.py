@@ -20,6 +20,7 @@ from densekit.datasets.volume.preprocessing import Preprocessing, SpatialResult
 from densekit.datasets.volume.stored import CASE_FORMAT, StoredCase
 from densekit.errors import DataError
 from densekit.io import Geometry, check_intensities, output_error, read_geometry, read_label, read_volume
+from densekit.structures.notes import CAUTION
 
 FOREGROUND_PER_CLASS = 10_000
 """Most voxels of a class that ``foreground.npy`` lists."""
@@ -213,14 +214,14 @@ def _foreground(label: np.ndarray, seed: Sequence[int]) -> np.ndarray:
 def _label_notes(scan: Scan, kept: np.ndarray, prepared: np.ndarray, names: Sequence[str]) -> list[str]:
     """Say what a user of the labels should know: nothing is labelled, or not all of it is on the prepared grid."""
     if not scan.counts[1:].any():
-        return ["no voxel is labelled"]
+        return [f"{CAUTION}no voxel is labelled"]
     notes = []
     outside = int(scan.counts[1:].sum()) - np.count_nonzero(kept)
     if outside:
-        notes.append(f"{outside} labelled voxels lie in the constant border that was cropped")
+        notes.append(f"{CAUTION}{outside} labelled voxels lie in the constant border that was cropped")
     lost = [names[value] for value in np.flatnonzero(scan.counts) if value and not (prepared == value).any()]
     if lost:
-        notes.append(f"too small for the prepared grid, no voxel left: {', '.join(lost)}")
+        notes.append(f"{CAUTION}too small for the prepared grid, no voxel left: {', '.join(lost)}")
     return notes
 
 

@@ -28,7 +28,7 @@ from densekit.errors import ConfigError, DataError, few
 from densekit.io import write_json_atomic
 from densekit.progress import Lines
 from densekit.structures.findings import Finding
-from densekit.structures.notes import CAUTION
+from densekit.structures.notes import CAUTION, weighs
 
 logger = logging.getLogger("densekit")
 
@@ -88,7 +88,7 @@ def check(
 def check_prepared(path: Path) -> tuple[list[Finding], int]:
     """Check a prepared data set: its arrays, labels, sources, splits and folds, and its cases against each other."""
     store, splits, problems = read_store(path)
-    findings: list[Finding] = [Finding("warning", "", note) for note in store.notes]
+    findings = _noted("", store.notes)
     findings += [Finding("error", "", f"{path / SPLIT_FILE}: {problem}") for problem in problems]
     layers = [splits.of(fold) for fold in (None, *range(len(splits.folds)))]
     findings += _only_scored(layers)
@@ -109,7 +109,7 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
             findings.append(Finding("error", case_id, str(error)))
             continue
         findings += [Finding("error", case_id, problem) for problem in problems]
-        findings += [Finding("warning", case_id, note.removeprefix(CAUTION)) for note in case.notes]
+        findings += _noted(case_id, case.notes)
         places = tuple(_split_of(case_id, members) for members in layers)
         facts[case_id] = _Facts(places, case.geometry.canonical_spacing, digest, case.volumes_ml, values)
     gone = gone_scans(store, facts)
@@ -118,6 +118,11 @@ def check_prepared(path: Path) -> tuple[list[Finding], int]:
         findings.append(Finding("warning", "", message))
     findings += _compare(facts, store.labels)
     return findings + _apart(facts, store.channels, store.preprocessing.normalization), len(store.about)
+
+
+def _noted(case_id: str, notes: Iterable[str]) -> list[Finding]:
+    """What a reader had to say: a warning where it changes what the data mean, else good to know."""
+    return [Finding("warning" if weighs(note) else "note", case_id, note.removeprefix(CAUTION)) for note in notes]
 
 
 def _only_scored(layers: Iterable[Members]) -> list[Finding]:
@@ -155,7 +160,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
 
     with TemporaryDirectory() as work:
         source = read_source(kind, path, work=Path(work), **({"encoding": encoding} if encoding else {}))
-        findings = [Finding("warning", "", note) for note in source.notes]
+        findings = _noted("", source.notes)
         patients = {case.id: case.patient or case.id for case in source.cases}
         named = {split: [case.id for case in source.cases if case.split == split] for split in SPLITS}
         findings += [Finding("error", "", problem) for problem in Splits(named, source.folds).problems(patients)]
@@ -167,7 +172,7 @@ def check_raw(path: Path, kind: str, encoding: str | None) -> tuple[list[Finding
             except DataError as error:
                 findings.append(Finding("error", case.id, str(error)))
             else:
-                findings += [Finding("warning", case.id, note.removeprefix(CAUTION)) for note in notes]
+                findings += _noted(case.id, notes)
         findings += _compare(facts, source.labels)
         return findings + _apart(facts, source.channels, source.normalization), len(source.cases)
 

@@ -42,7 +42,7 @@ from densekit.datasets.volume.units import ChannelValues, cases_apart, channel_v
 from densekit.errors import ConfigError, DataError, close_names, few
 from densekit.io import output_error, write_json_atomic, write_text_atomic
 from densekit.ops.unlabelled import UNLABELLED
-from densekit.progress import Lines
+from densekit.progress import told
 from densekit.structures.notes import CAUTION
 
 __all__ = ["Store", "StoredCase", "open_store", "write_store"]
@@ -176,19 +176,12 @@ def _check_all_grids(source: SourceDataset, workers: int) -> dict[str, Spacing]:
     """Check all headers before the long work begins; returns the spacing of each case."""
     problems, spacings = [], {}
     with ThreadPoolExecutor(workers) as pool:
-        read = _told(pool.map(check_grids, source.cases), len(source.cases), "headers read")
+        read = told(pool.map(check_grids, source.cases), len(source.cases), "headers read")
         for case, (grid, of_case) in zip(source.cases, read, strict=True):
             problems += [f"case {case.id}: {problem}" for problem in of_case]
             spacings[case.id] = grid and grid.canonical_spacing
     _raise_problems(source.name, problems)
     return spacings
-
-
-def _told(results: Iterable[T], total: int, what: str) -> Iterable[T]:
-    lines = Lines(logger.info)
-    for done, result in enumerate(results, start=1):
-        lines(done, total, f"{done} of {total} {what}")
-        yield result
 
 
 def _target_spacing(
@@ -288,8 +281,8 @@ def _describe(
         return dict(zip(_present(source, case), present, strict=True)), stored.image.dtype.kind != "f"
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(_told(pool.map(histograms, training), len(training), "training cases measured"))
-        measured = _told(pool.map(values, source.cases), len(source.cases), "cases compared")
+        found = list(told(pool.map(histograms, training), len(training), "training cases measured"))
+        measured = told(pool.map(values, source.cases), len(source.cases), "cases compared")
         scans = dict(zip((case.id for case in source.cases), measured, strict=True))
     summaries = [summarize(of_case[name] for of_case, _ in found if name in of_case) for name in source.channels]
     if preprocessing.normalization == "ct":

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from densekit.io import labels_json, write_text_atomic
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
 from densekit.progress import BatchProgress
-from densekit.structures.notes import SUSPICIOUS
+from densekit.structures.notes import doubt
 from densekit.visualization.volume.montage import write_montage
 from densekit.visualization.volume.report import CaseReport, write_prediction_report
 
@@ -92,14 +92,10 @@ def predict_many(
     ledger = Ledger(out / LEDGER, task=predictor.task, weights=checkpoint.sha256, settings=settings)
     kept = results_to_keep(cases, out, ledger, tables=_TABLES, overwrite=overwrite)
     if strict:  # a result that has only a note against it was made by a run that was not
-        kept -= {case.id for case in cases if case.id in kept and _is_suspicious(ledger.entry(case))}
+        kept -= {case.id for case in cases if case.id in kept and doubt(ledger.entry(case).get("notes", []))}
     ledger.start(checkpoint=str(checkpoint.path), device=str(predictor.device), inference=inference)
     logger.info("%d scans on %s, %d of them already done", len(cases), predictor.device, len(kept))
     return _VolumeRun(predictor, ledger, out, cases, kept).run()
-
-
-def _is_suspicious(facts: Mapping[str, Any]) -> bool:
-    return any(note.startswith(SUSPICIOUS) for note in facts.get("notes", []))
 
 
 class _VolumeRun(BatchRun):
@@ -170,6 +166,7 @@ def _picture(path: Path, case: ScanCase, prediction: Prediction) -> list[str]:
             names=prediction.names,
             spacing=prediction.geometry.canonical_spacing,
             title=case.id,
+            remark=doubt(prediction.notes),
         )
     except ValueError as error:
         return [f"no picture: {error}"]

@@ -15,6 +15,7 @@ from densekit.inference.predictor import Result
 from densekit.inference.volume.export import Structure, write_checked
 from densekit.io import Geometry, to_itk, to_nibabel, volume_stem
 from densekit.io.staging import publish, staging_folder
+from densekit.structures.notes import doubt
 from densekit.visualization.shared.sheet import framed
 from densekit.visualization.volume.montage import montage
 
@@ -113,6 +114,7 @@ class Prediction(Result):
             names=self.names,
             spacing=self.geometry.canonical_spacing,
             title=volume_stem(self.paths[0]) if self.paths else "",
+            remark=doubt(self.notes),
         )
         return self._drawn(framed(picture), path)
 

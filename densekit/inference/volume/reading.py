@@ -46,10 +46,10 @@ def read_scan(source: Any, channels: Sequence[str]) -> ReadScan:
     """
     several = isinstance(source, (list, tuple)) and len(source) > 0 and not is_array_with_affine(source)
     sources = list(source) if several else [source]
-    given = [one for one in sources if one is not None]
+    given = [one for one in sources if one is not None or not several]
     if not given:
         raise DataError(f"a scan without any channel, the network expects {', '.join(channels)}; give at least one")
-    volumes = [None if one is None else as_volume(one) for one in sources]
+    volumes = [None if one is None and several else as_volume(one) for one in sources]
     array, geometry, notes = join_channels(volumes, channels)
     files = tuple(Path(one) for one in given if isinstance(one, (str, os.PathLike)))
     present = tuple(v is not None for v in volumes for _ in range(1 if v is None else v.array.shape[0]))

@@ -114,6 +114,7 @@ def montage(
     spacing: Sequence[float],
     reference: np.ndarray | None = None,
     title: str = "",
+    remark: str = "",
     window: tuple[float, float] | None = None,
 ) -> Image.Image:
     """Draw a volume with its labels: four axial slices, one coronal and one sagittal, all at one scale.
@@ -130,6 +131,7 @@ def montage(
         reference: Reference label map, ``(D, H, W)`` integer. Every slice is then shown twice, prediction and
             reference side by side.
         title: Heading, usually the case id.
+        remark: What to know of it, in one line below the title.
         window: Intensities shown as black and white. Default: soft tissue (-160 to 240 HU) for CT, else the 0.5 and
             99.5 percentiles.
 
@@ -157,7 +159,7 @@ def montage(
             rows[-1] = _beside([_Tile(rows[-1]), _Tile(_legend(_labels_of(*maps), names, space), top=_CAPTION)], MARGIN)
         else:
             rows.append(_legend(_labels_of(*maps), names, width))
-    lines = [(one_line(title), LARGE, TEXT)] if title else []
+    lines = [(one_line(said), size, TEXT) for said, size in ((title, LARGE), (remark, SMALL)) if said]
     lines.append((_describe(image.shape, spacing, window), SMALL, FAINT))
     return below([text_block(lines, width), *rows])
 

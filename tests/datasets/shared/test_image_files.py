@@ -5,6 +5,7 @@ import os
 import pytest
 from PIL import Image
 
+from densekit import progress
 from densekit.datasets.shared.image_files import ImageIndex, list_tree, read_headers
 
 
@@ -64,6 +65,13 @@ def test_a_fifo_called_like_an_image_is_told_without_being_opened(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     (header,) = read_headers([str(tmp_path / "a.png")])
     assert "not a file" in header.problem
+
+
+def test_many_headers_are_not_read_in_silence(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    assert read_headers([str(tmp_path / "a.png")] * 3) == [None] * 3
+    assert [message.partition(" (")[0] for message in caplog.messages] == ["1 of 3 image headers read"]
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path):

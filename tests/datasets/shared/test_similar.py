@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densekit import progress
 from densekit.datasets.shared import similar
 from densekit.datasets.shared.image_files import read_headers
 from densekit.datasets.shared.similar import same_files, similar_pairs
@@ -31,6 +32,14 @@ def test_looks_are_compared_across_splits_only(files):
     assert [(one, other) for one, other, _ in pairs] == [(2, 0)]  # train before val
     assert pairs[0][2] > 0.98
     assert list(similar_pairs(files, headers, ["train"] * 5, set())) == []
+
+
+def test_many_images_are_not_compared_in_silence(files, monkeypatch, caplog):
+    headers = read_headers(files)
+    monkeypatch.setattr(progress, "FIRST", 0)
+    caplog.set_level("INFO", logger="densekit")
+    list(similar_pairs(files, headers, ["val", "val", "train", "train", "val"], {1}))
+    assert [message.partition(" (")[0] for message in caplog.messages] == ["1 of 3 images compared by their looks"]
 
 
 def test_too_many_pixels_are_not_compared(files, monkeypatch):

@@ -182,6 +182,19 @@ def test_what_cannot_be_checked_is_said(tmp_path, raw, capsys):
     assert (status, "--kind=synapse" in output.err) == (2, True)
 
 
+def test_what_is_good_to_know_is_a_note_and_what_weighs_a_warning(raw, tmp_path, capsys):
+    path = raw / "labels" / "c1.nii.gz"
+    write_label(path, np.zeros((10, 12, 14), np.uint8), Geometry((14, 12, 10), np.eye(4)), like=None, names=None)
+    path = raw / "images" / "c1.nii.gz"
+    noise = np.random.default_rng(1).normal(0, 5, (10, 12, 14)).astype(np.int16)
+    write_image(path, noise, Geometry((14, 12, 10), np.eye(4)))
+    assert main(["prepare", "folder", str(raw), str(tmp_path / "data"), "--labels", "box", "--channels", "MR"]) == 0
+    _, output = run(capsys, tmp_path / "data")
+    drawn = [line for line in output.out.splitlines() if "drawn" in line]
+    assert drawn and all(line.startswith("note: ") for line in drawn)
+    assert "warning: c1: no voxel is labelled" in output.out
+
+
 def test_data_without_training_cases_are_sound_and_said_to_be_for_scoring(raw, tmp_path, capsys):
     table = tmp_path / "splits.csv"
     table.write_text("case,split\n" + "".join(f"c{number},test\n" for number in range(8)))

@@ -194,7 +194,7 @@ def test_notes_are_kept_and_said_once(make_source, tmp_path, caplog):
     write_label(source.cases[0].label, empty, grid(empty.shape, (3, 1, 1)), like=None, names=None)
     with caplog.at_level(logging.WARNING, logger="densekit"):
         store = write_store(replace(source, notes=("a note of the reader",)), tmp_path / "out")
-    assert store.case("case0").notes == ("no voxel is labelled",)
+    assert store.case("case0").notes == ("caution: no voxel is labelled",)
     assert "no voxel is labelled (case case0)" in caplog.text
     assert store.notes == ("a note of the reader",)
 
@@ -207,8 +207,8 @@ def test_labels_that_the_prepared_grid_does_not_show_are_noted(make_source, tmp_
     labels[0, 0, :5] = 1  # in the air that is cropped
     write_label(source.cases[0].label, labels, grid(labels.shape, (3, 1, 1)), like=None, names=None)
     notes = write_store(source, tmp_path / "out", spacing=(3, 3, 3)).case("case0").notes
-    assert "5 labelled voxels lie in the constant border that was cropped" in notes
-    assert "too small for the prepared grid, no voxel left: left kidney" in notes
+    assert "caution: 5 labelled voxels lie in the constant border that was cropped" in notes
+    assert "caution: too small for the prepared grid, no voxel left: left kidney" in notes
 
 
 # --- workers, interruption, repetition

@@ -404,6 +404,34 @@ def knows_air(checkpoint):
     return path
 
 
+def test_what_lies_below_a_folder_is_told_first_and_last_also_where_all_was_done_before(
+    checkpoint, scan, tmp_path, caplog
+):
+    caplog.set_level("INFO", logger="densekit")
+    path, _ = scan("scans/a.nii.gz")
+    below = tmp_path / "scans" / "more" / "b.nii.gz"
+    below.parent.mkdir()
+    below.write_bytes(path.read_bytes())
+    trained, told = checkpoint(), []
+    for _ in range(2):
+        caplog.clear()
+        assert statuses(predict(trained, [tmp_path / "scans"], tmp_path / "out", device="cpu")).keys() == {"a"}
+        told.append(["1 more in its subfolders (more/) is not taken" in message for message in caplog.messages])
+    first, again = told
+    assert first[0] and first[-1] and sum(first) == 2
+    assert again == [False, True]
+
+
+def test_the_picture_of_a_scan_in_another_unit_says_so(knows_air, scan, tmp_path, monkeypatch):
+    path, _ = scan("scans/good.nii.gz")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(image.get_fdata().clip(0, 350) / 350, image.affine), tmp_path / "scans" / "bad.nii.gz")
+    said = {}
+    monkeypatch.setattr(batch_module, "write_montage", lambda *_, title, remark, **__: said.update({title: remark}))
+    predict(knows_air, [tmp_path / "scans"], tmp_path / "out", device="cpu")
+    assert said["good"] == "" and said["bad"].startswith("suspicious: CT is not in the unit")
+
+
 def test_a_scan_in_another_unit_is_told_before_it_is_predicted_and_fails_with_strict(knows_air, scan, tmp_path, caplog):
     path, _ = scan("scans/good.nii.gz")
     image = nib.load(path)

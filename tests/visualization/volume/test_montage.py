@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from densekit.errors import OutputError
 from densekit.visualization.shared.palette import label_color
+from densekit.visualization.shared.sheet import SMALL
 from densekit.visualization.volume.montage import ValidationRow, validation_picture, write_montage
 
 NAMES = ["background", "liver", "spleen", "gallbladder"]
@@ -107,6 +108,18 @@ def test_montage_of_a_long_thin_volume_stays_small(tmp_path):
     write_montage(tmp_path / "m.png", image, None, names=[], spacing=(5.0, 1.0, 1.0), window=WINDOW)
     height, width, _ = pixels(tmp_path / "m.png").shape
     assert width < 2000 and height < 1200
+
+
+def test_a_remark_is_a_line_below_the_title_no_wider_than_the_picture(tmp_path):
+    image, labels = abdomen()
+    sheets = []
+    for remark in ("", "suspicious: CT is not in the unit", "suspicious: " + "CT " * 500):
+        path = tmp_path / "m.png"
+        write_montage(path, image, labels, names=NAMES, spacing=SPACING, title="case 1", remark=remark, window=WINDOW)
+        sheets.append(pixels(path))
+    plain, short, long = (sheet.shape for sheet in sheets)
+    assert short == long == (plain[0] + SMALL + 8, *plain[1:])
+    assert (sheets[1] != sheets[2]).any()
 
 
 def test_montage_takes_any_title_and_name(tmp_path):
