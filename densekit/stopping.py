@@ -59,6 +59,20 @@ def stop_if_asked(where: str = "") -> None:
 
 
 @contextmanager
+def _heard_by(hear: Callable[[int, object], None]) -> Iterator[None]:
+    """Outside the main thread, where Python takes no signals, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def stopping_softly(tell: Callable[[str], None]) -> Iterator[None]:
     """Note the first signal for :func:`asked_to_stop`; the second one stops at once.
 
@@ -71,9 +85,6 @@ def stopping_softly(tell: Callable[[str], None]) -> Iterator[None]:
         Stopped: at the second signal.
     """
     global _asked
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     heard = 0.0
 
     def hear(number: int, frame: object) -> None:
@@ -86,13 +97,12 @@ def stopping_softly(tell: Callable[[str], None]) -> Iterator[None]:
         elif now - heard > ONE_PRESS:
             raise Stopped(number, " at once")
 
-    before = {number: signal.signal(number, hear) for number in SIGNALS}
     try:
-        yield
+        with _heard_by(hear):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _asked = None
+        if heard:
+            _asked = None
 
 
 @contextmanager
@@ -104,19 +114,12 @@ def stopping_at_once() -> Iterator[None]:
     Raises:
         Stopped: at the first signal.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def hear(number: int, frame: object) -> None:
         raise Stopped(number)
 
-    before = {number: signal.signal(number, hear) for number in SIGNALS}
-    try:
+    with _heard_by(hear):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def leave_signals_to_parent() -> None:
