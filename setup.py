@@ -47,6 +47,7 @@ setup(
         "matplotlib>=3.9,<4",
         "jinja2>=3.1,<4",
         "pyyaml>=6,<7",
+        "rasterio>=1.4,<2",  # large images by windows, GeoTIFF with its coordinates
         "tqdm>=4.66,<5",
         "packaging>=23",
         "tensorboard>=2.17,<3",  # what MMEngine writes a run's curves with
