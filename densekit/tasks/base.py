@@ -51,6 +51,14 @@ class Option:
         return self.flag.lstrip("-").replace("-", "_")
 
 
+FOLDS = (
+    Option("--folds", "folds to make of the images", {"type": int}),
+    Option("--fold", "the one that validates, from 0", {"type": int}),
+    Option("--table", "CSV with a line per image: image,patient,age,...", {"metavar": "FILE"}),
+)
+"""Of tasks on images, at the verbs ``"train"`` and ``"test"``."""
+
+
 def whole_number(text: str) -> int:
     """The type of an option whose values are whole numbers from 0 on."""
     if not text.isdecimal():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,34 @@ from mmengine.dist import get_world_size
 from torch import nn
 
 from densekit.config_tree import plain, rebuilt, walk, written
+from densekit.engine.layer_decay import BY, LayerDecay
 from densekit.engine.plan import Plan
 from densekit.engine.run_report import RunReport
-from densekit.engine.settings import LIST_OF_DICTS, POSITIVE, Setting, instance, maybe, one_of, settings_of, whole
+from densekit.engine.settings import (
+    LIST_OF_DICTS,
+    POSITIVE,
+    Setting,
+    instance,
+    is_number,
+    maybe,
+    one_of,
+    settings_of,
+    whole,
+)
 from densekit.errors import ConfigError, close_names
 from densekit.registry import TRANSFORMS
 
 AUGMENT = (None, "light", "strong")
+
+LIBRARIES = {"mmdet": "MMDetection", "mmseg": "MMSegmentation"}
+"""Packages whose transforms stand in pipelines, by scope."""
+
+
+def layer_decay_holds(value: Any) -> bool:
+    """Whether a value can be the setting ``layer_decay``."""
+    known = {"rate": lambda v: is_number(v) and 0 < v <= 1, "layers": whole(1), "by": lambda v: v in BY}
+    return isinstance(value, Mapping) and set(value) == set(known) and all(known[k](value[k]) for k in known)
+
 
 SETTINGS = settings_of(
     [
@@ -53,6 +75,41 @@ SETTINGS = settings_of(
         ),
         Setting("repeat", 1, POSITIVE, "times the training images are gone through in one epoch", "data"),
         Setting(
+            "val_split",
+            "val",
+            (maybe(instance(str)), "the name of a split, or None"),
+            "None: no validation, the last epoch is the result; drawn from train if the data have none",
+            "data",
+            at_test=True,
+        ),
+        Setting(
+            "folds",
+            None,
+            (maybe(whole(2)), "a whole number from 2 on, or None"),
+            "folds to make of the images, by patient or image, stratified, the same each time; None: the data's splits",
+            "data",
+            at_test=True,
+            of_data=True,
+        ),
+        Setting(
+            "fold",
+            None,
+            (maybe(whole(0)), "a whole number from 0 on, or None"),
+            "the one of them that validates, the others train",
+            "data",
+            at_test=True,
+            of_data=True,
+        ),
+        Setting(
+            "table",
+            None,
+            (maybe(instance(str, Path)), "a CSV file or None"),
+            "CSV with a line per image: image,patient,age,...; folds are by patient, the rest is meta-information",
+            "data",
+            at_test=True,
+            of_data=True,
+        ),
+        Setting(
             "pretrained",
             True,
             (instance(bool, str, Path), "True (the backbone's own weights), False (from scratch), or a file or name"),
@@ -71,6 +128,13 @@ SETTINGS = settings_of(
             None,
             (maybe(instance(Mapping)), "a dict, e.g. dict(bias_lr_mult=2.0), or None"),
             "MMEngine's paramwise_cfg, e.g. dict(bias_lr_mult=2.0)",
+            "optimisation",
+        ),
+        Setting(
+            "layer_decay",
+            None,
+            (maybe(layer_decay_holds), "dict(rate=0.9, layers=12, by='stage') or by='layer', or None"),
+            "lower learning rates for the earlier layers of the backbone: dict(rate=0.9, layers=12, by='stage')",
             "optimisation",
         ),
     ],
@@ -121,16 +185,17 @@ class ImagePlan(Plan):
 
     def _check_transforms(self, key: str, transforms: list[dict[str, Any]]) -> None:
         """Build each transform once: it refuses now what it would refuse in a worker process."""
-        from mmdet.registry import TRANSFORMS as known
         from mmengine.registry import DefaultScope
 
+        known = import_module(f"{self.scope}.registry").TRANSFORMS
         known.import_from_location()
         with DefaultScope.overwrite_default_scope(self.scope):
             for number, given in enumerate(transforms):
                 kind = given.get("type")
                 if isinstance(kind, str) and known.get(kind) is None and TRANSFORMS.get(kind) is None:
                     raise ConfigError(
-                        f"{self.config.filename}: {key}.{number}: {kind!r} is no transform of MMDetection or densekit"
+                        f"{self.config.filename}: {key}.{number}: {kind!r} is no transform of {LIBRARIES[self.scope]} "
+                        f"or densekit"
                         f"{close_names(kind, [*known.module_dict, *TRANSFORMS.module_dict])}"
                     )
                 try:
@@ -144,7 +209,7 @@ class ImagePlan(Plan):
     # --- data ---------------------------------------------------------------------------------------------------------
     def train_transforms(self, key: str = "train_pipeline") -> list[dict[str, Any]]:
         """The transforms between loading and packing, those of the ``augment`` preset included."""
-        from densekit.datasets.detection.loading import between
+        from densekit.datasets.shared.pipelines import between
 
         transforms = between(plain(list(self.config[key])))
         if self.config.augment is not None:
@@ -155,7 +220,7 @@ class ImagePlan(Plan):
 
     def test_transforms(self) -> list[dict[str, Any]]:
         """The transforms between loading and packing of an image that is predicted."""
-        from densekit.datasets.detection.loading import between
+        from densekit.datasets.shared.pipelines import between
 
         return between(plain(list(self.config.test_pipeline)))
 
@@ -188,8 +253,11 @@ class ImagePlan(Plan):
         return optimizer
 
     def optim_wrapper(self) -> dict[str, Any]:
-        wrapper = super().optim_wrapper()
-        return {**wrapper, **({"paramwise_cfg": plain(self.config.paramwise)} if self.config.paramwise else {})}
+        wrapper, paramwise = super().optim_wrapper(), plain(self.config.paramwise or {})
+        if self.config.layer_decay is not None:
+            wrapper["constructor"] = LayerDecay
+            paramwise["layer_decay"] = plain(self.config.layer_decay)
+        return {**wrapper, **({"paramwise_cfg": paramwise} if paramwise else {})}
 
     def resolved(self) -> dict[str, Any]:
         return super().resolved() | {

@@ -21,7 +21,6 @@ META_KEYS = (
 )
 """What a network may ask of an image: MMDetection's own list, the border that CenterNet cuts off again, and the row of
 the image in a table of meta-information."""
-_OWN = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs")
 _FLIP_CODES = {(0,): 0, (1,): 1, (0, 1): -1}
 """Mirrored axes -> OpenCV's number for it."""
 
@@ -40,15 +39,6 @@ def with_loading(transforms: Sequence[Mapping[str, Any]], *, masks: bool, ranges
         *map(dict, transforms),
         {"type": PackImage},
     ]
-
-
-def between(transforms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A pipeline without MMDetection's loading and packing, in whose place densekit's own stand."""
-
-    def name(kind: Any) -> str:
-        return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
-
-    return [dict(given) for given in transforms if name(given.get("type")) not in _OWN]
 
 
 class LoadUprightImage(BaseTransform):

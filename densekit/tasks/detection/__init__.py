@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from densekit.tasks.base import Option, Task, register
+from densekit.tasks.base import FOLDS, Option, Task, register
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from densekit.tasks.detection.score import DetectionTable
 
 FORMATS = ("coco", "yolo", "voc", "masks")
-FOLDS = (
-    Option("--folds", "folds to make of the images", {"type": int}),
-    Option("--fold", "the one that validates, from 0", {"type": int}),
-    Option("--table", "CSV with a line per image: image,patient,age,...", {"metavar": "FILE"}),
-)
 
 
 @register

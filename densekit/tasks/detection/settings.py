@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of, whole
+from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
 from densekit.tasks.detection import FORMATS
 from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
 
@@ -38,41 +38,6 @@ SETTINGS = settings_of(
             "names to train on, in the order of their labels; None: all the data have",
             "data",
             at_test=True,
-        ),
-        Setting(
-            "val_split",
-            "val",
-            (maybe(instance(str)), "the name of a split, or None"),
-            "None: no validation, the last epoch is the result; drawn from train if the data have none",
-            "data",
-            at_test=True,
-        ),
-        Setting(
-            "folds",
-            None,
-            (maybe(whole(2)), "a whole number from 2 on, or None"),
-            "folds to make of the images, by patient or image, stratified, the same each time; None: the data's splits",
-            "data",
-            at_test=True,
-            of_data=True,
-        ),
-        Setting(
-            "fold",
-            None,
-            (maybe(whole(0)), "a whole number from 0 on, or None"),
-            "the one of them that validates, the others train",
-            "data",
-            at_test=True,
-            of_data=True,
-        ),
-        Setting(
-            "table",
-            None,
-            (maybe(instance(str, Path)), "a CSV file or None"),
-            "CSV with a line per image: image,patient,age,...; folds are by patient, the rest is meta-information",
-            "data",
-            at_test=True,
-            of_data=True,
         ),
         Setting(
             "max_dets",
