@@ -193,13 +193,13 @@ def settings_of(own: Iterable[Setting], *, changed: Mapping[str, Any] | None = N
 
     Args:
         own: Its own; one with the key of a common setting takes its place.
-        changed: Other defaults of common settings.
+        changed: Other defaults of some of them.
     """
     known = {setting.key: setting for setting in COMMON}
-    for key, default in (changed or {}).items():
-        known[key] = replace(known[key], default=default)
     for setting in own:
         known[setting.key] = setting
+    for key, default in (changed or {}).items():
+        known[key] = replace(known[key], default=default)
     order = list(SECTIONS)
     return dict(sorted(known.items(), key=lambda item: order.index(item[1].section)))
 

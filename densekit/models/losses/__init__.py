@@ -2,5 +2,6 @@
 
 from densekit.models.losses.deep_supervision import DeepSupervisionLoss
 from densekit.models.losses.dice_ce import DiceCELoss
+from densekit.models.losses.label_images import BorderDistanceLoss, SoftDiceLoss
 
-__all__ = ["DeepSupervisionLoss", "DiceCELoss"]
+__all__ = ["BorderDistanceLoss", "DeepSupervisionLoss", "DiceCELoss", "SoftDiceLoss"]

@@ -1,0 +1,66 @@
+"""The data set of a segmentor, as it is trained on and as it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from densekit.datasets.segmentation import PreparedSegmentation, SegmentationDataset, prepare_segmentation
+from densekit.datasets.shared.folds import fold_of
+from densekit.datasets.shared.image_folds import read_image_table
+from densekit.datasets.shared.patient_table import PatientTable
+
+COUNTS = "segmentation.npz"
+
+
+def read_data(settings: Mapping[str, Any]) -> PreparedSegmentation:
+    """Read the data set that the settings ``data_root``, ``data_format``, ``classes`` and ``ignore_value`` name.
+
+    Args:
+        settings: Those, and ``val_split``: if none validate, all images train and none are drawn; and ``folds``,
+            ``fold`` and ``table``.
+
+    Raises:
+        DataError: if the data set is missing or has errors.
+    """
+    return prepare_segmentation(
+        settings["data_root"],
+        format=settings["data_format"],
+        classes=settings["classes"],
+        ignore=settings["ignore_value"],
+        seed=None if settings["val_split"] is None else 0,
+        fold=fold_of(settings),
+    )
+
+
+def read_table(data: PreparedSegmentation, table: str | Path) -> PatientTable:
+    """Read what a table says of the images of a data set.
+
+    Raises:
+        DataError: if it cannot be read, or names none of them.
+    """
+    return read_image_table(Path(table), [str(pair.image) for pairs in data.splits.values() for pair in pairs])
+
+
+def test_loader(
+    data: PreparedSegmentation,
+    split: str,
+    transforms: Sequence[Mapping[str, Any]],
+    *,
+    workers: int,
+    table: PatientTable | None = None,
+) -> dict[str, Any]:
+    """Config of the DataLoader of a split as it is predicted: one image at a time, so that none is padded."""
+    return {
+        "batch_size": 1,
+        "num_workers": min(2, workers),
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": SegmentationDataset(data, split, transforms, test=True, table=table),
+    }
+
+
+def metric(data: PreparedSegmentation, split: str, work_dir: Path) -> dict[str, Any]:
+    """Config of the metric of a split."""
+    del split
+    return {"type": "densekit.SegmentationMetric", "classes": list(data.classes), "out": str(work_dir / COUNTS)}
