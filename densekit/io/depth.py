@@ -110,3 +110,22 @@ def _scaled(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
         return (np.clip(values, low, high).astype(np.uint16) >> (bits - 8)).astype(np.uint8)
     share = (np.clip(values, low, high) - np.float64(low)) / max(high - low, np.finfo(np.float64).tiny)
     return np.rint(255 * share).astype(np.uint8)
+
+
+def rescaled(values: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """Bring the pixels of an image to 0-255 by the range of the data set, without rounding them.
+
+    Args:
+        values: Of any integer or floating-point type.
+        ranges: Of the data set; an image of a kind that it lacks is scaled by its own range.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        DataError: if there are pixels that are no numbers.
+    """
+    kind, *own = extent(values)
+    low, high = ranges.get(kind) or _usual(kind, *own)
+    scale = 255 / max(high - low, np.finfo(np.float32).tiny)
+    return (np.clip(values, low, high).astype(np.float32) - np.float32(low)) * np.float32(scale)

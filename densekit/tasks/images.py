@@ -209,7 +209,7 @@ class ImagePlan(Plan):
     # --- data ---------------------------------------------------------------------------------------------------------
     def train_transforms(self, key: str = "train_pipeline") -> list[dict[str, Any]]:
         """The transforms between loading and packing, those of the ``augment`` preset included."""
-        from densekit.datasets.shared.pipelines import between
+        from densekit.datasets.shared.image_loading import between
 
         transforms = between(plain(list(self.config[key])))
         if self.config.augment is not None:
@@ -220,7 +220,7 @@ class ImagePlan(Plan):
 
     def test_transforms(self) -> list[dict[str, Any]]:
         """The transforms between loading and packing of an image that is predicted."""
-        from densekit.datasets.shared.pipelines import between
+        from densekit.datasets.shared.image_loading import between
 
         return between(plain(list(self.config.test_pipeline)))
 

@@ -65,7 +65,7 @@ class DetectionPredictor(ImagePredictor):
         self.threshold = check_threshold(threshold)
         self.masks = masks
         self.ranges = ranges
-        from densekit.datasets.shared.pipelines import between
+        from densekit.datasets.shared.image_loading import between
 
         self.pipeline = between(pipeline)
         self._transforms = build_transforms(self.pipeline)

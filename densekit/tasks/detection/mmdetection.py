@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config
 
 from densekit.config_tree import plain
-from densekit.datasets.shared.pipelines import between
+from densekit.datasets.shared.image_loading import between
 from densekit.engine.config import Override, apply_option, read_option
 from densekit.errors import ConfigError
 

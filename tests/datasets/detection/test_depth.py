@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from densekit.datasets.detection import inspect_detection, prepare_detection
-from densekit.datasets.detection.loading import LoadUprightImage
+from densekit.datasets.shared.image_loading import LoadUprightImage
 from densekit.errors import DataError
 from densekit.inference.images import ImagePredictor
 from densekit.visualization.shared.thumbnails import open_upright

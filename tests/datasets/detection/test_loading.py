@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 
-from densekit.datasets.detection.loading import channels_first, with_loading
+from densekit.datasets.detection.loading import with_loading
 from densekit.datasets.detection.training import coco_dataset
 
 TRANSFORMS = [
@@ -17,17 +17,6 @@ TRANSFORMS = [
     {"type": "RandomFlip", "prob": 1.0, "direction": "horizontal"},
     {"type": "RandomCrop", "crop_size": (40, 50)},
 ]
-
-
-@pytest.mark.parametrize("channels", [None, 1, 3, 4, 7])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_channels_first(channels, dtype):
-    shape = (13, 17) if channels is None else (13, 17, channels)
-    image = (255 * np.random.default_rng(0).random(shape)).astype(dtype)
-    for view in (image, image[:, ::-1], image[::-1], image[::-1, ::-1], image[2:9, 3:11], image[2:9, 11:3:-1]):
-        found = channels_first(view)
-        np.testing.assert_array_equal(found, np.atleast_3d(view).transpose(2, 0, 1))
-        assert found.flags.c_contiguous and found.dtype == dtype
 
 
 @pytest.fixture
