@@ -338,6 +338,12 @@ class ImageReport(RunReport):
         return lines
 
 
+def kind_of_transform(given: Mapping[str, Any]) -> str:
+    """The name of a transform's class, from its config."""
+    kind = given.get("type")
+    return getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+
+
 def scoped(transforms: Any) -> Any:
     """Configs of transforms in plain values, their classes by the name and the scope they are registered under."""
 
@@ -346,7 +352,7 @@ def scoped(transforms: Any) -> Any:
             return value
         package = value.__module__.partition(".")[0]
         # mmcv registers in MMEngine's root registry
-        return f"{package if package in ('densekit', 'mmdet') else 'mmengine'}.{value.__name__}"
+        return f"{package if package in ('densekit', *LIBRARIES) else 'mmengine'}.{value.__name__}"
 
     return rebuilt(transforms, name)
 

@@ -55,12 +55,13 @@ class EpochSampler(DefaultSampler):
 
     Args:
         multiple: Samples of each process in an epoch are a multiple of this; some are taken twice to make it so.
+        samples: Samples of each process in an epoch, at most as many as there are; None: all.
         **arguments: Those of MMEngine's DefaultSampler.
     """
 
-    def __init__(self, *, multiple: int = 1, **arguments: Any) -> None:
+    def __init__(self, *, multiple: int = 1, samples: int | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.num_samples = -(-self.num_samples // multiple) * multiple
+        self.num_samples = samples or -(-self.num_samples // multiple) * multiple
         self.total_size = self.num_samples * self.world_size
 
     def __iter__(self) -> Iterator[int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from densekit.errors import ConfigError
 
@@ -39,6 +40,18 @@ class Fold:
         """Return what changes when another fold comes of the same data."""
         content = self.table.read_bytes().hex() if self.table is not None and self.table.is_file() else ""
         return f"fold {self.index} of {self.number} {self.table} {content}"
+
+
+def fold_of(settings: Mapping[str, Any]) -> Fold | None:
+    """The fold that the settings ``folds``, ``fold`` and ``table`` name; None if they name none.
+
+    Raises:
+        ConfigError: if there is one of the first two without the other, or no such fold.
+    """
+    number, index, table = (settings[key] for key in ("folds", "fold", "table"))
+    if (number is None) != (index is None):
+        raise ConfigError(f"folds={number}, fold={index}: give how many there are and which one, --folds=5 --fold=2")
+    return None if number is None else Fold(number, index, None if table is None else Path(table))
 
 
 def make_folds(

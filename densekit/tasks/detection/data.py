@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from densekit.datasets.detection import PreparedDetection, prepare_detection
 from densekit.datasets.detection.columns import open_coco
-from densekit.datasets.shared.folds import Fold
+from densekit.datasets.shared.folds import fold_of
 from densekit.datasets.shared.image_folds import read_image_table
 from densekit.datasets.shared.patient_table import PatientTable
-from densekit.errors import ConfigError
 from densekit.structures.detections import Detections
 
 if TYPE_CHECKING:
@@ -37,15 +36,8 @@ def read_data(settings: Mapping[str, Any], input_size: tuple[int, int] = (1333, 
         classes=settings["classes"],
         seed=None if settings["val_split"] is None else 0,
         input_size=input_size,
-        fold=_fold(settings),
+        fold=fold_of(settings),
     )
-
-
-def _fold(settings: Mapping[str, Any]) -> Fold | None:
-    number, index, table = (settings[key] for key in ("folds", "fold", "table"))
-    if (number is None) != (index is None):
-        raise ConfigError(f"folds={number}, fold={index}: give how many there are and which one, --folds=5 --fold=2")
-    return None if number is None else Fold(number, index, None if table is None else Path(table))
 
 
 def read_table(data: PreparedDetection, table: str | Path) -> PatientTable:

@@ -12,14 +12,8 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from densekit.errors import ConfigError
-from densekit.visualization.detection.drawing import (
-    box_array,
-    draw_detections,
-    legend_entries,
-    mask_list,
-    mosaic,
-    side_by_side,
-)
+from densekit.visualization.detection.drawing import box_array, draw_detections, mask_list
+from densekit.visualization.shared.mosaic import legend_entries, mosaic, side_by_side
 from densekit.visualization.shared.sheet import GAP, save_sheet
 from densekit.visualization.shared.thumbnails import open_upright
 

@@ -166,9 +166,7 @@ class SegmentationPlan(ImagePlan):
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
         c = self.config
-        loader = test_loader(
-            self.data, c.val_split, self.test_transforms(), workers=c.num_workers, table=self.table
-        )
+        loader = test_loader(self.data, c.val_split, self.test_transforms(), workers=c.num_workers, table=self.table)
         return {
             "val_dataloader": loader,
             "val_cfg": {},
@@ -180,9 +178,7 @@ class SegmentationPlan(ImagePlan):
         c, data = self.config, self.data
         settings = TileSettings.of(plain(dict(c.inference)), where=f"{c.filename}: inference")
         given = {key: value for key, value in c.model.items() if key != "test_cfg"}
-        model = plain(
-            model_config(given, len(data.classes), in_channels=data.channels, pretrained=bool(c.pretrained))
-        )
+        model = plain(model_config(given, len(data.classes), in_channels=data.channels, pretrained=bool(c.pretrained)))
         model["test_cfg"] = settings.plain()
         if self.crop is not None:
             model["data_preprocessor"] |= {"size": list(self.crop), "size_divisor": None}

@@ -151,4 +151,3 @@ SETTINGS = settings_of(
     },
 )
 """Of a training of a segmentor; with max_iters=160000 the recipe of SegFormer (arXiv 2105.15203) for ADE20K."""
-

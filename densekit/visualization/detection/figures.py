@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from densekit.visualization.detection.drawing import draw_detections, side_by_side
+from densekit.visualization.detection.objects import draw_detections
+from densekit.visualization.shared.mosaic import side_by_side
 from densekit.visualization.shared.palette import css_color
 
 if TYPE_CHECKING:

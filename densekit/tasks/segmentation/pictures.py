@@ -1,0 +1,63 @@
+"""Validation pictures of a segmentor: what it gives beside what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from PIL import Image
+
+from densekit.datasets.segmentation import PreparedSegmentation
+from densekit.visualization.segmentation.figures import prediction_beside_truth, sheet_of
+from densekit.visualization.shared.sheet import save_sheet
+
+_SCORES = ("mIoU", "mAcc", "aAcc")
+
+
+class SegmentationPictureHook(Hook):
+    """Writes ``pictures/epoch_NNNN.png``: prediction beside truth, for the same validation images after every epoch.
+
+    Args:
+        data: The data set.
+        split: The split that is validated on.
+        images: How many are shown, the first ones.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, data: PreparedSegmentation, split: str | None, images: int = 4) -> None:
+        self.data = data
+        pairs = () if split is None else data.splits[split]
+        self._wanted = {str(data.root / pair.image): pair for pair in pairs[:images]}
+        self._tiles: dict[str, Image.Image] = {}
+        self._labels: set[int] = set()
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Draw those of a batch that are to be shown."""
+        for sample in outputs if outputs and is_main_process() else ():
+            path = str(sample.metainfo["img_path"])
+            if (pair := self._wanted.get(path)) is None or path in self._tiles:
+                continue
+            found = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+            truth = self.data.read_labels(pair)
+            self._tiles[path] = prediction_beside_truth(
+                Path(path), found, truth, self.data.classes, colours=self.data.colours
+            )
+            self._labels |= {int(v) for v in np.unique(found)} | {int(v) for v in np.unique(truth)}
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Write the picture."""
+        if not (self._tiles and is_main_process()):
+            return
+        scores = [f"{name} {metrics[name]:.3f}" for name in _SCORES if np.isfinite((metrics or {}).get(name, np.nan))]
+        sheet = sheet_of(
+            {Path(path).name: tile for path, tile in self._tiles.items()},
+            title=", ".join([f"epoch {runner.epoch}", *scores]),
+            labels=self._labels,
+            names=self.data.classes,
+            colours=self.data.colours,
+        )
+        save_sheet(Path(runner.work_dir) / "pictures" / f"epoch_{runner.epoch:04d}.png", sheet)
+        self._tiles, self._labels = {}, set()
