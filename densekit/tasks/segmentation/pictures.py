@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from densekit.datasets.segmentation import PreparedSegmentation
-from densekit.visualization.segmentation.figures import prediction_beside_truth, sheet_of
+from densekit.visualization.segmentation.training import prediction_beside_truth, sheet_of
 from densekit.visualization.shared.sheet import save_sheet
+
+logger = logging.getLogger("densekit")
 
 _SCORES = ("mIoU", "mAcc", "aAcc")
 
@@ -42,9 +45,11 @@ class SegmentationPictureHook(Hook):
                 continue
             found = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
             truth = self.data.read_labels(pair)
-            self._tiles[path] = prediction_beside_truth(
-                Path(path), found, truth, self.data.classes, colours=self.data.colours
-            )
+            tile = prediction_beside_truth(Path(path), found, truth, self.data.classes, self.data.colours)
+            if tile is None:
+                logger.warning("%s: cannot be read again, left out of the validation picture", path)
+                continue
+            self._tiles[path] = tile
             self._labels |= {int(v) for v in np.unique(found)} | {int(v) for v in np.unique(truth)}
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:

@@ -176,10 +176,10 @@ class SegmentationPlan(ImagePlan):
     # --- network ------------------------------------------------------------------------------------------------------
     def model(self) -> dict[str, Any]:
         c, data = self.config, self.data
-        settings = TileSettings.of(plain(dict(c.inference)), where=f"{c.filename}: inference")
+        settings = TileSettings.from_dict(plain(dict(c.inference)))
         given = {key: value for key, value in c.model.items() if key != "test_cfg"}
         model = plain(model_config(given, len(data.classes), in_channels=data.channels, pretrained=bool(c.pretrained)))
-        model["test_cfg"] = settings.plain()
+        model["test_cfg"] = settings.to_dict()
         if self.crop is not None:
             model["data_preprocessor"] |= {"size": list(self.crop), "size_divisor": None}
         weights = class_weights(c.class_weight, data.classes, data.counts[c.train_split]["pixels"])

@@ -48,7 +48,7 @@ class SegmentationReport(ImageReport):
             lines.append(f"the encoder is frozen and nothing is drawn at random: what it gives is kept in {folder}")
         if not plan.config.pictures:
             return lines
-        from densekit.visualization.segmentation.figures import training_mosaic
+        from densekit.visualization.segmentation.training import training_mosaic
 
         path = Path(runner.work_dir) / "pictures" / "training.png"
         path.parent.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 
 from densekit.errors import DataError
 from densekit.random_state import random_state_kept
+from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import (
     BACKGROUND,
     FAINT,
@@ -62,6 +63,7 @@ def mosaic(
     columns: int | None = None,
     cell: tuple[int, int] = CELL,
     entries: Sequence[tuple[int, str]] = (),
+    colors: Mapping[int, Color] | None = None,
 ) -> Image.Image:
     """Return pictures in rows and columns.
 
@@ -72,6 +74,7 @@ def mosaic(
         columns: How many pictures stand in a row; None: about as many as there are rows.
         cell: Width and height of a picture, at most.
         entries: Label values and names for a legend below.
+        colors: Of the legend, by label value, with the outlines of areas; None: the palette's.
 
     Raises:
         ValueError: if there are no pictures, or not one caption for each.
@@ -95,7 +98,7 @@ def mosaic(
     rows = [beside(blocks[i : i + columns]) for i in range(0, len(blocks), columns)]
     width = cell[0] * columns + GAP * (columns - 1)
     heading = [text_block([(one_line(title), LARGE, TEXT)], width)] if title else []
-    footer = [legend(entries, width)] if entries else []
+    footer = [legend(entries, width, outlines=colors is not None, colors=colors)] if entries else []
     return below([*heading, *rows, *footer], gap=2 * GAP)
 
 
@@ -113,6 +116,7 @@ def training_mosaic(
     *,
     names: Sequence[str],
     images: int = 16,
+    colors: Mapping[int, Color] | None = None,
 ) -> None:
     """Write a picture of what the network is given: images after all transforms, with what is asked for drawn.
 
@@ -125,6 +129,7 @@ def training_mosaic(
         tile: Makes of an item a picture, the lines above it, and the labels in it.
         names: Class names.
         images: How many to show, at most.
+        colors: As for :func:`mosaic`.
 
     Raises:
         DataError: if the data set is empty, or an image cannot be read.
@@ -143,7 +148,7 @@ def training_mosaic(
             captions.append(caption)
             labels |= shown
     title = f"What the network is given: {len(tiles)} of {count} training images, after augmentation"
-    save_sheet(path, mosaic(tiles, captions, title=title, entries=legend_entries(labels, names)))
+    save_sheet(path, mosaic(tiles, captions, title=title, entries=legend_entries(labels, names), colors=colors))
 
 
 def described_input(item: dict[str, Any], size: tuple[int, int]) -> list[str]:
