@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from densekit.config_tree import rebuilt
-from densekit.datasets.detection import PreparedDetection
-from densekit.errors import CheckpointError, DataError, class_difference, close_names, few
+from densekit.errors import DataError
 from densekit.evaluation.detection import DetectionScores, evaluate, read_truth, write_detections
 from densekit.inference.detection import DetectionPredictor
 from densekit.inference.image_run import ReadAhead
@@ -23,10 +22,10 @@ from densekit.inference.images import ImageCase
 from densekit.io import write_json_atomic, write_text_atomic
 from densekit.io.staging import score_folder
 from densekit.package import Checkpoint
-from densekit.package.seen import LOOKS, image_hashes, leak, look_alikes, looks, trained_on
-from densekit.structures.class_names import by_name, respelt
+from densekit.structures.class_names import by_name
 from densekit.structures.detections import Detections
 from densekit.tasks.detection.data import DETECTIONS, read_data, write_report
+from densekit.tasks.image_score import check_fit, known_images, once
 
 logger = logging.getLogger("densekit")
 
@@ -70,7 +69,7 @@ class DetectionTable:
         for row in rows:
             cells = " ".join("        -" if row[c] != row[c] else f"{row[c]:9.3f}" for c in COLUMNS)
             lines.append(f"{row['kind']:6} {row['class']:<{width}} {row['objects']:>8,} {cells}")
-        lines += [f"{FAILED}: {_once(file, why)}" for file, why in self.failures.items()]
+        lines += [f"{FAILED}: {once(file, why)}" for file, why in self.failures.items()]
         return "\n".join([*lines, *self.notes])
 
     def write(self, folder: Path) -> None:
@@ -115,10 +114,10 @@ def score_detector(
     """
     data = read_data({"data_root": data, "val_split": val_split, **layout})
     split, checkpoint = split or val_split, predictor.checkpoint
-    _check_fit(checkpoint, data, split)
+    check_fit(checkpoint, data, split)
     folder = score_folder(out, checkpoint.path, split)  # before the long work
     truth = _in_its_classes(checkpoint, read_truth(data.annotations[split], masks=predictor.masks))
-    notes = _known_images(checkpoint, truth.images.files, data.root, split)
+    notes = known_images(checkpoint, truth.images.files, data.root, split)
     for line in notes:
         logger.warning(line)
     detections, failures = _detect(predictor, truth, data.root, progress)
@@ -137,18 +136,13 @@ def score_detector(
         title=f"{Path(checkpoint.meta.get('config', checkpoint.path)).stem} on {data.name}",
         facts=[
             ("checkpoint", f"{checkpoint.path}, epoch {checkpoint.meta.get('epoch', 'unknown')}"),
-            *((FAILED, _once(file, reason)) for file, reason in failures.items()),
+            *((FAILED, once(file, reason)) for file, reason in failures.items()),
             *(("note", note) for note in table.notes),
         ],
         max_dets=max_dets,
     )
     logger.info("scores.csv, scores.json, %s and report.html are in %s", DETECTIONS, folder)
     return table
-
-
-def _once(file: str, reason: str) -> str:
-    """A reason that names its file, once."""
-    return reason if Path(file).name in reason else f"{file}: {reason}"
 
 
 def _notes(most: int | None, found: Detections) -> tuple[str, ...]:
@@ -158,14 +152,6 @@ def _notes(most: int | None, found: Detections) -> tuple[str, ...]:
         return ()
     words = f"the network gives {most} detections of an image at most (max_per_img of its test_cfg)"
     return (f"{words}, and gave as many in {full} of {len(found.images)} images: weaker ones are not scored there",)
-
-
-def _known_images(checkpoint: Checkpoint, files: Sequence[str], root: Path, split: str) -> list[str]:
-    """Say which images a checkpoint was trained on, and which others look like those."""
-    seen, hashes = trained_on(checkpoint), image_hashes(files, root)
-    packed = checkpoint.meta.get(LOOKS, "")
-    others = looks([file for file in files if hashes.get(file) not in seen], root) if packed else {}
-    return leak(seen, hashes, split, checkpoint.path) + look_alikes(packed, others, split, checkpoint.path)
 
 
 def _detect(
@@ -199,31 +185,3 @@ def _in_its_classes(checkpoint: Checkpoint, truth: Detections) -> Detections:
     place = np.array([labels.index(matched[name]) for name in truth.names], dtype=np.int64)
     numbers = tuple(ids[name] if name in ids else next(new) for name in labels)
     return replace(truth, labels=place[truth.labels], names=tuple(labels), category_ids=numbers)
-
-
-def _check_fit(checkpoint: Checkpoint, data: PreparedDetection, split: str | None) -> None:
-    """Check that the data set has the classes of a checkpoint, and the split; a split drawn otherwise is said."""
-    labels, matched = list(checkpoint.labels), by_name(checkpoint.labels, data.classes)
-    if len(matched) < len(data.classes):
-        remedy = "score it on data of its classes"
-        if matched:
-            remedy = f'add --cfg-options "classes={list(matched)}"'.replace(", ", ",")
-        raise CheckpointError(f"{checkpoint.path}: {class_difference(labels, list(data.classes))}; {remedy}")
-    absent = [name for name in labels if name not in matched.values()]
-    if absent:
-        logger.warning("%s: has no class %s, which gets no score", data.root, few(map(repr, absent)))
-    if words := respelt(matched):
-        logger.warning("%s: %s", data.root, words)
-    if split not in data.counts:
-        raise DataError(
-            f"{data.root}: has no split {split!r} (it has {', '.join(data.counts)})"
-            f"{close_names(str(split), data.counts)}; choose with --split"
-        )
-    drawn = any(note.code == "split-drawn" for note in data.findings)
-    if drawn and checkpoint.preprocessing["fingerprint"] != data.fingerprint:
-        logger.warning(
-            "%s: the data have no splits of their own, %r is drawn for this test; the checkpoint was trained with "
-            "other data, another draw or all images, and may have learned some of these",
-            data.root,
-            split,
-        )
