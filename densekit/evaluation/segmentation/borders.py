@@ -1,0 +1,40 @@
+"""Pixels near a border between classes, of all classes at once."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from densekit.structures.label_images import IGNORED
+
+
+def radius_of(shape: tuple[int, ...], share: float) -> int:
+    """A share of the diagonal of an image ``(H, W)`` in whole pixels, 1 at least."""
+    return max(1, round(share * math.hypot(*shape[:2])))
+
+
+def near_border(labels: np.ndarray, radius: int, *, edge: bool) -> np.ndarray:
+    """Return where another class lies within a square of ``2 * radius + 1`` pixels around a pixel.
+
+    Of the pixels of one class these are what its mask loses if it is eroded ``radius`` times by 3 x 3. What is
+    ignored is of no class: a border to it is none.
+
+    Args:
+        labels: ``(H, W)`` uint8 with :data:`IGNORED`.
+        radius: Pixels.
+        edge: Whether a mask ends at the edge of the image, too.
+
+    Returns:
+        ``(H, W)`` of bool; what it says of ignored pixels means nothing.
+    """
+    square = np.ones((2 * radius + 1, 1), np.uint8)
+    smallest = cv2.erode(cv2.erode(labels, square), square.T)
+    largest = np.where(labels == IGNORED, np.uint8(0), labels)
+    largest = cv2.dilate(cv2.dilate(largest, square), square.T)
+    near = smallest != largest
+    if edge:
+        for side in (near, near[::-1], near.T, near.T[::-1]):
+            side[:radius] = True
+    return near
