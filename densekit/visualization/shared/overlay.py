@@ -10,20 +10,25 @@ _FILL = 0.28  # opacity of the inside of a structure and of the gaps of its outl
 _PIECES = {"dashed": (8, 6), "dotted": (3, 3)}  # pixels down and across of a piece of an outline
 
 
-def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+def overlay(
+    picture: np.ndarray, values: np.ndarray, *, colors: np.ndarray | None = None, fill: float = _FILL
+) -> np.ndarray:
     """Colour a picture by the label values at each of its pixels.
 
     Args:
         picture: ``(h, w, 3)`` uint8.
         values: Label map, ``(h, w)`` integer; 0 leaves the picture as it is.
+        colors: By label value, ``(n, 3)``; None: the palette's.
+        fill: Opacity of areas.
 
     Returns:
         Picture, ``(h, w, 3)`` uint8.
     """
     labels = range(int(values.max(initial=0)) + 1)
-    colors = np.array([label_color(i) for i in labels], np.float32)[values]
+    palette = [label_color(i) for i in labels] if colors is None else colors
+    colors = np.asarray(palette, np.float32)[values]
     styles = np.array([OUTLINES.index(outline(i)) for i in labels])[values]
-    mixed = (1 - _FILL) * picture + _FILL * colors
+    mixed = (1 - fill) * picture + fill * colors
     edge = _borders(values)
     edge = edge | _borders(np.where(edge, -1, values.astype(np.int64)))  # two pixels wide, inside the structure
     y, x = np.indices(values.shape)

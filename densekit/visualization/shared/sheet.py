@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,14 +79,22 @@ def below(blocks: Sequence[Image.Image], gap: int = GAP) -> Image.Image:
     return canvas
 
 
-def legend(entries: Sequence[tuple[int, str]], width: int, *, outlines: bool = False) -> Image.Image:
+def legend(
+    entries: Sequence[tuple[int, str]],
+    width: int,
+    *,
+    outlines: bool = False,
+    colors: Mapping[int, Color] | None = None,
+) -> Image.Image:
     """Draw colours and names, in columns that are read downwards.
 
     Args:
-        entries: Label value (:func:`~densekit.visualization.shared.palette.label_color` gives its colour) and name.
+        entries: Label value and name.
         width: Pixels.
         outlines: Whether the areas have outlines, which then tell them apart too.
+        colors: By label value; None: those of :func:`~densekit.visualization.shared.palette.label_color`.
     """
+    colors = colors or {value: label_color(value) for value, _ in entries}
     swatch, line, gap = 16, 28, 24
     shown = [(value, one_line(name)) for value, name in entries]
     column = max((swatch + 10 + int(font(SMALL).getlength(name)) + gap for _, name in shown), default=width)
@@ -98,10 +106,11 @@ def legend(entries: Sequence[tuple[int, str]], width: int, *, outlines: bool = F
         x, y = (i // rows) * column, (i % rows) * line
         if outlines and outline(value) != OUTLINES[0]:
             area = np.pad(np.full((swatch + 1, swatch + 1), value), 1)
-            ground = np.full((*area.shape, 3), np.array(label_color(value)) // 2, np.uint8) * (area > 0)[..., None]
-            canvas.paste(Image.fromarray(overlay(ground.astype(np.uint8), area)), (x - 1, y + 2))
+            ground = np.full((*area.shape, 3), np.array(colors[value]) // 2, np.uint8) * (area > 0)[..., None]
+            table = np.array([(0, 0, 0)] * value + [colors[value]])
+            canvas.paste(Image.fromarray(overlay(ground.astype(np.uint8), area, colors=table)), (x - 1, y + 2))
         else:
-            draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=label_color(value))
+            draw.rectangle((x, y + 3, x + swatch, y + 3 + swatch), fill=colors[value])
         draw.text((x + swatch + 10, y), fit(name, SMALL, width - swatch - 10), font=font(SMALL), fill=TEXT)
     return canvas
 

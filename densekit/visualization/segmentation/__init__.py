@@ -1,0 +1,1 @@
+"""Pictures of images with a class for each pixel."""
