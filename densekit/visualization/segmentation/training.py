@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from densekit.visualization.segmentation.drawing import class_color, draw_segmentation
 from PIL import Image
 
 from densekit.structures.label_images import IGNORED
+from densekit.visualization.segmentation.drawing import class_color, draw_segmentation
 from densekit.visualization.shared import mosaic as shared
 from densekit.visualization.shared.mosaic import CELL, bgr_picture, described_input, legend_entries, side_by_side
 from densekit.visualization.shared.palette import Color
