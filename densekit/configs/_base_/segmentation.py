@@ -1,0 +1,3 @@
+"""Semantic segmentation: completed with the defaults that `densekit config segmentation` prints."""
+
+task = "segmentation"

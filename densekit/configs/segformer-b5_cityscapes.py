@@ -1,0 +1,8 @@
+"""SegFormer-B5 on Cityscapes (arXiv 2105.15203)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.cityscapes import *
+
+model = dict(backbone="mit_b5", head="segformer")

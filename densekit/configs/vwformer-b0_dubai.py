@@ -1,0 +1,8 @@
+"""VWFormer on MiT-B0 and aerial photographs of Dubai, from scratch."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.dubai import *
+
+model = dict(backbone="mit_b0", head="vwformer")
