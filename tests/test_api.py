@@ -262,7 +262,7 @@ class TestWrongArguments:
             ),
             (lambda: dk.create_model("dformer_tiny", num_classes=2, neck=3), "neck: 3 is no part of densekit"),
             (lambda: detector_of(num_classes="3"), "num_classes='3', expected a whole number"),
-            (lambda: detector_of(backbone="resnt50"), "is no part of densekit or MMDetection; did you mean 'resnet50'"),
+            (lambda: detector_of(backbone="resnt50"), "is no part of densekit, MMDetection or MMSegmentation; did you mean 'resnet50'"),
             (lambda: detector_of(neck=""), "neck: '' is no part"),
             (lambda: detector_of(train_cfg=3), "train_cfg=3: expected a dict"),
             (lambda: detector_of(nek="FPN"), "assemble() takes no argument 'nek'; did you mean 'neck'?"),
@@ -511,7 +511,7 @@ class TestParts:
             ({"room": "backbone"}, "'backbone' is no room; did you mean 'backbones'?; rooms: assemblies, "),
             ({"room": "losses", "dims": 3}, "dims: cannot be asked of 'losses'"),
             ({"room": "backbones", "fits": "resnet50"}, "fits: cannot be asked of 'backbones'; rooms: necks, heads"),
-            ({"room": "necks", "fits": "resnt50"}, "is no part of densekit or MMDetection"),
+            ({"room": "necks", "fits": "resnt50"}, "is no part of densekit, MMDetection or MMSegmentation"),
         ],
     )
     def test_a_question_that_cannot_be_asked(self, question, message):

@@ -158,10 +158,11 @@ def probe(module: nn.Module, source: Pyramid | None, in_channels: int) -> Pyrami
             sizes = zip(source.channels, source.strides, strict=True)
             given = tuple(torch.empty(1, c, side // s, side // s, device="meta") for c, s in sizes)
         try:
-            outputs.append(module(given))
+            maps = module(given)
         except Exception as error:  # of a foreign part, anything
             what = f"{source.part}: channels {source.channels}, strides {source.strides}" if source else "an image"
             raise ConfigError(f"{name} does not run on what it is given ({what}): {reason(error)}") from error
+        outputs.append((maps,) if isinstance(maps, Tensor) else maps)
     small, large = ([level if isinstance(level, Tensor) else level[0] for level in maps] for maps in outputs)
     return Pyramid(
         name,

@@ -65,7 +65,6 @@ def _registries() -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
 
     for registry in (theirs.MODELS, theirs.TASK_UTILS):
         registry.import_from_location()
-    MODELS.import_all()
     yield [
         ("part of densekit", _own(MODELS.module_dict)),
         ("part of MMDetection", theirs.MODELS.module_dict),
@@ -95,7 +94,11 @@ def _registries() -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
     import mmseg.registry as segmentation
 
     segmentation.MODELS.import_from_location()
-    yield [("part of MMSegmentation", segmentation.MODELS.module_dict)]
+    MODELS.import_all()
+    yield [
+        ("part of densekit", _own(MODELS.module_dict)),
+        ("part of MMSegmentation", segmentation.MODELS.module_dict),
+    ]
 
 
 def _own(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,24 @@ from mmengine.config import ConfigDict
 from densekit.errors import ConfigError, close_names
 from densekit.models.assemble.backbone import backbone_part
 from densekit.models.assemble.detector import DetectorWiring
-from densekit.models.assemble.parts import Part, Wired, check_classes, check_count, check_dimensions, split
+from densekit.models.assemble.parts import (
+    Part,
+    Wired,
+    check_classes,
+    check_count,
+    check_dimensions,
+    segments_images,
+    split,
+)
+from densekit.models.assemble.segmentor import SegmentorWiring, published_neck
 from densekit.models.assemble.volume import volume_config
 from densekit.models.assemble.whole import whole_config
 
 __all__ = ["Part", "assemble", "model_config"]
+
+_SETTINGS = {"train_cfg", "test_cfg", "data_preprocessor"}
+TAKEN = {"volume": set(), "detector": {*_SETTINGS, "rpn_head"}, "segmentor": {*_SETTINGS, "auxiliary_head"}}
+"""Arguments of :func:`assemble` that are put over published settings, by the kind of model."""
 
 
 def assemble(
@@ -28,6 +41,7 @@ def assemble(
     train_cfg: Mapping[str, Any] | None = None,
     test_cfg: Mapping[str, Any] | None = None,
     data_preprocessor: Mapping[str, Any] | None = None,
+    auxiliary_head: Mapping[str, Any] | bool | None = None,
     in_channels: int | None = None,
     pretrained: bool = True,
 ) -> ConfigDict:
@@ -68,8 +82,12 @@ def assemble(
     check_count("num_classes", num_classes)
     if in_channels is not None:
         check_count("in_channels", in_channels)
+    last = split(head, "head")
+    segments = segments_images(last.part)
+    first = _for_images(backbone_part(backbone, pretrained=pretrained, frozen=not segments), in_channels)
+    if neck is None and segments:
+        neck = published_neck(last)
     necks = [] if neck is None else list(neck) if isinstance(neck, (list, tuple)) else [neck]
-    first, last = _for_images(backbone_part(backbone, pretrained=pretrained), in_channels), split(head, "head")
     between = [split(part, "neck") for part in necks]
     dims = check_dimensions([("backbones", first), *(("necks", neck) for neck in between), ("heads", last)])
     check_classes(last, num_classes)
@@ -77,13 +95,15 @@ def assemble(
     for name, value in settings.items():
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f"{name}={value!r}: expected a dict")
-    settings["rpn_head"] = rpn_head
-    if dims == 2:
-        return ConfigDict(DetectorWiring(first, last, num_classes).config(between, **settings))
-    for name, value in settings.items():
-        if value is not None:
-            raise ConfigError(f"{name}: a model with {last.name} does not take it, it is for detectors; leave it out")
-    return ConfigDict(volume_config(first, between, last, num_classes))
+    settings |= {"rpn_head": rpn_head, "auxiliary_head": auxiliary_head}
+    taken = TAKEN["volume" if dims == 3 else "segmentor" if segments else "detector"]
+    for name in settings.keys() - taken:
+        if settings.pop(name) is not None:
+            raise ConfigError(f"{name}: a model with {last.name} does not take it; leave it out")
+    if dims == 3:
+        return ConfigDict(volume_config(first, between, last, num_classes))
+    wiring = SegmentorWiring if segments else DetectorWiring
+    return ConfigDict(wiring(first, last, num_classes).config(between, **settings))
 
 
 def _for_images(backbone: Wired, in_channels: int | None) -> Wired:

@@ -12,8 +12,14 @@ from densekit.models.variants import VARIANTS, resnet_settings
 from densekit.registry import MODELS
 
 
-def backbone_part(given: Part, *, pretrained: bool) -> Wired:
-    """The backbone that a name, a class or a config stands for; a ResNet with its published settings."""
+def backbone_part(given: Part, *, pretrained: bool, frozen: bool = True) -> Wired:
+    """The backbone that a name, a class or a config stands for; a ResNet with its published settings.
+
+    Args:
+        given: See :func:`densekit.models.assemble.assemble`.
+        pretrained: As ``given``.
+        frozen: Whether it is trained as a detector's is: first stages and batch norms stay as its weights have them.
+    """
     kind = given.get("type") if isinstance(given, Mapping) else given
     if isinstance(kind, str) and kind in VARIANTS:
         variant = VARIANTS[kind]
@@ -22,9 +28,10 @@ def backbone_part(given: Part, *, pretrained: bool) -> Wired:
     elif isinstance(given, str) and given and MODELS.get(given) is None and _is_timm(given):
         given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
     wired = split(given, "backbone")
-    if not pretrained:
-        part = wired.part
-        wired = Wired(part, {**nothing_frozen(part), **wired.arguments, **random_weights(part)})
+    part = wired.part
+    if not (pretrained and frozen):
+        random = {} if pretrained else random_weights(part)
+        wired = Wired(part, {**nothing_frozen(part), **wired.arguments, **random})
     if wired.part.__module__ == "mmdet.models.backbones.resnet" and "depth" in wired.arguments:
         scratch = wired.arguments.get("init_cfg", True) is None
         return Wired(wired.part, {**resnet_settings(wired.arguments["depth"], scratch=scratch), **wired.arguments})

@@ -9,7 +9,7 @@ from densekit.errors import ConfigError
 from densekit.models.assemble.parts import Wired, ask, check_classes, merge, merge_part, plain
 from densekit.models.assemble.settings import check_settings, listed
 from densekit.models.contract import Pyramid, Said
-from densekit.models.recipes import MASKS, MASKS_TEST, PREPROCESSOR, RECIPES, TWO_STAGE_NECKS, recipe_of
+from densekit.models.recipes import MASKS, MASKS_TEST, PLAIN_NECKS, PREPROCESSOR, RECIPES, recipe_of
 from densekit.models.recipes.common import NUM_LEVELS
 
 TASKS = ("bbox", "mask")
@@ -88,7 +88,7 @@ class DetectorWiring:
             "num_levels": len(source.channels),
             **levels_beyond,
             "relu_before_extra_convs": self.recipe.relu_before_extra_convs,
-            **(TWO_STAGE_NECKS.get(neck.name, {}) if self.two_stage else {}),
+            **(PLAIN_NECKS.get(neck.name, {}) if self.two_stage else {}),
         }
         if neck.levels == "equal":
             channels = source.common_channels(neck.name)

@@ -16,7 +16,7 @@ from densekit.config_tree import class_name, rebuilt
 from densekit.errors import ConfigError, close_names
 from densekit.models.contract import FOREIGN_LEVELS, Pyramid, Said, probe, reason, said
 from densekit.models.on_meta import on_meta
-from densekit.models.recipes import RECIPES
+from densekit.models.recipes import RECIPES, SEGMENTORS, SHORT_NAMES
 from densekit.models.variants import VARIANTS
 from densekit.registry import MODELS
 
@@ -33,20 +33,27 @@ _ASKED: dict[Hashable, Said] = {}
 
 
 def find_part(kind: Any, role: str) -> type[nn.Module]:
-    """The class that is meant by a class or by a name; plain names are looked up in densekit, then in MMDetection.
+    """The class that is meant by a class or by a name.
+
+    Plain names are looked up in densekit, then in MMDetection, then in MMSegmentation.
 
     Raises:
         ConfigError: naming the close names.
     """
     if inspect.isclass(kind):
         return kind
+    if role == "head" and isinstance(kind, str):
+        kind = SHORT_NAMES.get(kind, kind)
     named = isinstance(kind, str) and kind != ""
     found = MODELS.get(kind) if named else None
-    if found is None and named:
-        found = mmdet_models().get(kind)
+    for registry in (mmdet_models, mmseg_models) if named else ():
+        found = registry().get(kind) if found is None else found
     if found is None:
-        known = [*(VARIANTS if role == "backbone" else ()), *MODELS.module_dict, *mmdet_models().module_dict]
-        raise ConfigError(f"{role}: {kind!r} is no part of densekit or MMDetection{close_names(str(kind), known)}")
+        own = {"backbone": VARIANTS, "head": SHORT_NAMES}.get(role, ())
+        known = [*own, *MODELS.module_dict, *mmdet_models().module_dict, *mmseg_models().module_dict]
+        raise ConfigError(
+            f"{role}: {kind!r} is no part of densekit, MMDetection or MMSegmentation{close_names(str(kind), known)}"
+        )
     return found
 
 
@@ -56,6 +63,19 @@ def mmdet_models():
 
     registry.import_from_location()
     return registry
+
+
+def mmseg_models():
+    """MMSegmentation's registry, with all its parts."""
+    from mmseg.registry import MODELS as registry
+
+    registry.import_from_location()
+    return registry
+
+
+def segments_images(head: type) -> bool:
+    """Whether a head is one of MMSegmentation's kind: a class for each pixel of an image."""
+    return any(base.__module__.startswith("mmseg.models.decode_heads") for base in head.__mro__)
 
 
 def find_task_part(kind: Any, role: str) -> type:
@@ -222,7 +242,7 @@ def ask(wired: Wired, source: Pyramid | None = None) -> Said:
     """
     key = (wired.part, _hashable(wired.arguments), source)
     if key not in _ASKED:
-        module = _built(wired)
+        module = built(wired)
         found = said(module, source)
         if found.gives is None and found.dims == 2:
             found = replace(found, gives=probe(module, source, wired.arguments.get("in_channels", 3)))
@@ -238,8 +258,12 @@ def _hashable(value: Any) -> Hashable:
     return value if isinstance(value, type) else (type(value), repr(value))
 
 
-def _built(wired: Wired) -> nn.Module:
-    """The module without memory for its parameters."""
+def built(wired: Wired) -> nn.Module:
+    """The module without memory for its parameters.
+
+    Raises:
+        ConfigError: if the class refuses its arguments.
+    """
     # What a part builds inside itself is looked up in the scope of the moment, which may be left from the last run.
     packages = {base.__module__.partition(".")[0] for base in wired.part.__mro__}
     scope = next((name for name in ("mmdet", "mmseg", "densekit") if name in packages), None)
@@ -283,7 +307,7 @@ def _of_dims(room: str, dims: int) -> list[str]:
     own = [name for name, part in registered(room).items() if Wired(part, {}).dims in (None, dims)]
     if dims == 3:
         return sorted(own)
-    return list(RECIPES) if room == "heads" else sorted([*own, *STOCK[room]])
+    return [*RECIPES, *SEGMENTORS] if room == "heads" else sorted([*own, *STOCK[room]])
 
 
 def _name(kind: Any) -> str:

@@ -6,10 +6,20 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from densekit.config_tree import rebuilt
 from densekit.errors import ConfigError
 from densekit.models.assemble.backbone import nothing_frozen, random_weights
 from densekit.models.assemble.parts import check_count, find_part, parameters, plain
 from densekit.registry import MODELS
+from densekit.structures.label_images import IGNORED
+
+SEGMENTORS = {
+    "EncoderDecoder": "densekit.SemanticSegmentor",
+    "CascadeEncoderDecoder": "densekit.CascadeSemanticSegmentor",
+}
+"""What stands for the segmentors of MMSegmentation."""
+MASK_HEADS = ("Mask2FormerHead", "MaskFormerHead")
+"""Those whose ``out_channels`` are not the classes."""
 
 
 def whole_config(
@@ -26,11 +36,35 @@ def whole_config(
     if getattr(segmentor, "spatial_dims", 2) == 3:
         return _with_counts(plain(model, scoped=False), num_classes, in_channels)
     whole = _with_classes(plain(model), num_classes)
+    if isinstance(whole["type"], str) and whole["type"].removeprefix("mmseg.") in SEGMENTORS:
+        whole = _segmentor(whole, num_classes, pretrained=pretrained)
     whole["type"] = _scoped(whole["type"])
     if not pretrained and isinstance(whole.get("backbone"), dict):
         part = find_part(whole["backbone"].get("type"), "backbone")
         whole["backbone"] |= {**nothing_frozen(part), **random_weights(part)}
     return whole
+
+
+def _segmentor(model: dict[str, Any], num_classes: int, *, pretrained: bool) -> dict[str, Any]:
+    """A segmentor of MMSegmentation as ours, with a logit for each class and the value that labels have for none.
+
+    Batch norms over all processes become ordinary ones, which one process without a GPU has; a run of several makes
+    them so again.
+    """
+    if num_classes < 2:
+        raise ConfigError(f"num_classes={num_classes}: {model['type']} tells classes from each other; give two or more")
+    model = rebuilt(model, lambda item: "BN" if item in ("SyncBN", "mmseg.SyncBN") else item)
+    model["type"] = SEGMENTORS[model["type"].removeprefix("mmseg.")]
+    if not pretrained:
+        model.pop("pretrained", None)
+    for role in ("decode_head", "auxiliary_head"):
+        heads = model.get(role) or []
+        for head in heads if isinstance(heads, list) else [heads]:
+            if "out_channels" in head and str(head.get("type")).rpartition(".")[2] not in MASK_HEADS:
+                head["out_channels"] = num_classes
+            if "ignore_index" in head:
+                head["ignore_index"] = IGNORED
+    return model
 
 
 def _with_counts(model: dict[str, Any], num_classes: int, in_channels: int | None) -> dict[str, Any]:
@@ -86,12 +120,14 @@ def _with_classes(config: Any, num_classes: int, where: str = "model", before: i
 
 
 def _class_weights(weights: list[float], before: int | None, num_classes: int, where: str) -> list[float]:
-    """The weights of a loss for another number of classes, where the last of them is that of the background."""
-    if before == num_classes or len(weights) - 1 != before:
+    """The weights of a loss for another number of classes; one more than there are is that of the background."""
+    if before in (num_classes, None) or len(weights) - before not in (0, 1):
         return weights
-    if len(set(weights[:-1])) > 1:
+    background = weights[before:]
+    if len(set(weights[:before])) > 1:
+        more = f"{num_classes + 1} weights, the last for the background," if background else f"{num_classes} weights"
         raise ConfigError(
-            f"{where}: it has a weight for each of {before} classes, the data have {num_classes}; give "
-            f"{num_classes + 1} weights, the last for the background, and set the number of classes beside them"
+            f"{where}: it has a weight for each of {before} classes, the data have {num_classes}; give {more} and set "
+            "the number of classes beside them"
         )
-    return [weights[0]] * num_classes + weights[-1:]
+    return [weights[0]] * num_classes + background

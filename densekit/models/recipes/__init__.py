@@ -6,9 +6,19 @@ they are wired. Sources are the papers, in the values MMDetection's own configs 
 
 from densekit.models.recipes.atss import ATSS, GFL
 from densekit.models.recipes.common import PREPROCESSOR, Recipe
+from densekit.models.recipes.ddrnet import DDRNET
+from densekit.models.recipes.deeplab import DEEPLAB_V3_PLUS
+from densekit.models.recipes.fcn import FCN
 from densekit.models.recipes.fcos import FCOS
-from densekit.models.recipes.rcnn import CASCADE_RCNN, FASTER_RCNN, MASKS, MASKS_TEST, TWO_STAGE_NECKS
+from densekit.models.recipes.ocr import OCR
+from densekit.models.recipes.psp import PSP
+from densekit.models.recipes.rcnn import CASCADE_RCNN, FASTER_RCNN, MASKS, MASKS_TEST, PLAIN_NECKS
 from densekit.models.recipes.retinanet import FREE_ANCHOR, FSAF, RETINANET
+from densekit.models.recipes.segformer import SEGFORMER
+from densekit.models.recipes.segmentation import SegmentorRecipe
+from densekit.models.recipes.segnext import SEGNEXT
+from densekit.models.recipes.semantic_fpn import SEMANTIC_FPN
+from densekit.models.recipes.upernet import UPERNET
 
 RECIPES: dict[str, Recipe] = {
     "RetinaHead": RETINANET,
@@ -20,9 +30,47 @@ RECIPES: dict[str, Recipe] = {
     "StandardRoIHead": FASTER_RCNN,
     "CascadeRoIHead": CASCADE_RCNN,
 }
-"""By the name of the head."""
+"""Of detectors, by the name of the head."""
 
-__all__ = ["MASKS", "MASKS_TEST", "PREPROCESSOR", "RECIPES", "TWO_STAGE_NECKS", "Recipe", "recipe_of"]
+SEGMENTORS: dict[str, SegmentorRecipe] = {
+    "FCNHead": FCN,
+    "PSPHead": PSP,
+    "DepthwiseSeparableASPPHead": DEEPLAB_V3_PLUS,
+    "OCRHead": OCR,
+    "UPerHead": UPERNET,
+    "FPNHead": SEMANTIC_FPN,
+    "SegformerHead": SEGFORMER,
+    "LightHamHead": SEGNEXT,
+    "DDRHead": DDRNET,
+}
+"""Of 2D segmentors, by the name of the head."""
+
+SHORT_NAMES = {
+    "fcn": "FCNHead",
+    "psp": "PSPHead",
+    "deeplabv3plus": "DepthwiseSeparableASPPHead",
+    "ocr": "OCRHead",
+    "upernet": "UPerHead",
+    "fpn": "FPNHead",
+    "semantic_fpn": "FPNHead",
+    "segformer": "SegformerHead",
+    "segnext": "LightHamHead",
+    "ddrnet": "DDRHead",
+}
+"""Names of methods, that stand wherever the type of a segmentation head may stand."""
+
+__all__ = [
+    "MASKS",
+    "MASKS_TEST",
+    "PLAIN_NECKS",
+    "PREPROCESSOR",
+    "RECIPES",
+    "SEGMENTORS",
+    "SHORT_NAMES",
+    "Recipe",
+    "SegmentorRecipe",
+    "recipe_of",
+]
 
 
 def recipe_of(head: type) -> Recipe | None:

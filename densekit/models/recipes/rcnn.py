@@ -110,6 +110,6 @@ MASKS = {
 MASKS_TEST = {"mask_thr_binary": 0.5}
 
 # With the regions of a two-stage detector the authors use the plain convolution only (arXiv 2005.03101).
-TWO_STAGE_NECKS: dict[str, dict[str, Any]] = {
+PLAIN_NECKS: dict[str, dict[str, Any]] = {
     "SEPC": {"ibn": False, "pconv_deform": False, "lcconv_deform": False, "with_lc_convs": False}
 }

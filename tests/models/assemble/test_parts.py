@@ -19,7 +19,7 @@ R18 = {"type": "ResNet", "depth": 18, "base_channels": 8, "init_cfg": None}
 def test_the_second_time_nothing_is_built(monkeypatch, model):
     first = assemble(**model, num_classes=3)
     built = []
-    monkeypatch.setattr(parts, "_built", lambda wired: built.append(wired))
+    monkeypatch.setattr(parts, "built", lambda wired: built.append(wired))
     assert assemble(**model, num_classes=3) == first
     assert not built
 

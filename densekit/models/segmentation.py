@@ -1,0 +1,7 @@
+"""The parts that stand on MMSegmentation; importing this module registers them.
+
+The registry does that as late as it can, see :mod:`densekit.models.detection`.
+"""
+
+import densekit.models.assemblies.channels_preprocessor
+import densekit.models.assemblies.semantic_segmentor  # noqa: F401
