@@ -11,6 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from densekit.models.assemblies.kept_features import KeepsFeatures
 from densekit.registry import MODELS
 
 
@@ -41,10 +42,10 @@ class _Predicting:
 
 
 @MODELS.register_module()
-class SemanticSegmentor(_Predicting, EncoderDecoder):
+class SemanticSegmentor(_Predicting, KeepsFeatures, EncoderDecoder):
     """MMSegmentation's ``EncoderDecoder``: backbone, optional neck, decoder, optional auxiliary heads for training."""
 
 
 @MODELS.register_module()
-class CascadeSemanticSegmentor(_Predicting, CascadeEncoderDecoder):
+class CascadeSemanticSegmentor(_Predicting, KeepsFeatures, CascadeEncoderDecoder):
     """MMSegmentation's ``CascadeEncoderDecoder``: each decoder takes the maps and what the one before it gives."""

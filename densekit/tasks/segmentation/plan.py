@@ -24,6 +24,9 @@ from densekit.visualization.shared.curves import ScoreCurve
 _COLOUR = ("PhotoMetricDistortion", "Albumentations", "CLAHE", "RGB2Gray", "AdjustGamma")
 """Transforms of images with three channels of 8 bits."""
 
+_FIXED = ("Resize", "ResizeToMultiple", "ResizeShortestEdge", "Pad", "CLAHE", "RGB2Gray", "AdjustGamma")
+"""Transforms that draw nothing at random."""
+
 
 class SegmentationPlan(ImagePlan):
     """A segmentation config with its data set.
@@ -172,6 +175,14 @@ class SegmentationPlan(ImagePlan):
             "val_cfg": {},
             "val_evaluator": [metric(self.data, c.val_split, work_dir)],
         }
+
+    @property
+    def features_are_kept(self) -> bool:
+        """Whether what the encoder gives for an image is the same each time, and is to be kept."""
+        c = self.config
+        drawn = [*self.train_transforms(), *(c.final_pipeline or ())]
+        fixed = all(kind_of_transform(given) in _FIXED for given in drawn)
+        return c.cache_features and fixed and bool(self.model()["backbone"].get("frozen"))
 
     # --- network ------------------------------------------------------------------------------------------------------
     def model(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from densekit.tasks.segmentation.data import COUNTS, write_report
 from densekit.tasks.segmentation.pictures import SegmentationPictureHook
 from densekit.tasks.segmentation.plan import SegmentationPlan
 
+FEATURES = "features"
+"""Folder of what a frozen encoder gives, in the work folder."""
 _SHOWN_FINDINGS = 12
 _RARE = 0.001
 """Share of the training's pixels below which a class is named as rare."""
@@ -43,9 +46,14 @@ class SegmentationReport(ImageReport):
     def before_training(self, runner: Any) -> list[str]:
         plan, lines = self.plan, []
         if plan.features_are_kept:
-            folder = Path(runner.work_dir) / "features"
-            plan.keep_features(runner.bare_model(), folder)
-            lines.append(f"the encoder is frozen and nothing is drawn at random: what it gives is kept in {folder}")
+            from densekit.models.assemblies.kept_features import FeatureStore
+
+            folder = Path(runner.work_dir) / FEATURES
+            runner.bare_model().features = FeatureStore(folder)
+            lines.append(
+                f"the encoder is frozen and nothing is drawn at random: what it gives for an image is kept in {folder} "
+                f"until the run is finished"
+            )
         if not plan.config.pictures:
             return lines
         from densekit.visualization.segmentation.training import training_mosaic
@@ -57,6 +65,7 @@ class SegmentationReport(ImageReport):
 
     def after_training(self, runner: Any, minutes: float) -> list[str]:
         plan, folder = self.plan, Path(runner.work_dir)
+        shutil.rmtree(folder / FEATURES, ignore_errors=True)
         counts = folder / f"best_{COUNTS}"
         if not (plan.validates and counts.is_file()):
             return ["no report.html: nothing was scored"]
