@@ -14,6 +14,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Of RGB values from 0 to 255, as torchvision's weights expect."""
 
+_IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -71,12 +73,26 @@ def _monai(name: str, source: str, published: float | None = None, **args: Any) 
     return Variant("MonaiNetwork", arguments, published=published, source=source, decoder=decoder)
 
 
+def _mit(
+    millions: float, depths: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 320, 512)
+) -> Variant:  # fmt: skip
+    arguments = {"widths": widths, "depths": depths}
+    source = "Xie et al., arXiv 2105.15203; count: NVlabs/SegFormer with classifier; its weights are non-commercial"
+    return Variant("MixVisionTransformer", arguments, **arguments, **_IMAGENET, published=millions, source=source)
+
+
 VARIANTS: dict[str, Variant] = {
     "resnet18": _resnet(18, (2, 2, 2, 2), 11.69),
     "resnet34": _resnet(34, (3, 4, 6, 3), 21.80),
     "resnet50": _resnet(50, (3, 4, 6, 3), 25.56),
     "resnet101": _resnet(101, (3, 4, 23, 3), 44.55),
     "resnet152": _resnet(152, (3, 8, 36, 3), 60.19),
+    "mit_b0": _mit(3.58, (2, 2, 2, 2), (32, 64, 160, 256)),
+    "mit_b1": _mit(13.66, (2, 2, 2, 2)),
+    "mit_b2": _mit(24.71, (3, 4, 6, 3)),
+    "mit_b3": _mit(44.59, (3, 4, 18, 3)),
+    "mit_b4": _mit(61.36, (3, 8, 27, 3)),
+    "mit_b5": _mit(81.96, (3, 6, 40, 3)),
     "dformer": _dformer(
         "Wu et al., arXiv 2201.00462",
         {"neck": "DFormerDecoder", "head": "PatchExpandingHead"},

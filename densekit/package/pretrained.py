@@ -130,6 +130,8 @@ def load_backbone(model: nn.Module, pretrained: bool | str | Path, source: str |
     found = _of_backbone(weights)
     if own_kind:
         found = {key.removeprefix("network."): value for key, value in found.items()}
+    elif hasattr(backbone, "rename_official"):
+        found = backbone.rename_official(found)
     own = {key: value for key, value in target.state_dict().items() if isinstance(value, Tensor)}
     fitting = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
     if own_kind and 2 * len(fitting) < len(own) and Path(place).is_file():  # timm knows how else it was written

@@ -74,6 +74,9 @@ BACKBONES = {
         ((16, 16, 32),),
         idle="cross_attn",  # MONAI's blocks have it, its encoder does not use it
     ),
+    "MixVisionTransformer": Case(
+        "MixVisionTransformer", {"in_channels": 2, "widths": (8, 16, 40, 64), "depths": (1, 1, 1, 1)}
+    ),
     "timm, convolutions": Case("TimmBackbone", {"in_channels": 2, "name": "test_resnet"}),
     "timm, tokens": Case("TimmBackbone", {"in_channels": 2, "name": "test_vit"}, ((64, 96), (96, 64))),
     "timm, one size": Case(

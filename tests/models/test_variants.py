@@ -13,7 +13,8 @@ from densekit.models.variants import VARIANTS
 from densekit.registry import MODELS
 
 RESNETS = [name for name in VARIANTS if name.startswith("resnet")]
-VOLUMES = [name for name in VARIANTS if name not in RESNETS]
+VOLUMES = [name for name, variant in VARIANTS.items() if variant.decoder]
+IMAGES = [name for name in VARIANTS if name not in (*RESNETS, *VOLUMES)]
 IMAGENET_CLASSES = 1000
 
 
@@ -34,6 +35,16 @@ def test_a_resnet_is_that_of_torchvision(name):
         count = parameter_count(wired.part(**wired.arguments))
     classifier = (variant.widths[-1] + 1) * IMAGENET_CLASSES
     assert round((count + classifier) / 1e6, 2) == variant.published
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_backbone_of_images_has_about_the_published_size(name):
+    variant = VARIANTS[name]
+    wired = backbone_part(name, pretrained=False)
+    with on_meta():
+        count = parameter_count(wired.part(**wired.arguments))
+    classifier = (variant.widths[-1] + 1) * IMAGENET_CLASSES
+    assert (count + classifier) / 1e6 == pytest.approx(variant.published, rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in VOLUMES if VARIANTS[name].published])

@@ -158,6 +158,17 @@ def test_a_file_that_lacks_a_little_is_loaded_and_says_what(tmp_path, resnet18):
     assert "108 of 120 tensors" in line and "not in it: layer4.1.conv1.weight" in line and "and 6 more" in line
 
 
+def test_a_file_with_the_names_of_the_official_code(tmp_path):
+    model, _ = detector("mit_b0")
+    own = model.backbone.state_dict()
+    weights = {key: torch.rand_like(value) for key, value in own.items()}
+    official = {f"backbone.{key}".replace("stages.3.norm.", "norm4."): value for key, value in weights.items()}
+    assert "backbone.norm4.bias" in official
+    torch.save(official, tmp_path / "w.pth")
+    load_backbone(model, str(tmp_path / "w.pth"))
+    assert all(torch.equal(value, weights[key]) for key, value in model.backbone.state_dict().items())
+
+
 def test_a_timm_file_goes_into_timms_network(tmp_path):
     import timm
 

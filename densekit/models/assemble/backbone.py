@@ -42,7 +42,7 @@ def random_weights(backbone: type[nn.Module]) -> dict[str, Any]:
     """The argument without which a backbone would load its published weights, if it has one."""
     if backbone.__name__ == "TimmBackbone":
         return {"pretrained": False}
-    return {"init_cfg": None} if "init_cfg" in parameters(backbone) else {}
+    return next(({key: None} for key in ("init_cfg", "pretrained") if key in parameters(backbone)), {})
 
 
 def nothing_frozen(backbone: type[nn.Module]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Image or volume -> pyramid of features."""
 
 from densekit.models.backbones.dformer import DFormer
+from densekit.models.backbones.mit import MixVisionTransformer
 from densekit.models.backbones.monai_network import MonaiNetwork
 from densekit.models.backbones.timm_backbone import TimmBackbone
 
-__all__ = ["DFormer", "MonaiNetwork", "TimmBackbone"]
+__all__ = ["DFormer", "MixVisionTransformer", "MonaiNetwork", "TimmBackbone"]
