@@ -87,8 +87,8 @@ def _child(name: str, parent: _Registry, *locations: str, later: Sequence[str] =
     return Registry(name, parent=parent, scope="densekit", locations=list(locations), later=later)
 
 
-_ON_OPENMMLAB = ["densekit.models.detection", "densekit.models.segmentation"]
-MODELS = _child("model", root.MODELS, "densekit.models", later=_ON_OPENMMLAB)
+LATE_MODELS = ["densekit.models.detection", "densekit.models.segmentation"]
+MODELS = _child("model", root.MODELS, "densekit.models", later=LATE_MODELS)
 DATASETS = _child("dataset", root.DATASETS, "densekit.datasets.volume.dataset")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets.volume.sampler")
 TRANSFORMS = _child(

@@ -63,6 +63,8 @@ def _registries() -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
     yield [("part of densekit", _own(MODELS.module_dict))]
     import mmdet.registry as theirs
 
+    import densekit.models.detection  # noqa: F401  registers our parts that stand on it
+
     for registry in (theirs.MODELS, theirs.TASK_UTILS):
         registry.import_from_location()
     yield [

@@ -1,4 +1,4 @@
-"""Albumentations' transforms in detection pipelines: boxes, masks, labels and ignore flags follow the image."""
+"""Albumentations' transforms in OpenMMLab's pipelines: boxes, masks, labels and classes of pixels follow the image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Albumentations:
     Images are handed over in RGB, as Albumentations takes them, and come back in the order they had. An object that
     leaves the image, or of which too little stays, goes with its box, label, ignore flag and mask. Boxes never reach
     over the border. Where no transform moves anything (colour, blur, noise) boxes and masks stay exactly as they were.
-    Where one can, polygons become bitmaps.
+    Where one can, polygons become bitmaps. Pixels that show what lies beyond the border have no class (255).
 
     Transforms that show what lies beyond the border fill it. Albumentations itself mirrors the image in some of them
     (``Rotate``, ``PadIfNeeded``), which shows objects a second time, and not always with a box; that comes back with
@@ -93,21 +93,18 @@ class Albumentations:
 
         Args:
             results: With ``img``, uint8 ``(H, W, 3)``; and, if there are objects, ``gt_bboxes`` (HorizontalBoxes, or
-                ``x1, y1, x2, y2`` as tensor or array), ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_masks``.
+                ``x1, y1, x2, y2`` as tensor or array), ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_masks``; with
+                a class for each pixel ``gt_seg_map``, uint8 ``(H, W)``.
 
         Raises:
-            ConfigError: if the image is not uint8 with three channels, before or after, or if there is a semantic map
-                that would have to move.
+            ConfigError: if the image is not uint8 with three channels, before or after.
             DataError: if a transform cannot be applied to this image.
         """
         image = _checked(results["img"], "takes", "leave to_float32 off in LoadImageFromFile")
         given: Results = {"image": self._swap(image)}
         if self._moves:
             if results.get("gt_seg_map") is not None:
-                raise ConfigError(
-                    "Albumentations moves boxes and masks, not gt_seg_map; leave with_seg off in LoadAnnotations, or "
-                    "take only transforms that move nothing"
-                )
+                given["mask"] = _turned(results["gt_seg_map"], 1)
             rows, boxes = self._boxes(results)
             given |= {"bboxes": boxes, "row": rows.tolist()}
             masks = _bitmaps(results, rows)
@@ -118,6 +115,8 @@ class Albumentations:
         results["img"], results["img_shape"] = self._swap(image), image.shape[:2]
         if self._moves:
             self._put_back(results, out, rows, boxes, masks)
+            if "mask" in given:
+                results["gt_seg_map"] = _turned(out["mask"], -1)
         return results
 
     def __repr__(self) -> str:
@@ -265,6 +264,11 @@ def _leaves(parts: Sequence[Any]) -> Iterator[Any]:
             yield from _leaves(part.transforms)
         else:
             yield part
+
+
+def _turned(labels: np.ndarray, step: int) -> np.ndarray:
+    """Return labels with all values moved on; Albumentations fills with 0, which then stands for "no class" (255)."""
+    return np.ascontiguousarray(labels, dtype=np.uint8) + np.uint8(step % 256)
 
 
 def _one_line(error: Exception) -> str:

@@ -203,11 +203,20 @@ def test_transforms_that_change_the_kind_of_image_are_refused():
         Albumentations([{"type": "Normalize", "p": 1}])(sample())
 
 
-def test_semantic_maps_are_refused_where_they_would_have_to_move():
-    given = {**sample(), "gt_seg_map": np.zeros((HEIGHT, WIDTH), np.uint8)}
-    with pytest.raises(ConfigError, match="gt_seg_map; leave with_seg off"):
-        Albumentations([FLIP])(given)
-    assert "gt_seg_map" in Albumentations([{"type": "ToGray", "p": 1}])(given)
+def test_classes_of_pixels_move_with_the_image():
+    labels = np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH) % 250
+    out = Albumentations([FLIP])({**sample(), "gt_seg_map": labels.astype(np.uint8)})
+    assert (out["gt_seg_map"] == labels[:, ::-1]).all()
+
+
+def test_what_lies_beyond_the_border_has_no_class():
+    shift = {"type": "Affine", "translate_px": {"x": (10, 10), "y": (0, 0)}, "p": 1}
+    labels = np.full((HEIGHT, WIDTH), 3, np.uint8)
+    labels[:5] = 255
+    out = Albumentations([shift])({**sample(), "gt_seg_map": labels})["gt_seg_map"]
+    assert (out[:, :10] == 255).all()
+    assert (out[:5] == 255).all()
+    assert (out[6:, 11:] == 3).all()
 
 
 def test_a_transform_that_cannot_be_applied_names_the_image():
