@@ -243,7 +243,7 @@ def _prepare(a: argparse.Namespace) -> int:
 # --- check, models, config, demo, doctor ------------------------------------------------------------------------------
 def _add_check(p: argparse.ArgumentParser) -> None:
     p.add_argument("path", help="prepared folder of volumes, raw volumes (say --kind), or a data set of boxes or masks")
-    p.add_argument("--task", help="kind of data, if it is not recognised by itself: volume, detection")
+    p.add_argument("--task", help="kind of data, if it is not recognised by itself: volume, segmentation, detection")
     p.add_argument("--json", metavar="FILE", help="write the findings there as well")
     _add_task_options(p, "check")
 

@@ -263,7 +263,10 @@ class TestWrongArguments:
             ),
             (lambda: dk.create_model("dformer_tiny", num_classes=2, neck=3), "neck: 3 is no part of densekit"),
             (lambda: detector_of(num_classes="3"), "num_classes='3', expected a whole number"),
-            (lambda: detector_of(backbone="resnt50"), "is no part of densekit, MMDetection or MMSegmentation; did you mean 'resnet50'"),
+            (
+                lambda: detector_of(backbone="resnt50"),
+                "is no part of densekit, MMDetection or MMSegmentation; did you mean 'resnet50'",
+            ),
             (lambda: detector_of(neck=""), "neck: '' is no part"),
             (lambda: detector_of(train_cfg=3), "train_cfg=3: expected a dict"),
             (lambda: detector_of(nek="FPN"), "assemble() takes no argument 'nek'; did you mean 'neck'?"),

@@ -172,7 +172,7 @@ class Task(ABC):
         """Say whether a data set is sound; returns the exit status."""
 
 
-BUILT_IN = {"volume": "densekit.tasks.volume", "detection": "densekit.tasks.detection"}
+BUILT_IN = {name: f"densekit.tasks.{name}" for name in ("volume", "segmentation", "detection")}
 """Tasks of the package, by name, and the module that registers each."""
 _TASKS: dict[str, Task] = {}
 
