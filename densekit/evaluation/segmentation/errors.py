@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from densekit.evaluation.segmentation.areas import areas_by_run
 from densekit.evaluation.segmentation.borders import near_border, radius_of
 from densekit.structures.label_images import IGNORED
 
@@ -41,12 +41,8 @@ def error_map(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _mark_missed(kinds: np.ndarray, truth: np.ndarray, wrong: np.ndarray) -> None:
-    for label in np.flatnonzero(np.bincount(truth[wrong], minlength=1)):
-        mask = (truth == label).view(np.uint8)
-        x, y, width, height = cv2.boundingRect(mask)
-        inside = np.s_[y : y + height, x : x + width]
-        number, areas = cv2.connectedComponents(mask[inside], connectivity=8)
-        counts = np.bincount((2 * areas + wrong[inside]).ravel(), minlength=2 * number).reshape(number, 2)
-        unfound = counts[:, 0] < FOUND * counts.sum(axis=1)
-        unfound[0] = False  # what is not of this class
-        kinds[inside][unfound[areas] & wrong[inside]] = _MISSED
+    starts, area = areas_by_run(truth)
+    lengths = np.diff(starts, append=truth.size)
+    mistakes = np.add.reduceat(wrong.ravel(), starts, dtype=np.int64)
+    lost = np.bincount(area, mistakes) > (1 - FOUND) * np.bincount(area, lengths)
+    kinds[wrong & np.repeat(lost[area], lengths).reshape(truth.shape)] = _MISSED
