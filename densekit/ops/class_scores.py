@@ -7,7 +7,8 @@ they are brought to it a few classes (or rows) at a time: the memory needed does
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -32,18 +33,20 @@ class ClassScores(ABC):
     """Scores of each class at each pixel of a batch of B images."""
 
     num_classes: int
+    additive: bool = False
+    """Whether scores are probabilities, or sums of them; otherwise they are logits."""
 
     @abstractmethod
-    def __getitem__(self, index: int) -> ClassScores:
-        """Those of one image, a batch of one."""
+    def __getitem__(self, images: slice) -> ClassScores:
+        """Those of some images of the batch."""
 
     @abstractmethod
     def at(self, size: Size, classes: slice) -> Tensor:
         """Scores of some classes at full size, float (B, k, H, W)."""
 
-    def groups(self, size: Size) -> Iterator[slice]:
-        """Classes to be brought to full size at a time."""
-        return _groups(self.num_classes, max(_VALUES // (size[0] * size[1]), 1))
+    @abstractmethod
+    def groups(self, size: Size, pixels: int = 0) -> Iterator[slice]:
+        """Classes to be brought to a size at a time; each is held at ``pixels``, or as many as the size has."""
 
     def labels(self, size: Size, restore: Restore | None = None) -> Tensor:
         """The class of each pixel, equal to ``argmax(1)`` of the scores at full size: of equal ones the first.
@@ -55,22 +58,7 @@ class ClassScores(ABC):
         Returns:
             uint8 (B, H, W).
         """
-        best = found = None
-        for classes in self.groups(size):
-            scores = self.at(size, classes)
-            scores = scores if restore is None else restore(scores)
-            if best is None:
-                best, found = scores[:, 0].clone(), torch.zeros_like(scores[:, 0], dtype=torch.uint8)
-            if scores.stride(1) == 1:  # channels last: each pixel's lie together
-                score, place = scores.max(1)
-                found = torch.where(score > best, (place + classes.start).to(torch.uint8), found)
-                best = torch.maximum(best, score)
-                continue
-            for place in range(classes.start == 0, scores.shape[1]):
-                score = scores[:, place]
-                found.masked_fill_(score > best, classes.start + place)
-                torch.maximum(best, score, out=best)
-        return found
+        return first_largest((group, self._at(size, group, restore)) for group in self.groups(size))
 
     def probabilities(self, size: Size, classes: Sequence[int] | None = None, restore: Restore | None = None) -> Tensor:
         """Probabilities of classes, of all together 1 at each pixel.
@@ -84,13 +72,47 @@ class ClassScores(ABC):
             Float (B, k, H, W).
         """
         wanted = range(self.num_classes) if classes is None else classes
-        finish = restore or (lambda scores: scores)
-        total = None
-        for group in self.groups(size):
-            part = torch.logsumexp(finish(self.at(size, group)), 1)
-            total = part if total is None else torch.logaddexp(total, part)
-        one = (finish(self.at(size, slice(k, k + 1)))[:, 0] for k in wanted)
-        return torch.stack([(score - total).exp_() for score in one], 1)
+        total = self.total(size, restore)
+        return torch.cat([self.shares(size, slice(k, k + 1), total, restore) for k in wanted], 1)
+
+    def total(self, size: Size, restore: Restore | None = None) -> Tensor:
+        """What makes scores probabilities, (B, 1, H, W): their sum, or the logarithm of the sum of their powers."""
+        add, sum_up = (torch.add, torch.sum) if self.additive else (torch.logaddexp, torch.logsumexp)
+        parts = (sum_up(self._at(size, group, restore), 1, keepdim=True) for group in self.groups(size))
+        return reduce(add, parts)
+
+    def shares(self, size: Size, classes: slice, total: Tensor, restore: Restore | None = None) -> Tensor:
+        """Probabilities of some classes, (B, k, H, W), with their :meth:`total`."""
+        scores = self._at(size, classes, restore)
+        return scores / total.clamp(min=torch.finfo(total.dtype).tiny) if self.additive else (scores - total).exp_()
+
+    def _at(self, size: Size, classes: slice, restore: Restore | None) -> Tensor:
+        return self.at(size, classes) if restore is None else restore(self.at(size, classes))
+
+
+def first_largest(parts: Iterable[tuple[slice, Tensor]]) -> Tensor:
+    """The class with the largest score at each pixel, the first of equal ones.
+
+    Args:
+        parts: Classes, and their scores (B, k, H, W), in order.
+
+    Returns:
+        uint8 (B, H, W).
+    """
+    best = found = None
+    for classes, scores in parts:
+        if best is None:
+            best, found = scores[:, 0].clone(), torch.zeros_like(scores[:, 0], dtype=torch.uint8)
+        if scores.stride(1) == 1:  # channels last: each pixel's lie together
+            score, place = scores.max(1)
+            found = torch.where(score > best, (place + classes.start).to(torch.uint8), found)
+            best = torch.maximum(best, score)
+            continue
+        for place in range(classes.start == 0, scores.shape[1]):
+            score = scores[:, place]
+            found.masked_fill_(score > best, classes.start + place)
+            torch.maximum(best, score, out=best)
+    return found
 
 
 class DenseScores(ClassScores):
@@ -106,11 +128,11 @@ class DenseScores(ClassScores):
         self.num_classes = logits.shape[1]
         self._last = not logits.is_contiguous() and logits.is_contiguous(memory_format=torch.channels_last)
 
-    def __getitem__(self, index: int) -> DenseScores:
-        return DenseScores(self.logits[index : index + 1], self.align_corners)
+    def __getitem__(self, images: slice) -> DenseScores:
+        return DenseScores(self.logits[images], self.align_corners)
 
-    def groups(self, size: Size) -> Iterator[slice]:
-        most = max(_VALUES // (len(self.logits) * size[0] * size[1]), 1)
+    def groups(self, size: Size, pixels: int = 0) -> Iterator[slice]:
+        most = max(_VALUES // (len(self.logits) * (pixels or size[0] * size[1])), 1)
         # With channels last, and for small sizes, torch computes several channels at a time.
         lanes = _LANES if self._last or sum(size) <= _SMALL else 1
         return _groups(self.num_classes, -(-most // lanes) * lanes)
@@ -134,30 +156,28 @@ class QueryScores(ClassScores):
         masks: Mask logits (B, Q, h, w), interpolated bilinearly to full size.
     """
 
+    additive = True
+
     def __init__(self, classes: Tensor, masks: Tensor):
         self.classes, self.masks = classes, masks
         self.num_classes = classes.shape[2]
 
-    def __getitem__(self, index: int) -> QueryScores:
-        return QueryScores(self.classes[index : index + 1], self.masks[index : index + 1])
+    def __getitem__(self, images: slice) -> QueryScores:
+        return QueryScores(self.classes[images], self.masks[images])
 
     def at(self, size: Size, classes: slice) -> Tensor:
         rows = self._bands(size)
         return torch.cat([torch.einsum("bqk,bqhw->bkhw", self.classes[..., classes], m) for m in rows], 2)
+
+    def groups(self, size: Size, pixels: int = 0) -> Iterator[slice]:
+        # The masks are brought to full size for each group.
+        return _groups(self.num_classes, max(_VALUES // (len(self.masks) * (pixels or size[0] * size[1])), _LANES))
 
     def labels(self, size: Size, restore: Restore | None = None) -> Tensor:
         if restore is not None:
             return super().labels(size, restore)
         bands = (torch.einsum("bqk,bqhw->bkhw", self.classes, masks) for masks in self._bands(size))
         return torch.cat([band.argmax(1).to(torch.uint8) for band in bands], 1)
-
-    def probabilities(self, size: Size, classes: Sequence[int] | None = None, restore: Restore | None = None) -> Tensor:
-        """Shares of the scores: they are sums of probabilities, no logits."""
-        wanted = list(range(self.num_classes) if classes is None else classes)
-        whole = torch.stack([self.classes.sum(2), *(self.classes[..., k] for k in wanted)], 2)
-        scores = torch.cat([torch.einsum("bqk,bqhw->bkhw", whole, masks) for masks in self._bands(size)], 2)
-        scores = scores if restore is None else restore(scores)
-        return scores[:, 1:] / scores[:, :1].clamp(min=torch.finfo(scores.dtype).tiny)
 
     def _bands(self, size: Size) -> Iterator[Tensor]:
         """Masks of full width, a few rows at a time."""

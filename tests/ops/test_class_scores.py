@@ -50,7 +50,7 @@ def test_probabilities_are_the_softmax_at_full_size(at_a_time):
     scores = DenseScores(logits)
     torch.testing.assert_close(scores.probabilities((20, 31)), whole)
     torch.testing.assert_close(scores.probabilities((20, 31), [5, 2]), whole[:, [5, 2]])
-    torch.testing.assert_close(scores[1].probabilities((20, 31)), whole[1:])
+    torch.testing.assert_close(scores[1:].probabilities((20, 31)), whole[1:])
 
 
 def test_queries_are_weighed_by_their_classes(at_a_time):
