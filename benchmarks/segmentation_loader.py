@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from densekit.datasets.segmentation import SegmentationDataset, prepare_segmentation
 from mmengine.registry import DefaultScope
 
 import densekit  # noqa: F401  mmcv's compiled operators without a compiler
-from densekit.datasets.segmentation import SegmentationDataset, prepare_segmentation
 
 CROP = (512, 512)
 TRANSFORMS = [
@@ -70,9 +70,8 @@ def main() -> None:
                 best[name] = max(best[name], rate(dataset, given.samples, given.workers))
     for name, value in best.items():
         print(f"{name:<16} {value:8.1f} crops/s")
-    print(
-        f"ratio {best['densekit'] / best['MMSegmentation']:.2f}, {given.workers} workers, {torch.get_num_threads()} threads"
-    )
+    ratio = best["densekit"] / best["MMSegmentation"]
+    print(f"ratio {ratio:.2f}, {given.workers} workers, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":

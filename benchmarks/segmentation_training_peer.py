@@ -1,4 +1,4 @@
-"""Stock MMSegmentation's SegFormer-B0 on aerial photographs, with the schedule of ``densekit train segformer-b0_dubai``.
+"""Stock MMSegmentation's SegFormer-B0 on aerial photographs, with the schedule of the config segformer-b0_dubai.
 
     python benchmarks/segmentation_training_peer.py PATH/aerial_dubai OUT [--iterations 700]
 
