@@ -87,7 +87,12 @@ def _child(name: str, parent: _Registry, *locations: str, later: Sequence[str] =
     return Registry(name, parent=parent, scope="densekit", locations=list(locations), later=later)
 
 
-MODELS = _child("model", root.MODELS, "densekit.models", later=["densekit.models.detection"])
+MODELS = _child(
+    "model",
+    root.MODELS,
+    "densekit.models",
+    later=["densekit.models.detection", "densekit.models.segmentation"],
+)
 DATASETS = _child("dataset", root.DATASETS, "densekit.datasets.volume.dataset")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "densekit.datasets.volume.sampler")
 TRANSFORMS = _child(
