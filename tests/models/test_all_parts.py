@@ -35,6 +35,9 @@ REGIONS = {"in_channels": 8, "num_levels": 2, "num_classes": 3}
 BOX_HEAD = {**REGIONS, "fc_out_channels": 8, "roi_feat_size": 7}
 
 
+SEGMENTOR = {"in_channels": (4, 8, 12, 16), "num_classes": 3, "channels": 8}
+
+
 @dataclass
 class Case:
     """One part with small arguments.
@@ -106,6 +109,9 @@ HEADS = {
         VOLUMES,
     ),
     **{name: Case(name, strides=(8, 16, 32, 64, 128), paired=True) for name in PAIRED},
+    "VWHead": Case("VWHead", {**SEGMENTOR, "width": 64, "low_width": 8}),
+    "VWHead, windows": Case("VWHead", {**SEGMENTOR, "width": 64, "window": 2, "preset": "cityscapes"}),
+    "SegformerPaperHead": Case("SegformerPaperHead", SEGMENTOR),
 }
 REGION_PARTS = {
     "PANetShared2FCBBoxHead": BOX_HEAD,
