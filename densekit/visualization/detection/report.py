@@ -19,7 +19,8 @@ from densekit.evaluation.detection.curves import curves as pr_curves_of
 from densekit.evaluation.detection.error_split import KINDS, TITLES, Errors, ErrorSplit, classify, split
 from densekit.evaluation.detection.worst import rank
 from densekit.structures.detections import Detections
-from densekit.visualization.detection.figures import draw_confusion, draw_curves, draw_pair
+from densekit.visualization.detection.figures import draw_curves, draw_pair
+from densekit.visualization.shared.confusion import draw_confusion
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import css_color
 from densekit.visualization.shared.thumbnails import data_uri, open_upright
@@ -103,7 +104,7 @@ def write_detection_report(
     drawn = pr_curves_of(comparison)
     confusion = confuse(comparison, threshold)
     worst_images = rank(comparison, worst, threshold, errors)
-    confusion_picture, confusion_drawn = draw_confusion(confusion)
+    confusion_picture, confusion_drawn = draw_confusion(confusion.names, confusion.counts, background=True)
     write_page(
         path,
         "detection_scores",

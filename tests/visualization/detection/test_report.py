@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from densekit.errors import DataError, OutputError
-from densekit.evaluation.detection import Comparison, Confusion, read_detections, read_truth, score_all, worst_images
+from densekit.evaluation.detection import Comparison, read_detections, read_truth, score_all, worst_images
 from densekit.visualization.detection import figures
-from densekit.visualization.detection.figures import condense, draw_pair
+from densekit.visualization.detection.figures import draw_pair
 from densekit.visualization.detection.report import write_detection_report
 
 SIZE = (120, 90)
@@ -220,29 +220,6 @@ def test_bad_input_leaves_no_file(page, cats, tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OutputError, match="there is a folder of that name"):
         page(truth, rows)
-
-
-def confusion(classes, *entries):
-    counts = np.zeros((classes + 1, classes + 1), dtype=int)
-    for row, column, count in entries:
-        counts[row, column] = count
-    return Confusion((*(f"c{n}" for n in range(classes)), "background"), counts, 0.5)
-
-
-def test_classes_that_do_not_occur_are_not_drawn():
-    names, counts, drawn = condense(confusion(50, (3, 3, 7), (3, 9, 2), (50, 9, 1), (9, 50, 4)))
-    assert (names, drawn) == (["c3", "c9", "background"], 2)
-    assert counts.tolist() == [[7, 2, 0], [0, 0, 4], [0, 1, 0]]
-
-
-def test_of_many_classes_the_most_mistaken_are_drawn_and_nothing_is_lost():
-    everywhere = [(n, n, 5) for n in range(40)]
-    given = confusion(40, *everywhere, (39, 38, 9), (0, 1, 3), (7, 40, 2), (40, 8, 6))
-    names, counts, drawn = condense(given)
-    assert drawn == 24 and names[-2:] == ["16 other classes", "background"]
-    assert {"c39", "c38", "c0", "c1"} <= set(names)
-    assert counts.sum() == given.counts.sum()
-    assert counts[names.index("c39"), names.index("c38")] == 9
 
 
 def test_discs_mark_what_is_not_found_and_what_is_wrong(cats):
