@@ -5,4 +5,4 @@ from mmengine.config import read_base
 with read_base():
     from ._base_.dubai import *
 
-model = dict(backbone="mit_b0", head="vwformer")
+model = dict(backbone="mit_b0", head=dict(type="vwformer", preset="paper"))

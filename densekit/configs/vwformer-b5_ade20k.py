@@ -5,4 +5,4 @@ from mmengine.config import read_base
 with read_base():
     from ._base_.ade20k import *
 
-model = dict(backbone="mit_b5", head="vwformer")
+model = dict(backbone="mit_b5", head=dict(type="vwformer", preset="paper"))
