@@ -18,7 +18,14 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["densekit", "densekit.*"]),
-    package_data={"densekit": ["configs/*.py", "configs/_base_/*.py", "visualization/shared/templates/*"]},
+    package_data={
+        "densekit": [
+            "configs/*.py",
+            "configs/_base_/*.py",
+            "visualization/shared/templates/*",
+            "datasets/segmentation/class_lists/*.csv",
+        ]
+    },
     entry_points={"console_scripts": ["densekit=densekit.cli:main"]},
     # Lower bounds are what the code uses, upper bounds what has been tried; the onedl-* distributions are the
     # maintained continuation of OpenMMLab's packages under the same import names (never mix them with the originals).

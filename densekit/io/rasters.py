@@ -80,7 +80,8 @@ def open_raster(path: str | Path) -> Iterator[Raster]:
             names = first.subdatasets if first.driver == "GTiff" else []
             pages = [opened.enter_context(rasterio.open(name)) for name in names] or [first]
         except rasterio.errors.RasterioError as error:
-            raise DataError(f"{path}: not an image that can be read ({error}); check what the file is") from error
+            why = str(error).replace(f"'{path}' ", "").rstrip(".")
+            raise DataError(f"{path}: not an image that can be read ({why}); check what the file is") from error
         sizes = {(page.width, page.height) for page in pages}
         if len(sizes) > 1:
             shown = " and ".join(f"{w} x {h}" for w, h in sorted(sizes))

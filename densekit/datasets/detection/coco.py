@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from densekit.datasets.detection.draft import DetectionSource, Draft, DraftImage, Part
-from densekit.datasets.detection.findings import EXAMPLES, Findings
+from densekit.datasets.detection.findings import Findings
+from densekit.datasets.shared.findings import EXAMPLES
 from densekit.datasets.shared.image_files import ImageIndex
 from densekit.errors import DataError, few
 from densekit.io.files import load_json

@@ -6,23 +6,7 @@ if it was put right (repairs say what was done) or is worth a look, and a *note*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
-from densekit.structures.findings import Example, Finding
-
-EXAMPLES = 3
-"""So many places are shown of each finding; all are counted."""
-
-
-class Kind(NamedTuple):
-    """One check: how serious, what it says, and what to do about it."""
-
-    severity: str
-    message: str
-    remedy: str
-
+from densekit.datasets.shared.findings import Collected, Kind
 
 # The order is the order of the report: what stops first, then repairs, then what to look at, then what to know.
 KINDS: dict[str, Kind] = {
@@ -284,58 +268,8 @@ KINDS: dict[str, Kind] = {
     "crowd": Kind("note", "crowds and difficult objects, neither rewarded nor punished in training and scores", ""),
 }
 
-_SEVERITIES = ("error", "warning", "note")
 
+class Findings(Collected):
+    """What is found in a data set of boxes."""
 
-@dataclass
-class _Tally:
-    message: str
-    count: int = 0
-    examples: list[Example] = field(default_factory=list)
-
-
-class Findings:
-    """Collects findings of the known kinds while data are read and checked: all are counted, a few places kept."""
-
-    def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], _Tally] = {}
-
-    @classmethod
-    def of(cls, listed: Iterable[Finding]) -> Findings:
-        """Go on collecting where another collector stopped."""
-        findings = cls()
-        for f in listed:
-            findings._tallies[f.code, f.message] = _Tally(f.message, f.count, list(f.examples))
-        return findings
-
-    def add(self, code: str, *examples: Example | str, count: int | None = None, message: str = "") -> None:
-        """Count one finding per example, or ``count``.
-
-        Args:
-            code: Key of :data:`KINDS`.
-            examples: Places; text alone is a place without an image.
-            count: How many there are, if not all are given as examples. 0 adds nothing.
-            message: Replaces the kind's message, with figures of this data set in it.
-        """
-        count = len(examples) if count is None else count
-        if count == 0:
-            return
-        message = message or KINDS[code].message
-        tally = self._tallies.setdefault((code, message), _Tally(message))
-        tally.count += count
-        for example in examples[: EXAMPLES - len(tally.examples)]:
-            tally.examples.append(Example(example) if isinstance(example, str) else example)
-
-    def rows(self, code: str, rows: Sequence[int], place: Callable[[int], Example | str], message: str = "") -> None:
-        """Count one finding per row; ``place`` makes the examples, for the first rows only."""
-        rows = list(rows)
-        self.add(code, *(place(row) for row in rows[:EXAMPLES]), count=len(rows), message=message)
-
-    def listed(self) -> tuple[Finding, ...]:
-        """Return all findings, the serious ones first."""
-        order = {code: place for place, code in enumerate(KINDS)}
-        found = [
-            Finding(KINDS[code].severity, "", t.message, code, t.count, KINDS[code].remedy, tuple(t.examples))
-            for (code, _), t in self._tallies.items()
-        ]
-        return tuple(sorted(found, key=lambda f: (_SEVERITIES.index(f.severity), order[f.code])))
+    kinds = KINDS

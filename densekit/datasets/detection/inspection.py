@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.quality import check_quality, seen_sides
 from densekit.datasets.detection.reading import check_class_list, combined_fingerprint, read
 from densekit.datasets.detection.recognize import recognize
+from densekit.datasets.shared.cache import AUTO, cache_folder, writing_cache
 from densekit.datasets.shared.folds import Fold
 from densekit.errors import DataError, OutputError
 from densekit.io.atomic import write_json_atomic
@@ -29,7 +27,6 @@ from densekit.io.depth import Ranges
 from densekit.structures.boxes import area
 from densekit.structures.findings import Example, Finding
 
-AUTO = "auto"
 GALLERY = 12
 SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Limits, in pixels, between the bars of the histogram of object sizes."""
@@ -213,7 +210,7 @@ class _Job:
             "summary": inspection.summary,
             "findings": [asdict(finding) for finding in inspection.findings],
         }
-        with _writing_cache():
+        with writing_cache():
             write_json_atomic(self.folder / _INSPECTION, written, indent=None)
 
     def prepare(self, inspection: Inspection) -> PreparedDetection:
@@ -222,12 +219,12 @@ class _Job:
             self._file(split).is_file() for split in description.get("splits", {})
         ):
             dataset = self._read()
-            with _writing_cache():
+            with writing_cache():
                 dataset.write_coco(self.folder)
             description = dataset.describe()
         for split in description["splits"]:
             if not are_current(self._file(split)):
-                with _writing_cache():
+                with writing_cache():
                     write_columns(self._file(split))
         return PreparedDetection(
             name=description["name"],
@@ -286,25 +283,9 @@ def _finding(item: Mapping[str, Any]) -> Finding:
 def _cache_folder(
     cache: str | Path, source: DetectionSource, classes: Sequence[str] | None, seed: int | None, fold: Fold | None
 ) -> Path:
-    if cache == AUTO:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(base) / "densekit" / "detection"
     parts = [(part.split, str(part.path)) for part in source.parts]
     key = f"{source.root} {source.format} {parts} {classes and list(classes)} {seed}"
-    key += f" {fold}" if fold else ""
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
-    return Path(cache) / f"{source.root.name}-{digest}"
-
-
-@contextmanager
-def _writing_cache() -> Iterator[None]:
-    """Let the error of a file that cannot be written say how to have the cache elsewhere."""
-    try:
-        yield
-    except OutputError as error:
-        what = str(error).rpartition("; ")[0]
-        remedy = "set the environment variable XDG_CACHE_HOME to a folder that you may write to"
-        raise OutputError(f"{what}, the cache of data sets is kept there; {remedy}") from error
+    return cache_folder(cache, "detection", source.root.name, key + (f" {fold}" if fold else ""))
 
 
 def summarize(dataset: DetectionDataset, input_size: tuple[int, int] = (1333, 800)) -> dict[str, Any]:

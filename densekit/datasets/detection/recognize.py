@@ -6,6 +6,7 @@ from pathlib import Path
 
 from densekit.datasets.detection import coco_files, masks, voc, yolo
 from densekit.datasets.detection.draft import DetectionSource
+from densekit.datasets.shared.image_files import only_folders
 from densekit.errors import ConfigError, DataError
 from densekit.io.files import contents
 
@@ -44,7 +45,7 @@ def recognize(path: str | Path, *, format: str | None = None) -> DetectionSource
     path = path.resolve()
     if path.is_file():
         return _recognize_file(path)
-    for folder in (path, *_only_folder(path)):
+    for folder in (path, *only_folders(path)):
         found = [source for source in _look(folder, format) if source is not None]
         if len(found) > 1:
             layouts = "; and ".join(source.layout for source in found)
@@ -70,17 +71,6 @@ def _file_of(source: DetectionSource) -> str:
     if source.format == "yolo" and source.names_from is not None and source.names_from.suffix in (".yaml", ".yml"):
         return f"the path of {source.relative(source.names_from)}"
     return f"format={source.format}"
-
-
-def _only_folder(path: Path) -> list[Path]:
-    """Return the folders that are each the only thing in the one before, at most two."""
-    found: list[Path] = []
-    while len(found) < 2:
-        inside = [f for f in (found[-1] if found else path).iterdir() if not f.name.startswith((".", "__MACOSX"))]
-        if len(inside) != 1 or not inside[0].is_dir():
-            break
-        found.append(inside[0])
-    return found
 
 
 def _recognize_file(path: Path) -> DetectionSource:

@@ -79,6 +79,17 @@ def subfolders(folder: Path) -> list[Path]:
         return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
+def only_folders(path: Path) -> list[Path]:
+    """Return the folders that are each the only thing in the one before, at most two."""
+    found: list[Path] = []
+    while len(found) < 2:
+        inside = [f for f in (found[-1] if found else path).iterdir() if not f.name.startswith((".", "__MACOSX"))]
+        if len(inside) != 1 or not inside[0].is_dir():
+            break
+        found.append(inside[0])
+    return found
+
+
 def fingerprint(folders: Iterable[Path]) -> str:
     """Return a hash of the names, sizes and modification times of all images and annotation files in ``folders``."""
     digest = hashlib.blake2b(digest_size=16)

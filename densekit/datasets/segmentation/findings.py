@@ -1,0 +1,86 @@
+"""What can be found in a data set of label images, each with its severity and remedy."""
+
+from __future__ import annotations
+
+from densekit.datasets.shared.findings import Collected, Kind
+
+KINDS: dict[str, Kind] = {
+    # --- errors ---------------------------------------------------------------------------------------------------
+    "image-unreadable": Kind("error", "image files cannot be opened", "replace them, or remove them and their masks"),
+    "mask-unreadable": Kind("error", "masks cannot be read", "export or fetch them again"),
+    "annotation-unreadable": Kind("error", "annotations cannot be read", "correct them, or export them again"),
+    "mask-missing": Kind(
+        "error",
+        "images without a mask, though others beside them have one",
+        "add the masks, or move these images elsewhere",
+    ),
+    "stem-twice": Kind(
+        "error",
+        "several files have one stem, so nobody knows which is meant",
+        "rename the files, or move those that are not meant elsewhere",
+    ),
+    "channels-differ": Kind(
+        "error", "images have different numbers of channels", "save all with the channels that the network is to take"
+    ),
+    "mask-size": Kind(
+        "error",
+        "masks do not have the size of their image",
+        "make each mask with the width and height of its image, as it is shown after EXIF rotation",
+    ),
+    "mask-coloured": Kind(
+        "error",
+        "masks are coloured (RGB) where the number of a class is expected in each pixel",
+        "give a class list with colours, a CSV with the columns name,r,g,b, as classes",
+    ),
+    "colour-unknown": Kind(
+        "error",
+        "colours of masks that the class list does not have",
+        "add them to the class list; a line called ignore is a colour that is neither trained on nor scored",
+    ),
+    "mask-value": Kind(
+        "error",
+        "values of masks that stand for no class",
+        "complete the class list, or say with ignore which values are neither trained on nor scored",
+    ),
+    "split-empty": Kind(
+        "error", "splits that are given but have no image", "complete the file or folder of the split, or remove it"
+    ),
+    "no-images": Kind("error", "no split has an image", "check the names of the splits and where the images lie"),
+    "nothing-labelled": Kind(
+        "error", "training splits without a labelled pixel", "check the class list and what is ignored"
+    ),
+    # --- warnings -------------------------------------------------------------------------------------------------
+    "mask-size-off": Kind(
+        "warning",
+        "masks a pixel or two larger or smaller than their image; cut, or filled up with ignored pixels, at the right "
+        "and below",
+        "look at the pictures: does each mask lie on its image?",
+    ),
+    "mask-without-image": Kind(
+        "warning", "masks without an image of theirs, left out", "add the images if they were not removed on purpose"
+    ),
+    "image-without-mask": Kind(
+        "warning", "images in folders without any mask, left out", "nothing to do if these are to be predicted on"
+    ),
+    "class-unused": Kind(
+        "warning",
+        "classes of the list without a single pixel in any mask",
+        "leave them out of the class list, or check that none is lost",
+    ),
+    "mask-empty": Kind("warning", "masks without a labelled pixel", "label them, or move them elsewhere"),
+    "zero-unlabelled": Kind(
+        "warning",
+        "the value 0 is in masks, but not in the class list; taken as unlabelled",
+        "if 0 is a class, give it a name; ignore=0 says that it is none",
+    ),
+    # --- notes ----------------------------------------------------------------------------------------------------
+    "overlap": Kind("note", "annotations that cover pixels of earlier ones: the later one counts", ""),
+    "layout": Kind("note", "", ""),
+    "split-drawn": Kind("note", "", "give the splits yourself if images of one scene or patient could be parted"),
+}
+
+
+class Findings(Collected):
+    """What is found in a data set of label images."""
+
+    kinds = KINDS

@@ -1,0 +1,50 @@
+"""Which layout a data set of label images has: found out from what lies there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from densekit.datasets.segmentation import ade20k, objects, pairs
+from densekit.datasets.segmentation.draft import SegmentationSource
+from densekit.datasets.shared.image_files import only_folders
+from densekit.errors import ConfigError, DataError
+from densekit.io.files import contents
+
+PUBLIC = {"ade20k": ade20k.find}
+"""Data sets that are known by name, each with what finds it: what looks like one is one."""
+OWN = {"objects": objects.find, "pairs": pairs.find}
+"""Forms that anybody's data have."""
+FORMATS = {**PUBLIC, **OWN}
+
+
+def recognize(path: str | Path, *, format: str | None = None) -> SegmentationSource:
+    """Find out how a data set is laid out.
+
+    Args:
+        path: Folder of the data set; one that holds nothing but one other folder is looked through.
+        format: One of :data:`FORMATS`, to look for this one only.
+
+    Raises:
+        DataError: if nothing is found (with what was looked for and what is there) or more than one layout is.
+        ConfigError: if there is no such format.
+    """
+    if format is not None and format not in FORMATS:
+        raise ConfigError(f"format={format!r}: expected one of {', '.join(FORMATS)}")
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: {'is a file, not a' if path.exists() else 'no such'} folder; give the data set's folder"
+        )
+    path = path.resolve()
+    for folder in (path, *only_folders(path)):
+        for formats in (PUBLIC, OWN):
+            asked = [find for name, find in formats.items() if format in (None, name)]
+            found = [source for source in (find(folder) for find in asked) if source is not None]
+            if len(found) > 1:
+                layouts = "; and ".join(source.layout for source in found)
+                ways = " or ".join(f"format={source.format}" for source in found)
+                raise DataError(f"{folder}: could be read in more than one way ({layouts}); say which with {ways}")
+            if found:
+                return found[0]
+    looked = format or f"{', '.join(FORMATS)}: images and masks of one stem in folders such as images and masks"
+    raise DataError(f"{path}: no images with masks were found; looked for {looked}; {path.name} {contents(path)}")
