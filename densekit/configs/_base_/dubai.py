@@ -5,6 +5,15 @@ from mmengine.config import read_base
 with read_base():
     from .segmentation import *
 
+classes = dict(
+    building=(60, 16, 152),
+    land=(132, 41, 246),
+    road=(110, 193, 228),
+    vegetation=(254, 221, 58),
+    water=(226, 169, 41),
+    other=(155, 155, 155),
+)
+ignore = [[0, 0, 0]]
 train_pipeline = [
     dict(type="RandomResize", scale=(1024, 1024), ratio_range=(0.5, 1.0), keep_ratio=True),
     dict(type="mmseg.RandomCrop", crop_size=(256, 256), cat_max_ratio=0.75),

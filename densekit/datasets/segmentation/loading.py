@@ -17,9 +17,9 @@ from densekit.io.depth import Ranges
 
 META_KEYS = (
     *("img_path", "seg_map_path", "ori_shape", "img_shape", "pad_shape", "scale_factor", "flip", "flip_direction"),
-    "reduce_zero_label",
+    *("reduce_zero_label", "meta"),
 )
-"""What a network may ask of an image: MMSegmentation's own list."""
+"""What a network may ask of an image: MMSegmentation's own list, and the row of the image in a table."""
 
 
 def with_loading(

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densekit.datasets.segmentation import PreparedSegmentation, SegmentationDataset, prepare_segmentation
+from densekit.config_tree import plain
+from densekit.datasets.segmentation import PreparedSegmentation, prepare_segmentation
+from densekit.datasets.segmentation.dataset import SegmentationDataset
 from densekit.datasets.shared.folds import fold_of
 from densekit.datasets.shared.image_folds import read_image_table
 from densekit.datasets.shared.patient_table import PatientTable
@@ -15,7 +17,7 @@ COUNTS = "segmentation.npz"
 
 
 def read_data(settings: Mapping[str, Any]) -> PreparedSegmentation:
-    """Read the data set that the settings ``data_root``, ``data_format``, ``classes`` and ``ignore_value`` name.
+    """Read the data set that the settings ``data_root``, ``data_format``, ``classes`` and ``ignore`` name.
 
     Args:
         settings: Those, and ``val_split``: if none validate, all images train and none are drawn; and ``folds``,
@@ -27,8 +29,8 @@ def read_data(settings: Mapping[str, Any]) -> PreparedSegmentation:
     return prepare_segmentation(
         settings["data_root"],
         format=settings["data_format"],
-        classes=settings["classes"],
-        ignore=settings["ignore_value"],
+        classes=plain(settings["classes"]),
+        ignore=plain(settings["ignore"]),
         seed=None if settings["val_split"] is None else 0,
         fold=fold_of(settings),
     )
@@ -64,3 +66,31 @@ def metric(data: PreparedSegmentation, split: str, work_dir: Path) -> dict[str, 
     """Config of the metric of a split."""
     del split
     return {"type": "densekit.SegmentationMetric", "classes": list(data.classes), "out": str(work_dir / COUNTS)}
+
+
+def write_report(
+    data: PreparedSegmentation,
+    split: str,
+    folder: Path,
+    *,
+    counts: Path,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+) -> None:
+    """Write ``report.html`` about the scores of a split, from the counts of its images."""
+    from densekit.visualization.segmentation.report import write_segmentation_report
+
+    of_split, curves = data.counts[split], folder / "curves.png"
+    write_segmentation_report(
+        folder / "report.html",
+        counts=counts,
+        data=data,
+        split=split,
+        title=title,
+        curves=curves if curves.is_file() else None,
+        facts=[
+            ("data set", f"{data.name}: {data.layout}"),
+            ("scored on", f"{of_split['images']:,} images of {split!r}"),
+            *facts,
+        ],
+    )

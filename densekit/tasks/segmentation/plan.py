@@ -126,7 +126,7 @@ class SegmentationPlan(ImagePlan):
     @cached_property
     def train_dataset(self) -> Any:
         """The training images as :class:`~densekit.datasets.shared.epochs.SeededDataset`."""
-        from densekit.datasets.segmentation import SegmentationDataset
+        from densekit.datasets.segmentation.dataset import SegmentationDataset
         from densekit.datasets.shared.epochs import SeededDataset
 
         c = self.config

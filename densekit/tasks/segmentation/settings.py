@@ -56,8 +56,10 @@ SETTINGS = settings_of(
             "classes",
             None,
             (
-                maybe(lambda value: isinstance(value, (str, Path)) or (list_of(str)(value) and len(value) > 0)),
-                "None, a CSV, JSON or TXT file, or a list of names",
+                maybe(
+                    lambda value: isinstance(value, (str, Path, Mapping)) or (list_of(str)(value) and len(value) > 0)
+                ),
+                "None, a CSV, JSON or TXT file, a list of names, or dict(name=value) or dict(name=(r, g, b))",
             ),
             "names, with the colours or values that stand for them in masks; None: the data say them",
             "data",
@@ -65,10 +67,10 @@ SETTINGS = settings_of(
             of_data=True,
         ),
         Setting(
-            "ignore_value",
+            "ignore",
             None,
-            (maybe(whole(0, 65535)), "a value of the masks, or None"),
-            "pixels of masks with this value have no class; None: 255, where it is not a class",
+            (maybe(instance(int, str, list, tuple)), "a value, a class, a list of values, classes or colours, or None"),
+            "what of the masks has no class: values, names, or colours [[r, g, b]]; None: 255, where it is no class",
             "data",
             at_test=True,
             of_data=True,
