@@ -58,7 +58,7 @@ class SegmentationPictureHook(Hook):
             return
         scores = [f"{name} {metrics[name]:.3f}" for name in _SCORES if np.isfinite((metrics or {}).get(name, np.nan))]
         sheet = sheet_of(
-            {Path(path).name: tile for path, tile in self._tiles.items()},
+            {self._named(path): tile for path, tile in self._tiles.items()},
             title=", ".join([f"epoch {runner.epoch}", *scores]),
             labels=self._labels,
             names=self.data.classes,
@@ -66,3 +66,8 @@ class SegmentationPictureHook(Hook):
         )
         save_sheet(Path(runner.work_dir) / "pictures" / f"epoch_{runner.epoch:04d}.png", sheet)
         self._tiles, self._labels = {}, set()
+
+    def _named(self, path: str) -> str:
+        """An image as the picture calls it: images of several folders may share their names."""
+        root = self.data.root
+        return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else Path(path).name

@@ -46,7 +46,8 @@ def _training_tile(
     image = bgr_picture(inputs if inputs.shape[0] == 3 else inputs[:1].expand(3, -1, -1))
     tile = draw_segmentation(image, labels, names, colours, size=CELL)
     ignored = float((labels == IGNORED).mean())
-    words = f"{ignored:.0%} without a class" if ignored else "all pixels have a class"
+    share = f"{ignored:.0%}" if ignored >= 0.01 else "< 1%"
+    words = f"{share} without a class" if ignored else "all pixels have a class"
     return tile, [*described_input(item, image.size), words], _there(labels)
 
 
