@@ -306,7 +306,7 @@ class ImageReport(RunReport):
         twice = plan.iterations_per_epoch * c.batch_size * get_world_size() - plan.images * c.repeat
         lines = [
             f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"
-X
+            + (f" ({twice} image{'s' * (twice > 1)} taken twice, so that every batch is full)" if twice > 0 else "")
         ]
         if c.lr_batch is not None:
             lines.append(
