@@ -134,7 +134,8 @@ def load_backbone(model: nn.Module, pretrained: bool | str | Path, source: str |
         found = backbone.rename_official(found)
     own = {key: value for key, value in target.state_dict().items() if isinstance(value, Tensor)}
     fitting = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
-    if own_kind and 2 * len(fitting) < len(own) and Path(place).is_file():  # timm knows how else it was written
+    other = any(key in own and key in weights and key not in fitting for key in found)  # image channels, position table
+    if own_kind and (other or 2 * len(fitting) < len(own)) and Path(place).is_file():  # timm knows what to do
         _into_timm(backbone, backbone.name, str(place))
         return [f"backbone: weights from {place}"]
     _check(fitting, found, own, f"{wanted}: {place}" if str(place) != wanted else wanted, type(backbone).__name__)

@@ -9,6 +9,7 @@ import torch
 
 import densekit  # noqa: F401  before mmdet
 from densekit.errors import CheckpointError, ConfigError
+from densekit.models.backbones import TimmBackbone
 from densekit.package import pretrained as module
 from densekit.package.pretrained import load_backbone, separate_backbone
 
@@ -179,6 +180,18 @@ def test_a_timm_file_goes_into_timms_network(tmp_path):
     own = model.backbone.network.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in own.items())
     assert model.backbone.pretrained is False  # nothing will be loaded again
+
+
+def test_a_timm_file_is_folded_for_images_of_other_channels(tmp_path):
+    import timm
+
+    weights = timm.create_model(TINY).state_dict()
+    torch.save(weights, tmp_path / "w.pth")
+    model = torch.nn.Module()
+    model.backbone = TimmBackbone(TINY, in_channels=1)
+    load_backbone(model, str(tmp_path / "w.pth"))
+    key = next(key for key, value in weights.items() if value.ndim == 4)
+    assert torch.allclose(model.backbone.network.state_dict()[key], weights[key].sum(1, keepdim=True), atol=1e-6)
 
 
 @pytest.mark.parametrize(("backbone", "name"), [(TINY, TINY), ("resnet18", "resnet18.a1_in1k")])

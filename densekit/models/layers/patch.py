@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 
 def pad_to_multiple(x: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Pad ``(B, C, D, H, W)`` with zeros at the end of its spatial axes to a multiple of ``multiple`` (D, H, W)."""
+    """Pad ``(B, C, D, H, W)`` or ``(B, C, H, W)`` with zeros at the end of its axes to a multiple, one for each."""
     after = [-size % m for size, m in zip(x.shape[2:], multiple, strict=True)]
-    return F.pad(x, (0, after[2], 0, after[1], 0, after[0])) if any(after) else x
+    return F.pad(x, [side for size in reversed(after) for side in (0, size)]) if any(after) else x
 
 
 def pyramid_strides(patch: Sequence[int], levels: int) -> tuple[tuple[int, int, int], ...]:
