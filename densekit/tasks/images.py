@@ -170,6 +170,12 @@ class ImagePlan(Plan):
         # each process's share is filled up to whole steps, see EpochSampler
         return -(-self.images * self.config.repeat // self.images_per_step) * self.config.accumulate
 
+    @property
+    def taken_twice(self) -> int:
+        """Images that come once more in an epoch, so that every batch is full."""
+        c = self.config
+        return self.iterations_per_epoch * c.batch_size * get_world_size() - self.images * c.repeat
+
     def check_training(self) -> None:
         c = self.config
         if c.lr_batch is not None and "lr" not in c.optimizer:
@@ -303,10 +309,10 @@ class ImageReport(RunReport):
     def describe(self) -> list[str]:
         """Batches, learning rate and the backbone's weights."""
         c, plan = self.plan.config, self.plan
-        twice = plan.iterations_per_epoch * c.batch_size * get_world_size() - plan.images * c.repeat
+        twice = plan.taken_twice
         lines = [
             f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"
-            + (f" ({twice} image{'s' * (twice > 1)} taken twice, so that every batch is full)" if twice > 0 else "")
+            + (f" ({twice} image{'s' * (twice > 1)} taken twice, so that every batch is full)" if twice else "")
         ]
         if c.lr_batch is not None:
             lines.append(

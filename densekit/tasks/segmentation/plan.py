@@ -79,6 +79,10 @@ class SegmentationPlan(ImagePlan):
             return super().iterations_per_epoch
         return c.max_iters // c.max_epochs * c.accumulate
 
+    @property
+    def taken_twice(self) -> int:
+        return super().taken_twice if self.config.max_iters is None else 0
+
     def check_training(self) -> None:
         c = self.config
         for key in ("train_split", "val_split"):
