@@ -51,9 +51,10 @@ def separate_backbone(config: Mapping[str, Any]) -> tuple[ConfigDict, str | None
         ConfigError: if another part than the backbone is to load weights by itself.
     """
     from densekit.models.assemble.parts import plain
+    from densekit.models.frozen import frozen_config, without_shell
 
     config = ConfigDict(plain(config))
-    backbone = ConfigDict(config.get("backbone") or {})
+    backbone = ConfigDict(without_shell(config.get("backbone")) or {})
     source = None
     kind = str(backbone.get("type", "")).rpartition(".")[2]
     if kind == "TimmBackbone":
@@ -67,7 +68,8 @@ def separate_backbone(config: Mapping[str, Any]) -> tuple[ConfigDict, str | None
     elif kind == "ResNet" and "init_cfg" not in backbone and _is_torchvisions(backbone):
         source = f"{_TORCHVISION}resnet{backbone.depth}"
     if backbone:
-        config["backbone"] = backbone
+        frozen = without_shell(config.backbone) is not config.backbone
+        config["backbone"] = frozen_config(backbone) if frozen else backbone
     for place, init in walk(config, "model"):
         if place[-1] == "init_cfg" and (checkpoint := _checkpoint_of(init)) is not None:
             raise ConfigError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from densekit.models.assemble.parts import Part, Wired, merge, parameters, split
+from densekit.models.frozen import unfrozen
 from densekit.models.variants import VARIANTS, resnet_settings
 from densekit.registry import MODELS
 
@@ -16,10 +18,13 @@ def backbone_part(given: Part, *, pretrained: bool, frozen: bool = True) -> Wire
     """The backbone that a name, a class or a config stands for; a ResNet with its published settings.
 
     Args:
-        given: See :func:`densekit.models.assemble.assemble`.
+        given: See :func:`densekit.models.assemble.assemble`; ``frozen=True`` in its config freezes the whole of it.
         pretrained: As ``given``.
         frozen: Whether it is trained as a detector's is: first stages and batch norms stay as its weights have them.
     """
+    given, whole = unfrozen(given)
+    if whole:
+        return replace(backbone_part(given, pretrained=pretrained, frozen=frozen), frozen=True)
     kind = given.get("type") if isinstance(given, Mapping) else given
     if isinstance(kind, str) and kind in VARIANTS:
         variant = VARIANTS[kind]

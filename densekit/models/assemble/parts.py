@@ -15,6 +15,7 @@ from torch import nn
 from densekit.config_tree import class_name, rebuilt
 from densekit.errors import ConfigError, close_names
 from densekit.models.contract import FOREIGN_LEVELS, Pyramid, Said, probe, reason, said
+from densekit.models.frozen import frozen_config
 from densekit.models.on_meta import on_meta
 from densekit.models.recipes import RECIPES, SEGMENTORS, SHORT_NAMES
 from densekit.models.variants import VARIANTS
@@ -98,10 +99,11 @@ def find_task_part(kind: Any, role: str) -> type:
 
 @dataclass(frozen=True)
 class Wired:
-    """A part: its class and its arguments."""
+    """A part: its class and its arguments; of a backbone also whether the whole of it is frozen."""
 
     part: type[nn.Module]
     arguments: dict[str, Any]
+    frozen: bool = False
 
     @property
     def name(self) -> str:
@@ -120,11 +122,12 @@ class Wired:
     def with_facts(self, facts: Mapping[str, Any]) -> Wired:
         """This part, with those of the facts that its class takes and that are not given already."""
         known = self.parameters
-        return Wired(self.part, {**{k: v for k, v in facts.items() if k in known}, **self.arguments})
+        return replace(self, arguments={**{k: v for k, v in facts.items() if k in known}, **self.arguments})
 
     def config(self, *, scoped: bool = True) -> dict[str, Any]:
         """The config in plain values, classes by the names they are registered under."""
-        return plain({"type": self.part, **self.arguments}, scoped=scoped)
+        config = plain({"type": self.part, **self.arguments}, scoped=scoped)
+        return frozen_config(config) if self.frozen else config
 
     @property
     def dims(self) -> int | None:

@@ -145,9 +145,6 @@ class SegmentorWiring:
         """Forms of a backbone in which the stride of its last map may be the one wanted."""
         if backbone.takes("output_stride"):
             return [backbone.with_facts({"output_stride": stride})]
-        if backbone.name == "TimmBackbone":
-            args = {"output_stride": stride, **backbone.arguments.get("args", {})}
-            return [Wired(backbone.part, {**backbone.arguments, "args": args})]
         if backbone.takes("strides") and backbone.takes("dilations"):
             strides, dilations = DILATED[stride]
             return [backbone.with_facts({"strides": strides, "dilations": dilations, "contract_dilation": True})]

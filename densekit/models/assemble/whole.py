@@ -10,6 +10,7 @@ from densekit.config_tree import rebuilt
 from densekit.errors import ConfigError
 from densekit.models.assemble.backbone import nothing_frozen, random_weights
 from densekit.models.assemble.parts import check_count, find_part, parameters, plain
+from densekit.models.frozen import without_shell
 from densekit.registry import MODELS
 from densekit.structures.label_images import IGNORED
 
@@ -40,8 +41,9 @@ def whole_config(
         whole = _segmentor(whole, num_classes, pretrained=pretrained)
     whole["type"] = _scoped(whole["type"])
     if not pretrained and isinstance(whole.get("backbone"), dict):
-        part = find_part(whole["backbone"].get("type"), "backbone")
-        whole["backbone"] |= {**nothing_frozen(part), **random_weights(part)}
+        backbone = without_shell(whole["backbone"])
+        part = find_part(backbone.get("type"), "backbone")
+        backbone |= {**nothing_frozen(part), **random_weights(part)}
     return whole
 
 

@@ -164,7 +164,7 @@ def test_a_whole_model_config_gets_the_classes_of_the_data():
         ({"type": "mmdet.EfficientNet"}, {"frozen_stages": 0, "norm_eval": False, "init_cfg": None}),
         (
             {"type": "densekit.TimmBackbone", "name": "resnet18", "pretrained": True},
-            {"pretrained": False, "norm_eval": False},
+            {"pretrained": False, "norm_eval": False, "frozen_stages": -1},
         ),
     ],
 )
