@@ -73,12 +73,24 @@ def _monai(name: str, source: str, published: float | None = None, **args: Any) 
     return Variant("MonaiNetwork", arguments, published=published, source=source, decoder=decoder)
 
 
-def _mit(
-    millions: float, depths: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 320, 512)
-) -> Variant:  # fmt: skip
+def _mit(millions: float, depths: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 320, 512)) -> Variant:
     arguments = {"widths": widths, "depths": depths}
     source = "Xie et al., arXiv 2105.15203; count: NVlabs/SegFormer with classifier; its weights are non-commercial"
     return Variant("MixVisionTransformer", arguments, **arguments, **_IMAGENET, published=millions, source=source)
+
+
+def _unireplknet(width: int, depths: tuple[int, ...], millions: float, third: tuple[int, ...] = (13,)) -> Variant:
+    sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": depths}
+    arguments = {**sizes, "kernels": ((3,), (13,), third, (13,))}
+    source = "Ding et al., arXiv 2311.15599; count: AILab-CVC/UniRepLKNet, merged"
+    return Variant("UniRepLKNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
+
+
+def _hornet(width: int, millions: float, *, filters: bool = False) -> Variant:
+    sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": (2, 3, 18, 2)}
+    arguments = {**sizes, "filters": (None, None, (14, 8), (7, 4))} if filters else sizes
+    source = "Rao et al., arXiv 2207.14284; count: raoyongming/HorNet and MMPretrain"
+    return Variant("HorNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -93,6 +105,23 @@ VARIANTS: dict[str, Variant] = {
     "mit_b3": _mit(44.59, (3, 4, 18, 3)),
     "mit_b4": _mit(61.36, (3, 8, 27, 3)),
     "mit_b5": _mit(81.96, (3, 6, 40, 3)),
+    "unireplknet_a": _unireplknet(40, (2, 2, 6, 2), 4.4),
+    "unireplknet_f": _unireplknet(48, (2, 2, 6, 2), 6.2),
+    "unireplknet_p": _unireplknet(64, (2, 2, 6, 2), 10.7),
+    "unireplknet_n": _unireplknet(80, (2, 2, 8, 2), 18.3),
+    "unireplknet_t": _unireplknet(80, (3, 3, 18, 3), 31.0, (13, 3)),
+    "unireplknet_s": _unireplknet(96, (3, 3, 27, 3), 55.6, (13, 3, 3)),
+    "unireplknet_b": _unireplknet(128, (3, 3, 27, 3), 98.0, (13, 3, 3)),
+    "unireplknet_l": _unireplknet(192, (3, 3, 27, 3), 218.0, (13, 3, 3)),
+    "unireplknet_xl": _unireplknet(256, (3, 3, 27, 3), 386.0, (13, 3, 3)),
+    "hornet_t": _hornet(64, 22.41),
+    "hornet_t_gf": _hornet(64, 22.99, filters=True),
+    "hornet_s": _hornet(96, 49.53),
+    "hornet_s_gf": _hornet(96, 50.40, filters=True),
+    "hornet_b": _hornet(128, 87.26),
+    "hornet_b_gf": _hornet(128, 88.42, filters=True),
+    "hornet_l": _hornet(192, 195.0),
+    "hornet_l_gf": _hornet(192, 196.0, filters=True),
     "dformer": _dformer(
         "Wu et al., arXiv 2201.00462",
         {"neck": "DFormerDecoder", "head": "PatchExpandingHead"},

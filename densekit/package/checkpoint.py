@@ -208,9 +208,19 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise CheckpointError(f"{path}: cannot be read as safetensors, is it cut short? ({error})") from error
-    content = _read(path, "cpu")
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not weights or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+    return weights_in(_read(path, "cpu"), path)
+
+
+def weights_in(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The weights among what a file holds: alone, under ``state_dict`` as in MMEngine, or ``model`` as in much else.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    if isinstance(content, dict):
+        content = next((content[key] for key in ("state_dict", "model") if key in content), content)
+    weights = content if isinstance(content, dict) else {}
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors, alone or under 'state_dict')")
     return weights
 

@@ -26,7 +26,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from densekit.errors import CheckpointError, few
-from densekit.package.checkpoint import read_weights
+from densekit.package.checkpoint import read_weights, weights_in
 from densekit.structures.class_names import by_name
 
 PREFIXES = re.compile(r"(module\.|model\.|ema_model\.|ema_|_orig_mod\.)+")
@@ -73,10 +73,7 @@ def read_named_weights(path: str | Path) -> NamedWeights:
     # of them would be whole. read_weights meets the same error and says it in one line.
     except Exception:
         content = read_weights(path)
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors, alone or under 'state_dict')")
-    return NamedWeights(dict(weights), _class_names(content))
+    return NamedWeights(dict(weights_in(content, path)), _class_names(content))
 
 
 def _without_objects(path: Path) -> Any:

@@ -80,6 +80,19 @@ BACKBONES = {
     "MixVisionTransformer": Case(
         "MixVisionTransformer", {"in_channels": 2, "widths": (8, 16, 40, 64), "depths": (1, 1, 1, 1)}
     ),
+    "UniRepLKNet": Case(
+        "UniRepLKNet",
+        {"in_channels": 2, "widths": (8, 16, 24, 32), "depths": (1, 1, 2, 1), "kernels": ((3,), (7,), (9, 3), (5,))},
+    ),
+    "HorNet": Case(
+        "HorNet",
+        {
+            "in_channels": 2,
+            "widths": (16, 32, 48, 64),
+            "depths": (1, 1, 1, 1),
+            "filters": (None, None, (14, 8), (7, 4)),
+        },
+    ),
     "timm, convolutions": Case("TimmBackbone", {"in_channels": 2, "name": "test_resnet"}),
     "timm, tokens": Case("TimmBackbone", {"in_channels": 2, "name": "test_vit"}, ((64, 96), (96, 64))),
     "timm, one size": Case(

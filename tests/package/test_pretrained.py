@@ -165,7 +165,7 @@ def test_a_file_with_the_names_of_the_official_code(tmp_path):
     weights = {key: torch.rand_like(value) for key, value in own.items()}
     official = {f"backbone.{key}".replace("stages.3.norm.", "norm4."): value for key, value in weights.items()}
     assert "backbone.norm4.bias" in official
-    torch.save(official, tmp_path / "w.pth")
+    torch.save({"model": official, "epoch": 299}, tmp_path / "w.pth")
     load_backbone(model, str(tmp_path / "w.pth"))
     assert all(torch.equal(value, weights[key]) for key, value in model.backbone.state_dict().items())
 

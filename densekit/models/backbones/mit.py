@@ -43,7 +43,7 @@ class EfficientSelfAttention(nn.Module):
         reduced = x.permute(0, 3, 1, 2)
         if self.reduction > 1:
             down, right = (max(self.reduction - side, 0) for side in reduced.shape[2:])
-            reduced = self.reduce(F.pad(reduced, (0, right, 0, down)))
+            reduced = self.reduce(F.pad(reduced, (0, right, 0, down)) if down or right else reduced)
         key, value = self.kv(reduced.flatten(2).transpose(1, 2)).chunk(2, dim=-1)
         query, key, value = (self._by_head(t) for t in (self.q(x.flatten(1, 2)), key, value))
         out = F.scaled_dot_product_attention(query, key, value)

@@ -34,3 +34,13 @@ def initialize(module: nn.Module, init: str) -> None:
         elif isinstance(layer, nn.LayerNorm):
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def initialize_convnet(module: nn.Module) -> None:
+    """Set all convolutions and linear layers inside ``module`` as ConvNeXt and its followers do: weights from a normal
+    of SD 0.02 truncated at +-2, biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -72,7 +72,7 @@ def test_weights_of_mmsegmentation_give_its_features():
     theirs.eval()
     ours = MixVisionTransformer(
         widths=(8, 16, 40, 64), depths=SMALL["depths"], heads=SMALL["heads"], inner_eps=1e-6
-    ).eval()  # fmt: skip
+    ).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
