@@ -6,4 +6,5 @@ The registry does that as late as it can, see :mod:`densekit.models.detection`.
 import densekit.models.assemblies.channels_preprocessor
 import densekit.models.assemblies.semantic_segmentor
 import densekit.models.heads.segformer
-import densekit.models.heads.vwformer  # noqa: F401
+import densekit.models.heads.vwformer
+import densekit.models.heads.vwformer_masks  # noqa: F401

@@ -134,6 +134,10 @@ REGION_PARTS = {
 """Heads of regions; with :class:`AllLevelRoIExtractor`, which has no parameters, they are tested beside PANet's."""
 
 
+PIXEL_DECODERS = ("VWPixelDecoder", "VWMaskFormerPixelDecoder", "VWDeformablePixelDecoder")
+"""Parts of heads, tested beside their module."""
+
+
 def registered(room):
     """Names of the parts of densekit.models.<room>."""
     MODELS.import_all()
@@ -196,7 +200,7 @@ PYRAMIDS = [param for param in ALL if param.values[0] != "heads"]
 # --- promises ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("room", "cases"), [("backbones", BACKBONES), ("necks", NECKS), ("heads", HEADS)])
 def test_every_registered_part_is_tested_here(room, cases):
-    others = {*REGION_PARTS, "AllLevelRoIExtractor"} if room == "heads" else set()
+    others = {*REGION_PARTS, "AllLevelRoIExtractor", *PIXEL_DECODERS} if room == "heads" else set()
     assert registered(room) - others == {case.type for case in cases.values()}
 
 

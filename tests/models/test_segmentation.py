@@ -8,8 +8,11 @@ from mmengine.structures import PixelData
 
 from densekit.registry import MODELS
 
+HEADS = ["VWHead", "SegformerPaperHead"]
+PIXEL_DECODERS = ["VWPixelDecoder", "VWMaskFormerPixelDecoder", "VWDeformablePixelDecoder"]
 
-@pytest.mark.parametrize("name", ["VWHead", "SegformerPaperHead"])
+
+@pytest.mark.parametrize("name", HEADS + PIXEL_DECODERS)
 def test_every_registry_finds_it(name):
     from mmengine.registry import MODELS as ROOT
     from mmseg.registry import MODELS as THEIRS
@@ -18,7 +21,7 @@ def test_every_registry_finds_it(name):
     assert MODELS.get(name).__name__ == name
 
 
-@pytest.mark.parametrize("name", ["VWHead", "SegformerPaperHead"])
+@pytest.mark.parametrize("name", HEADS)
 def test_a_segmentor_of_mmsegmentation_takes_it(name):
     from mmseg.registry import MODELS as THEIRS
     from mmseg.structures import SegDataSample

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from densekit.errors import ConfigError
+from densekit.models.backbones.mit import MixVisionTransformer
 from densekit.models.cost import multiply_accumulates, parameter_count
 from densekit.models.heads.vwformer import (
     VWHead,
@@ -15,6 +17,7 @@ from densekit.models.heads.vwformer import (
     rename_official,
 )
 from densekit.models.on_meta import on_meta
+from densekit.models.variants import VARIANTS
 
 B0, B2 = (32, 64, 160, 256), (64, 128, 320, 512)
 SMALL = (4, 8, 12, 16)
@@ -58,6 +61,32 @@ def test_parameters_and_cost(channels, side, options, millions, billions):
     cost = multiply_accumulates(head, pyramid(channels, side, side, 1, device="meta"))
     assert round(parameter_count(head) / 1e6, len(str(millions)) - 2) == millions
     assert cost / 1e9 == pytest.approx(billions, abs=0.06)
+
+
+DEEP = pytest.mark.slow(reason="dozens of blocks are counted one by one")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "side", "options", "millions", "billions"),
+    [
+        ("mit_b0", 512, {}, 3.80, 5.68),
+        ("mit_b1", 512, {"width": 128}, 13.70, 12.99),
+        ("mit_b2", 512, {}, 30.91, 49.27),
+        pytest.param("mit_b3", 512, {}, 50.79, 65.89, marks=DEEP),
+        pytest.param("mit_b4", 512, {}, 67.56, 82.50, marks=DEEP),
+        pytest.param("mit_b5", 640, {}, 88.16, 163.43, marks=DEEP),
+    ],
+)
+def test_totals_with_mit(encoder, side, options, millions, billions):
+    variant = VARIANTS[encoder]
+    with on_meta():
+        network = nn.Sequential(
+            MixVisionTransformer(**variant.arguments),
+            VWHead(variant.widths, num_classes=150, preset="paper", **options),
+        ).eval()
+    cost = multiply_accumulates(network, torch.empty(1, 3, side, side, device="meta"))
+    assert parameter_count(network) / 1e6 == pytest.approx(millions, abs=0.005)
+    assert cost / 1e9 == pytest.approx(billions, abs=0.005)
 
 
 def test_cost_of_larger_images():
@@ -275,7 +304,7 @@ def test_branches_start_as_the_map_itself():
 def test_every_parameter_learns_once_the_branches_have_begun(preset):
     head = small_head(preset=preset)
     for branch in head.decoder.branches if preset == "ade" else ():
-        torch.nn.init.ones_(branch.attention.conv_out.norm.weight)
+        nn.init.ones_(branch.attention.conv_out.norm.weight)
     head(pyramid(SMALL, 64, 64)).square().mean().backward()
     gradients = {name: parameter.grad for name, parameter in head.named_parameters()}
     # A bias of all keys alike changes no softmax.
