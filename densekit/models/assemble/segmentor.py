@@ -36,6 +36,10 @@ def published_neck(head: Wired) -> str | None:
     return recipe.neck if recipe else None
 
 
+MAPS = 4
+"""Maps that heads on plain transformers take."""
+
+
 class SegmentorWiring:
     """Makes the config of one segmentor.
 
@@ -120,9 +124,8 @@ class SegmentorWiring:
     def _fitted(self, *, dilate: bool) -> Wired:
         """The backbone without maps that no decoder takes, its last map of the published stride where it can be."""
         backbone, finest = self.backbone, self.recipe.finest
-        if backbone.takes("out_indices") and backbone.name == "TimmBackbone":
-            strides = ask(backbone).gives.strides
-            backbone = backbone.with_facts({"out_indices": [i for i, stride in enumerate(strides) if stride >= 4]})
+        if backbone.name == "TimmBackbone":
+            backbone = backbone.with_facts(self._maps_of_timm(backbone))
         if not dilate or ask(backbone).gives.strides[-1] <= finest:
             return backbone
         for settings in self._dilations(backbone, finest):
@@ -139,6 +142,16 @@ class SegmentorWiring:
             backbone.arguments.get("name", backbone.name),
         )
         return backbone
+
+    def _maps_of_timm(self, backbone: Wired) -> dict[str, Any]:
+        """Those of stride 4 on, or of the blocks of a plain transformer that the head is published with."""
+        strides = ask(backbone).gives.strides
+        blocks = getattr(getattr(built(backbone).network, "model", None), "blocks", ())
+        if self.recipe.blocks is None or len(set(strides)) > 1 or len(blocks) < MAPS:
+            return {"out_indices": [i for i, stride in enumerate(strides) if stride >= 4]}
+        if self.recipe.blocks == "last":
+            return {"out_indices": list(range(len(blocks) - MAPS, len(blocks))), "out_norm": "own"}
+        return {"out_indices": [len(blocks) * (i + 1) // MAPS - 1 for i in range(MAPS)]}
 
     @staticmethod
     def _dilations(backbone: Wired, stride: int) -> list[Wired]:
@@ -178,6 +191,8 @@ class SegmentorWiring:
         if given is not None:
             return [range(len(levels.strides))[i] for i in (given if isinstance(given, (list, tuple)) else [given])]
         strides, need, finest = levels.strides, self.recipe.levels, self.recipe.finest
+        if need == 0:
+            return list(range(len(strides)))
         if need == 1:  # all maps of a neck know what the coarsest shows, of a backbone only the last does
             last = len(strides) - 1
             return [min(range(last + 1), key=lambda i: abs(strides[i] - finest)) if behind_neck else last]
@@ -194,21 +209,26 @@ class SegmentorWiring:
 
     def _refuse(self, levels: Pyramid) -> None:
         need, strides = self.recipe.levels, levels.strides
-        fits = sorted(key for key, recipe in SEGMENTORS.items() if recipe.levels == 1 and recipe.backbone is None)
-        if self.recipe.single_stride:
-            takes = f"{need} maps of one stride, as plain transformers give them"
-            fits = ["SegformerHead", *fits]
-        else:
-            takes = f"{need} maps, each of half the size of the one before"
-        if len(strides) > 1 and len(set(strides)) == 1 and not self.recipe.single_stride:
-            fits = [key for key, recipe in SEGMENTORS.items() if recipe.single_stride] + fits
+        plain_maps = len(strides) > 1 and len(set(strides)) == 1
+        fits = [
+            key
+            for key, recipe in SEGMENTORS.items()
+            if recipe.backbone is None and (recipe.levels < 2 or (recipe.single_stride and plain_maps))
+        ]
+        alike = "of one stride, as plain transformers give them" if self.recipe.single_stride else "of halving sizes"
         raise ConfigError(
             f"{levels.part} -> {self.head.name}: {levels.part} gives {len(strides)} maps of strides {strides}, "
-            f"{self.head.name} takes {takes}; what fits is {', '.join(fits)}"
+            f"{self.head.name} takes {need} maps {alike}; what fits {levels.part} is {', '.join(fits)}"
         )
 
     def _head(self, levels: Pyramid, chosen: Sequence[int]) -> dict[str, Any]:
-        head = merge_part(self.recipe.head, {"type": self.head.part, **self.head.arguments}, "head")
+        settings = dict(self.recipe.head)
+        if self.recipe.behind is not None:
+            settings |= self.recipe.behind(self.backbone.name, self.backbone.arguments)
+        if self.recipe.nothing_weight is not None:
+            weights = [1.0] * self.num_classes + [self.recipe.nothing_weight]
+            settings["loss_cls"] = {**settings["loss_cls"], "class_weight": weights}
+        head = merge_part(settings, {"type": self.head.part, **self.head.arguments}, "head")
         channels = [levels.channels[i] for i in chosen]
         strides = [levels.strides[i] for i in chosen]
         facts = {
@@ -257,6 +277,6 @@ class SegmentorWiring:
             settings["bgr_to_rgb"] = False
             if channels != 1:
                 settings["type"] = "densekit.ChannelsPreprocessor"
-        multiples = backbone.size_multiple or (1,)
-        settings["size_divisor"] = math.lcm(self.recipe.size_divisor, *multiples)
+        multiple, divisor = math.lcm(*(backbone.size_multiple or (1,))), self.recipe.size_divisor
+        settings["size_divisor"] = multiple if divisor % multiple else divisor
         return settings

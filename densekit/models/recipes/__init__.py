@@ -10,15 +10,18 @@ from densekit.models.recipes.ddrnet import DDRNET
 from densekit.models.recipes.deeplab import DEEPLAB_V3_PLUS
 from densekit.models.recipes.fcn import FCN
 from densekit.models.recipes.fcos import FCOS
+from densekit.models.recipes.frozen import DPT, LINEAR
+from densekit.models.recipes.mask2former import MASK2FORMER
 from densekit.models.recipes.ocr import OCR
 from densekit.models.recipes.psp import PSP
 from densekit.models.recipes.rcnn import CASCADE_RCNN, FASTER_RCNN, MASKS, MASKS_TEST, PLAIN_NECKS
 from densekit.models.recipes.retinanet import FREE_ANCHOR, FSAF, RETINANET
-from densekit.models.recipes.segformer import SEGFORMER
+from densekit.models.recipes.segformer import SEGFORMER, SEGFORMER_OF_MMSEGMENTATION
 from densekit.models.recipes.segmentation import SegmentorRecipe
 from densekit.models.recipes.segnext import SEGNEXT
 from densekit.models.recipes.semantic_fpn import SEMANTIC_FPN
 from densekit.models.recipes.upernet import UPERNET
+from densekit.models.recipes.vwformer import VWFORMER
 
 RECIPES: dict[str, Recipe] = {
     "RetinaHead": RETINANET,
@@ -39,9 +42,14 @@ SEGMENTORS: dict[str, SegmentorRecipe] = {
     "OCRHead": OCR,
     "UPerHead": UPERNET,
     "FPNHead": SEMANTIC_FPN,
-    "SegformerHead": SEGFORMER,
+    "SegformerPaperHead": SEGFORMER,
+    "SegformerHead": SEGFORMER_OF_MMSEGMENTATION,
+    "VWHead": VWFORMER,
     "LightHamHead": SEGNEXT,
     "DDRHead": DDRNET,
+    "Mask2FormerHead": MASK2FORMER,
+    "LinearHead": LINEAR,
+    "SingleStrideDPTHead": DPT,
 }
 """Of 2D segmentors, by the name of the head."""
 
@@ -53,9 +61,13 @@ SHORT_NAMES = {
     "upernet": "UPerHead",
     "fpn": "FPNHead",
     "semantic_fpn": "FPNHead",
-    "segformer": "SegformerHead",
+    "segformer": "SegformerPaperHead",
+    "vwformer": "VWHead",
     "segnext": "LightHamHead",
     "ddrnet": "DDRHead",
+    "mask2former": "mmseg.Mask2FormerHead",
+    "linear": "LinearHead",
+    "dpt": "SingleStrideDPTHead",
 }
 """Names of methods, that stand wherever the type of a segmentation head may stand."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,15 @@ class SegmentorRecipe:
     Attributes:
         head: Arguments of the head.
         neck: The neck it is published behind, used where none is given.
-        levels: Maps it takes, fine to coarse, each of half the size of the one before; 1: a single one.
+        levels: Maps it takes, fine to coarse, each of half the size of the one before; 1: a single one; 0: all.
         finest: Stride of the finest of them.
         single_stride: Whether its maps are all of one stride, as plain transformers give them.
+        blocks: Of which blocks of a plain transformer: its ``"last"`` four, or four ``"spread"`` over all.
+        behind: What more a head has behind a backbone, of whose class and arguments it is a function.
         auxiliary: Argument of a second head, of training alone, on the level before its last; None: there is none.
         first: Arguments of the head whose result it refines, on the same level; None: it refines none.
         backbone: The only backbone whose maps it takes; None: any.
+        nothing_weight: Weight of "no object" in the loss of a head that classifies masks.
         size_divisor: The sides of the images are made multiples of it.
     """
 
@@ -43,9 +46,12 @@ class SegmentorRecipe:
     levels: int = 4
     finest: int = 4
     single_stride: bool = False
+    blocks: str | None = None
+    behind: Callable[[str, Mapping[str, Any]], dict[str, Any]] | None = None
     auxiliary: Mapping[str, Any] | None = None
     first: Mapping[str, Any] | None = None
     backbone: str | None = None
+    nothing_weight: float | None = None
     size_divisor: int = 32
 
 
@@ -54,10 +60,10 @@ def cross_entropy(weight: float = 1.0) -> dict[str, Any]:
     return {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": weight, "avg_non_ignore": True}
 
 
-def decoder(channels: int, **more: Any) -> dict[str, Any]:
-    """Arguments that all of MMSegmentation's decoders share."""
+def decoder(channels: int | None = None, **more: Any) -> dict[str, Any]:
+    """Arguments that all of MMSegmentation's decoders share; None: its channels are its own affair."""
     return {
-        "channels": channels,
+        **({} if channels is None else {"channels": channels}),
         "dropout_ratio": 0.1,
         "norm_cfg": BATCH_NORM,
         "align_corners": False,

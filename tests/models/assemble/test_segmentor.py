@@ -27,6 +27,14 @@ SMALL = {
     "semantic_fpn": {"channels": 8},
     "segformer": {"channels": 8},
     "segnext": {"channels": 32, "ham_channels": 32},
+    "vwformer": {"preset": "paper", "width": 32, "channels": 8},
+    "linear": {},
+    "mask2former": {
+        "num_queries": 5,
+        "transformer_decoder": {"num_layers": 1},
+        "pixel_decoder": {"encoder": {"num_layers": 1}},
+        "train_cfg": {"num_points": 64},
+    },
 }
 
 
@@ -37,6 +45,10 @@ def stock(path):
 
 def small(head, **options):
     return {"type": head, **SMALL[head], **options}
+
+
+VIT = {"type": "TimmBackbone", "name": "vit_tiny_patch16_224", "args": {"img_size": 64}}
+MIT = {"type": "MixVisionTransformer", "embed_dims": 32, "num_layers": [2, 2, 2, 2], "num_heads": [1, 2, 5, 8]}
 
 
 def run(model, channels=3, side=64):
@@ -89,6 +101,43 @@ def test_with_names_alone_the_heads_are_those_of_the_stock_config(path, head):
     for key in ("strides", "dilations"):
         assert ours.backbone.get(key, theirs.backbone[key]) == theirs.backbone[key]
     assert ours.type == f"densekit.{theirs.type.replace('EncoderDecoder', 'SemanticSegmentor')}"
+
+
+def test_mask2former_is_that_of_the_stock_config():
+    ours = assemble(backbone="resnet50", head="mask2former", num_classes=150).decode_head
+    path = "../../mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py"
+    differences = set()
+
+    def compare(ours, theirs, where=""):
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            for key in {*ours, *theirs}:
+                compare(ours.get(key), theirs.get(key), f"{where}.{key}")
+        elif ours != theirs:
+            differences.add(where)
+
+    compare(ours.to_dict(), stock(path).decode_head.to_dict())
+    defaults = {"init_cfg", "im2col_step", "norm_cfg", "attn_drop", "ffn_drop", "dropout_layer", "add_identity", "inplace"}
+    assert {where for where in differences if where.rpartition(".")[2] not in defaults} == {".type", ".in_index"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "segformer", "vwformer"), [([2, 2, 2, 2], 256, 128), ([3, 4, 6, 3], None, None)]
+)
+def test_decoders_behind_a_mit_are_as_wide_as_published(layers, segformer, vwformer):
+    backbone = {**MIT, "embed_dims": 64, "num_layers": layers}
+    assert assemble(backbone=backbone, head="segformer", num_classes=4).decode_head.get("channels") == segformer
+    head = assemble(backbone=backbone, head="vwformer", num_classes=4).decode_head
+    assert (head.preset, head.get("width")) == ("paper", vwformer)
+    assert assemble(backbone=R18, head="vwformer", num_classes=4).decode_head.preset == "ade"
+    given = {"type": "segformer", "channels": 32}
+    assert assemble(backbone=backbone, head=given, num_classes=4).decode_head.channels == 32
+
+
+def test_heads_on_a_plain_transformer_take_its_last_blocks_or_some_of_all_depths():
+    linear, dpt = (assemble(backbone=VIT, head=head, num_classes=4, pretrained=False) for head in ("linear", "dpt"))
+    assert linear.backbone.out_indices == [8, 9, 10, 11]
+    assert dpt.backbone.out_indices == [2, 5, 8, 11]
+    assert dpt.decode_head.in_channels == [192] * 4
 
 
 def test_images_are_normalised_as_the_backbone_was_trained():
@@ -158,6 +207,13 @@ def test_every_method_trains_and_predicts_in_the_images_own_size(head):
     assert [(label.shape, label.dtype) for label in found] == [((1, 50, 70), torch.uint8)] * 2
 
 
+def test_dpt_trains_on_a_plain_transformer():
+    head = {"type": "dpt", "channels": 8, "post_process_channels": [8, 8, 8, 8]}
+    losses, unused, found = run(assemble(backbone=VIT, head=head, num_classes=4, pretrained=False))
+    assert not unused
+    assert found[0].shape == (1, 50, 70)
+
+
 @pytest.mark.filterwarnings("error:.*binary segmentation")
 def test_two_classes_have_a_logit_each():
     config = assemble(backbone=R18, head=small("fcn"), num_classes=2)
@@ -183,13 +239,21 @@ def test_images_of_other_channels(channels):
     [
         (
             {"backbone": {**R18, "out_indices": (1, 2, 3)}, "head": "segformer"},
-            r"ResNet -> SegformerHead: ResNet gives 3 maps of strides \(8, 16, 32\), SegformerHead takes 4 maps, each "
-            r"of half the size of the one before; what fits is .*FCNHead",
+            r"ResNet -> SegformerPaperHead: ResNet gives 3 maps of strides \(8, 16, 32\), SegformerPaperHead takes "
+            r"4 maps of halving sizes; what fits ResNet is FCNHead, ",
         ),
         (
             {"backbone": R18, "neck": ["FPN", {"type": "SEPC", "with_lc_convs": True}], "head": "upernet"},
             r"SEPC -> UPerHead: SEPC gives a pair of maps per level, UPerHead takes one; what fits is SEPC with "
             r"with_lc_convs=False",
+        ),
+        (
+            {"backbone": VIT, "head": "upernet", "pretrained": False},
+            r"TimmBackbone -> UPerHead: .* maps of strides \(16, 16, 16\), .* LinearHead, SingleStrideDPTHead",
+        ),
+        (
+            {"backbone": R18, "head": "dpt"},
+            r"ResNet -> SingleStrideDPTHead: .* takes 4 maps of one stride, as plain transformers give them; what fits",
         ),
         ({"backbone": R18, "head": "ddrnet"}, r"ResNet -> DDRHead: DDRHead takes the branches of DDRNet alone"),
         ({"backbone": DDRNET, "head": "fcn"}, r"DDRNet -> FCNHead: .*DDRHead alone takes"),
