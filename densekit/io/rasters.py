@@ -73,8 +73,8 @@ def open_raster(path: str | Path) -> Iterator[Raster]:
 
     path = Path(path)
     require_file(path)
-    with ExitStack() as opened, warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)  # most images have no place
+    with ExitStack() as opened:
         try:
             first = opened.enter_context(rasterio.open(path))
             names = first.subdatasets if first.driver == "GTiff" else []

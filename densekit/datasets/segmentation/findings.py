@@ -62,6 +62,13 @@ KINDS: dict[str, Kind] = {
     "image-without-mask": Kind(
         "warning", "images in folders without any mask, left out", "nothing to do if these are to be predicted on"
     ),
+    "image-unannotated": Kind(
+        "warning", "images that no annotation is of, left out", "annotate them, or add an annotation without objects"
+    ),
+    "annotation-doubtful": Kind("warning", "annotations that are doubtful", "look at them"),
+    "object-without-outline": Kind(
+        "warning", "objects that cover no area (boxes without outline, lines, points), left out", "outline them"
+    ),
     "class-unused": Kind(
         "warning",
         "classes of the list without a single pixel in any mask",

@@ -8,6 +8,7 @@ import numpy as np
 
 from densekit.datasets.segmentation.classes import ClassList
 from densekit.datasets.segmentation.draft import Draft, DraftPair, SegmentationSource
+from densekit.datasets.segmentation.drawing import Canvas
 from densekit.datasets.segmentation.findings import Findings
 from densekit.datasets.segmentation.masks import read_mask
 from densekit.datasets.shared.image_files import is_image, subfolders
@@ -40,15 +41,14 @@ def read(source: SegmentationSource) -> Draft:
 
 
 def _draw(pair: DraftPair, width: int, height: int) -> tuple[np.ndarray, bool]:
-    values, overlaps = np.zeros((height, width), np.uint8), False
+    canvas = Canvas(width, height)
     for path in pair.drawn:
         mask = read_mask(path).values
         mask = (mask.max(axis=2) if mask.ndim == 3 else mask) > 0
-        if mask.shape != values.shape:
+        if mask.shape != canvas.values.shape:
             raise DataError(f"{path}: is {mask.shape[1]} x {mask.shape[0]}, its image {width} x {height}")
-        overlaps |= bool(values[mask].any())
-        values[mask] = 1
-    return values, overlaps
+        canvas.paint(1, mask)
+    return canvas.values, canvas.overlaps
 
 
 def _images(folder: Path) -> list[Path]:

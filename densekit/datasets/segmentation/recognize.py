@@ -4,15 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from densekit.datasets.segmentation import ade20k, objects, pairs
+from densekit.datasets.segmentation import (
+    ade20k,
+    cityscapes,
+    coco_polygons,
+    coco_stuff,
+    cvat,
+    labelme,
+    loveda,
+    objects,
+    pairs,
+    supervisely,
+    voc,
+)
 from densekit.datasets.segmentation.draft import SegmentationSource
 from densekit.datasets.shared.image_files import only_folders
 from densekit.errors import ConfigError, DataError
 from densekit.io.files import contents
 
-PUBLIC = {"ade20k": ade20k.find}
+PUBLIC = {
+    "ade20k": ade20k.find,
+    "cityscapes": cityscapes.find,
+    "coco_stuff": coco_stuff.find,
+    "voc": voc.find_voc,
+    "cvat_masks": voc.find_cvat,
+    "context": voc.find_context,
+    "loveda": loveda.find,
+}
 """Data sets that are known by name, each with what finds it: what looks like one is one."""
-OWN = {"objects": objects.find, "pairs": pairs.find}
+OWN = {
+    "supervisely": supervisely.find,
+    "cvat": cvat.find,
+    "labelme": labelme.find,
+    "coco": coco_polygons.find,
+    "objects": objects.find,
+    "pairs": pairs.find,
+}
 """Forms that anybody's data have."""
 FORMATS = {**PUBLIC, **OWN}
 
