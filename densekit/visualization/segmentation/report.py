@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from densekit.evaluation.segmentation import KINDS, SegmentationCounts, SegmentationScores
+from densekit.evaluation.segmentation import KINDS, SegmentationCounts, SegmentationScores, score_all
 from densekit.evaluation.segmentation.errors import EDGE, FOUND
+from densekit.structures.class_names import by_name
+from densekit.structures.label_images import IGNORED
 from densekit.visualization.segmentation.drawing import class_color
 from densekit.visualization.segmentation.figures import ERROR_COLORS, draw_comparison
 from densekit.visualization.shared.confusion import draw_confusion
 from densekit.visualization.shared.page import write_page
+from densekit.visualization.shared.palette import Color, label_color
 from densekit.visualization.shared.thumbnails import data_uri, open_upright
+
+if TYPE_CHECKING:
+    from densekit.datasets.segmentation import PreparedSegmentation
 
 logger = logging.getLogger("densekit")
 
@@ -55,11 +61,10 @@ _FEW_IMAGES = 20
 def write_segmentation_report(
     path: str | os.PathLike,
     *,
-    counts: SegmentationCounts,
-    scores: SegmentationScores,
-    truth: Callable[[str], np.ndarray],
+    counts: SegmentationCounts | str | os.PathLike,
+    data: PreparedSegmentation,
+    split: str,
     title: str,
-    colours: Sequence[Sequence[int]] | None = None,
     curves: str | os.PathLike | None = None,
     facts: Sequence[tuple[str, str]] = (),
     worst: int = 24,
@@ -68,19 +73,21 @@ def write_segmentation_report(
 
     Args:
         path: The HTML file to write.
-        counts: What was counted; its files are the images, and its predictions those that are shown.
-        scores: As :func:`~densekit.evaluation.segmentation.score_all` makes them of the counts.
-        truth: Gives the labels ``(H, W)`` uint8 of an image by its file, as the counts name it.
+        counts: What was counted in the images of the split, or the file that has it; its predictions are those shown.
+        data: The data set, which has the images, the masks and the colours. Classes are the same by name.
+        split: Of the data set.
         title: Heading.
-        colours: A colour ``(red, green, blue)`` of each class; None: the palette's.
         curves: Picture of the training's curves, embedded at the end; None for none.
         facts: Further rows for the table of what was scored, name and value.
         worst: How many of the worst images to show, of those whose prediction was kept.
 
     Raises:
-        DataError: if a mask cannot be read.
+        DataError: if the counts or a mask cannot be read.
         OutputError: if the file cannot be written.
     """
+    if not isinstance(counts, SegmentationCounts):
+        counts = SegmentationCounts.read(counts)
+    scores, truth = score_all(counts), _Truth(data, split, counts.names)
     wrong = counts.wrong()
     shown = sorted(counts.predictions, key=lambda image: -wrong[image])[:worst]
     matrix, drawn = (
@@ -96,16 +103,39 @@ def write_segmentation_report(
         scores_note=_intervals_note(scores),
         errors=_error_rows(scores),
         class_columns=(*_CLASS_COLUMNS, *(kind.capitalize() for kind in KINDS if scores.errors)),
-        classes=_class_rows(scores, colours),
+        classes=_class_rows(scores, truth.colours),
         confusion=None if matrix is None else data_uri(matrix),
         confusion_note=_confusion_note(scores, drawn),
         confusion_pairs=_pairs(scores),
         worst_title="The worst images" if shown else "No image to show",
         worst_lead=_worst_lead(shown),
         kinds=[{"title": kind, "color": _css(ERROR_COLORS[kind])} for kind in KINDS],
-        worst=[_worst_view(counts, image, truth, colours, wrong[image]) for image in shown],
+        worst=[_worst_view(counts, image, truth, wrong[image]) for image in shown],
         training=_embedded(curves),
     )
+
+
+class _Truth:
+    """The masks and colours of a data set, in the order of other class names."""
+
+    def __init__(self, data: PreparedSegmentation, split: str, names: Sequence[str]) -> None:
+        self._data = data
+        self._pairs = {str(data.root / pair.image): pair for pair in data.splits[split]}
+        matched = by_name(names, data.classes)
+        self._label = np.full(256, IGNORED, np.uint8)
+        for label, name in enumerate(data.classes):
+            if name in matched:
+                self._label[label] = list(names).index(matched[name])
+        self.colours: list[Color] | None = None
+        if data.colours is not None:
+            self.colours = [label_color(label + 1) for label in range(len(names))]
+            for label, colour in enumerate(data.colours):
+                if self._label[label] != IGNORED:
+                    self.colours[self._label[label]] = colour
+
+    def read(self, file: str) -> np.ndarray:
+        """The labels of an image, ``(H, W)`` uint8."""
+        return self._label[self._data.read_labels(self._pairs[str(self._data.root / file)])]
 
 
 def _lead(scores: SegmentationScores) -> str:
@@ -180,7 +210,7 @@ def _error_rows(scores: SegmentationScores) -> list[dict[str, str]]:
     ]
 
 
-def _class_rows(scores: SegmentationScores, colours: Sequence[Sequence[int]] | None) -> list[dict[str, Any]]:
+def _class_rows(scores: SegmentationScores, colours: Sequence[Color] | None) -> list[dict[str, Any]]:
     rows = []
     for label, (name, row) in enumerate(scores.per_class.items()):
         interval = scores.intervals.get(f"IoU/{name}")
@@ -236,23 +266,17 @@ def _worst_lead(shown: Sequence[int]) -> str:
     return "Ranked by the share of their pixels that is wrong."
 
 
-def _worst_view(
-    counts: SegmentationCounts,
-    image: int,
-    truth: Callable[[str], np.ndarray],
-    colours: Sequence[Sequence[int]] | None,
-    wrong: float,
-) -> dict[str, Any]:
+def _worst_view(counts: SegmentationCounts, image: int, truth: _Truth, wrong: float) -> dict[str, Any]:
     file = counts.files[image]
     name = Path(file).name
-    labels, found = truth(file), counts.prediction(image)
+    labels, found = truth.read(file), counts.prediction(image)
     picture = open_upright(file)
     if picture is None:
         logger.warning("%s: cannot be read, its labels are drawn on black in the report", file)
         picture = Image.new("RGB", labels.shape[::-1])
     return {
         "file": name if len(name) <= 48 else f"{name[:24]}…{name[-22:]}",
-        "picture": data_uri(draw_comparison(picture, labels, found, counts.names, colours)),
+        "picture": data_uri(draw_comparison(picture, labels, found, counts.names, truth.colours)),
         "found": f"{_percent(wrong)} of the pixels are wrong",
         "wrong": _words(counts, image),
     }

@@ -3,35 +3,60 @@
 import base64
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from densekit.datasets.segmentation import Pair, PreparedSegmentation
 from densekit.errors import OutputError
-from densekit.evaluation.segmentation import SegmentationCounts, count_image, score_all
+from densekit.evaluation.segmentation import SegmentationCounts, count_image
 from densekit.evaluation.segmentation.counts import pack_labels
 from densekit.visualization.segmentation.report import write_segmentation_report
 
 NAMES = ["road", "tree", "<car>", "never there"]
 
 
+def prepared(folder, pairs, classes=NAMES):
+    """A data set of these truths, whose images are of one colour."""
+    lookup = np.full(65536, 255, np.uint8)
+    lookup[:254] = np.arange(254)
+    split = []
+    for number, (truth, _) in enumerate(pairs):
+        image, mask = folder / f"{number}.png", folder / f"mask_{number}.png"
+        Image.new("RGB", truth.shape[::-1], (60, 90, 120)).save(image)
+        Image.fromarray(truth).save(mask)
+        split.append(Pair(str(image), str(mask), truth.shape[::-1]))
+    about = {"root": folder, "name": "data", "format": "pairs", "layout": "", "channels": 3, "ranges": {}}
+    colours = ((0, 0, 255), (0, 255, 0), (200, 0, 200), (9, 9, 9))
+    return PreparedSegmentation(
+        **about,
+        classes=tuple(classes),
+        lookup=lookup,
+        colours=colours,
+        splits={"val": tuple(split)},
+        pixels={},
+        findings=(),
+        fingerprint="",
+    )
+
+
+def counted(folder, pairs, kept=(), **how):
+    images = [(str(folder / f"{n}.png"), count_image(*pair, 4, **how)) for n, pair in enumerate(pairs)]
+    return SegmentationCounts.join(NAMES, images, predictions={n: pack_labels(pairs[n][1]) for n in kept}, **how)
+
+
 @pytest.fixture
 def page(tmp_path):
     """Writes a report about pairs of truth and prediction and returns its HTML."""
 
-    def write(pairs, *, kept=None, **options):
-        files = [str(tmp_path / f"{number}.png") for number in range(len(pairs))]
-        for file, (truth, _) in zip(files, pairs, strict=True):
-            Image.new("RGB", truth.shape[::-1], (60, 90, 120)).save(file)
-        images = [(file, count_image(*pair, 4)) for file, pair in zip(files, pairs, strict=True)]
-        kept = range(len(pairs)) if kept is None else kept
-        counts = SegmentationCounts.join(NAMES, images, predictions={n: pack_labels(pairs[n][1]) for n in kept})
-        truths = {file: truth for file, (truth, _) in zip(files, pairs, strict=True)}
-        out = tmp_path / "report.html"
+    def write(pairs, *, kept=None, data=None, **options):
+        data = data or prepared(tmp_path, pairs)
+        counts = counted(tmp_path, pairs, range(len(pairs)) if kept is None else kept)
         options = {"title": "A segmentor", "facts": [("seed", "7")], **options}
-        write_segmentation_report(out, counts=counts, scores=score_all(counts), truth=truths.__getitem__, **options)
-        return out.read_text(encoding="utf-8")
+        write_segmentation_report(tmp_path / "report.html", counts=counts, data=data, split="val", **options)
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     return write
 
@@ -89,13 +114,22 @@ def test_the_worst_image_is_first_and_only_those_kept_are_shown(page, pairs):
     assert "No image to show" in words(page(pairs, kept=[]))
 
 
-def test_an_image_that_is_gone_is_drawn_on_black(pairs, tmp_path, caplog):
-    images = [(str(tmp_path / "gone.png"), count_image(*pairs[0], 4))]
-    counts = SegmentationCounts.join(NAMES, images, predictions={0: pack_labels(pairs[0][1])})
-    out = tmp_path / "report.html"
-    write_segmentation_report(out, counts=counts, scores=score_all(counts), truth=lambda _: pairs[0][0], title="")
-    assert "gone.png: cannot be read" in caplog.text
-    assert len(pictures(out.read_text(encoding="utf-8"))) == 2
+def test_an_image_that_is_gone_is_drawn_on_black(page, pairs, tmp_path, caplog):
+    data = prepared(tmp_path, pairs)
+    (tmp_path / "0.png").unlink()
+    assert len(pictures(page(pairs, kept=[0], data=data))) == 2
+    assert "0.png: cannot be read" in caplog.text
+
+
+def test_classes_are_those_of_the_model_by_name(page, pairs, tmp_path):
+    data = prepared(
+        tmp_path,
+        [(np.array([2, 0, 1, 3], np.uint8)[truth], None) for truth, _ in pairs],
+        ["tree", "<car>", "road", "never there"],
+    )
+    mixed = page(pairs, data=data)
+    data = replace(prepared(tmp_path, pairs), colours=((200, 0, 200), (0, 0, 255), (0, 255, 0), (9, 9, 9)))
+    assert pictures(page(pairs, data=data))[1].tobytes() == pictures(mixed)[1].tobytes()
 
 
 def test_nothing_that_counts_gives_a_page_too(page):
@@ -106,10 +140,9 @@ def test_nothing_that_counts_gives_a_page_too(page):
 
 
 def test_without_boundaries_nothing_is_said_of_them(tmp_path, pairs):
-    images = [(f"{n}.png", count_image(*pair, 4, boundary=None)) for n, pair in enumerate(pairs)]
-    counts = SegmentationCounts.join(NAMES, images, boundary=None)
-    out = tmp_path / "r.html"
-    write_segmentation_report(out, counts=counts, scores=score_all(counts), truth={}.__getitem__, title="")
+    out, file = tmp_path / "report.html", tmp_path / "counts.npz"
+    counted(tmp_path, pairs, boundary=None).write(file)
+    write_segmentation_report(out, counts=file, data=prepared(tmp_path, pairs), split="val", title="")
     text = words(out.read_text(encoding="utf-8"))
     assert "Where the errors lie" not in text and "IoU of the boundaries" not in text and "nan" not in text
 
