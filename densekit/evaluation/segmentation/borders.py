@@ -15,8 +15,8 @@ def radius_of(shape: tuple[int, ...], share: float) -> int:
     return max(1, round(share * math.hypot(*shape[:2])))
 
 
-def near_border(labels: np.ndarray, radius: int, *, edge: bool) -> np.ndarray:
-    """Return where another class lies within a square of ``2 * radius + 1`` pixels around a pixel.
+def near_border(labels: np.ndarray, radius: int) -> np.ndarray:
+    """Return where another class, or the edge of the image, lies within a square of ``2 * radius + 1`` around a pixel.
 
     Of the pixels of one class these are what its mask loses if it is eroded ``radius`` times by 3 x 3. What is
     ignored is of no class: a border to it is none.
@@ -24,17 +24,19 @@ def near_border(labels: np.ndarray, radius: int, *, edge: bool) -> np.ndarray:
     Args:
         labels: ``(H, W)`` uint8 with :data:`IGNORED`.
         radius: Pixels.
-        edge: Whether a mask ends at the edge of the image, too.
 
     Returns:
         ``(H, W)`` of bool; what it says of ignored pixels means nothing.
     """
     square = np.ones((2 * radius + 1, 1), np.uint8)
     smallest = cv2.erode(cv2.erode(labels, square), square.T)
-    largest = np.where(labels == IGNORED, np.uint8(0), labels)
-    largest = cv2.dilate(cv2.dilate(largest, square), square.T)
-    near = smallest != largest
-    if edge:
-        for side in (near, near[::-1], near.T, near.T[::-1]):
-            side[:radius] = True
+    near = smallest != widened(np.where(labels == IGNORED, np.uint8(0), labels), radius)
+    for side in (near, near[::-1], near.T, near.T[::-1]):
+        side[:radius] = True
     return near
+
+
+def widened(values: np.ndarray, radius: int) -> np.ndarray:
+    """The largest of the values ``(H, W)`` uint8 in a square of ``2 * radius + 1`` around each pixel."""
+    square = np.ones((2 * radius + 1, 1), np.uint8)
+    return cv2.dilate(cv2.dilate(values, square), square.T)

@@ -82,9 +82,7 @@ def _borders(truth: np.ndarray, found: np.ndarray, there: np.ndarray, boundary: 
         return np.zeros((0, 7), np.int64)
     found = np.where(truth == IGNORED, np.uint8(IGNORED), found)
     radius = radius_of(truth.shape, boundary)
-    one, other = (
-        np.where(near_border(labels, radius, edge=True), labels, np.uint8(IGNORED)) for labels in (truth, found)
-    )
+    one, other = (np.where(near_border(labels, radius), labels, np.uint8(IGNORED)) for labels in (truth, found))
     on_both = _joint_histogram(one, other)
     kinds = _joint_histogram(truth, error_map(truth, found))
     columns = (

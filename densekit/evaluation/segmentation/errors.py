@@ -1,17 +1,17 @@
-"""Where a prediction is wrong: at a border, inside an area that was found, or in an area that was not found."""
+"""Where a prediction is wrong: at a border, in an area that was found in part, or in one that was not found."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from densekit.evaluation.segmentation.areas import areas_by_run
-from densekit.evaluation.segmentation.borders import near_border, radius_of
+from densekit.evaluation.segmentation.borders import radius_of, widened
 from densekit.structures.label_images import IGNORED
 
 KINDS = ("boundary", "confusion", "missed")
 """Kinds of errors; each wrong pixel is of one."""
 EDGE = 0.005
-"""Share of the image's diagonal within which of a true border an error is one of the boundary."""
+"""Share of the image's diagonal: if the class found is there as near as that, the error is one of the boundary."""
 FOUND = 0.1
 """Share of its pixels from which on a connected area of one class counts as found."""
 _BOUNDARY, _CONFUSION, _MISSED = 1, 2, 3
@@ -21,8 +21,8 @@ def error_map(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return the kind of error of each pixel.
 
     A wrong pixel is *missed* if of the connected area of one class in which it lies (8 neighbours) less than
-    :data:`FOUND` was labelled right; otherwise it is of the *boundary* if another class of the truth lies within
-    :data:`EDGE` of the diagonal (a square around it); and *confusion* in all other cases.
+    :data:`FOUND` was labelled right. Otherwise it is of the *boundary* if the class found is there within :data:`EDGE`
+    of the diagonal (a square around it), so that only the border lies askew; and *confusion* in all other cases.
 
     Args:
         truth: ``(H, W)`` uint8 with :data:`IGNORED`.
@@ -34,10 +34,18 @@ def error_map(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     wrong = (truth != found) & (truth != IGNORED)
     kinds = wrong.astype(np.uint8) * np.uint8(_CONFUSION)
     if wrong.any():
-        near = near_border(truth, radius_of(truth.shape, EDGE), edge=False)
-        kinds[wrong & near] = _BOUNDARY
+        kinds[wrong & _found_nearby(truth, found, wrong)] = _BOUNDARY
         _mark_missed(kinds, truth, wrong)
     return kinds
+
+
+def _found_nearby(truth: np.ndarray, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Where the class found is also in the truth, a little beside."""
+    radius, nearby = radius_of(truth.shape, EDGE), np.zeros(truth.shape, bool)
+    there = np.bincount(truth.ravel(), minlength=256) > 0
+    for label in np.flatnonzero(there & (np.bincount(found[wrong], minlength=256) > 0)):
+        nearby |= (found == label) & widened((truth == label).view(np.uint8), radius).view(bool)
+    return nearby
 
 
 def _mark_missed(kinds: np.ndarray, truth: np.ndarray, wrong: np.ndarray) -> None:

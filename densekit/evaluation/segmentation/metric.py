@@ -14,6 +14,7 @@ from densekit.errors import ConfigError, DataError, class_difference
 from densekit.evaluation.segmentation.counts import BOUNDARY, ImageCounts, SegmentationCounts, count_image, pack_labels
 from densekit.evaluation.segmentation.scores import SegmentationScores, score_all
 from densekit.registry import METRICS
+from densekit.structures.label_images import IGNORED
 
 KEPT = 24
 """Predictions that are kept, of the images with most errors."""
@@ -143,9 +144,10 @@ def _labels(labels: Any, file: str) -> np.ndarray:
     Raises:
         DataError: if a label does not fit into 8 bits.
     """
-    labels = torch.as_tensor(labels).detach().squeeze(0)
-    if labels.dtype != torch.uint8 and labels.numel():
+    labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    labels = labels.reshape(labels.shape[-2:])
+    if labels.dtype != np.uint8 and labels.size:
         low, high = int(labels.min()), int(labels.max())
-        if not 0 <= low <= high <= 255:
+        if not 0 <= low <= high <= IGNORED:
             raise DataError(f"{file}: has label {low if low < 0 else high}, labels are 0 to 254, and 255 is ignored")
-    return np.ascontiguousarray(labels.to("cpu", torch.uint8).numpy())
+    return np.ascontiguousarray(labels, dtype=np.uint8)

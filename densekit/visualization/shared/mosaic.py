@@ -50,9 +50,13 @@ def side_by_side(
     """
     blocks = []
     for picture, title in zip((left, right), titles, strict=True):
-        picture = fitting(picture, size) if size else picture
-        blocks.append(below([text_block([(one_line(title), SMALL - 2, FAINT)], picture.width), picture], gap=0))
+        blocks.append(titled(fitting(picture, size) if size else picture, title))
     return beside(blocks)
+
+
+def titled(picture: Image.Image, title: str) -> Image.Image:
+    """Return a picture with a title above it."""
+    return below([text_block([(one_line(title), SMALL - 2, FAINT)], picture.width), picture], gap=0)
 
 
 def mosaic(

@@ -18,21 +18,20 @@ def test_boundaries_are_those_of_each_mask(label_images):
     for truth, _ in label_images(3):
         labels = np.where(truth == IGNORED, 0, truth).astype(np.uint8)
         for radius in (1, 3):
-            near = near_border(labels, radius, edge=True)
+            near = near_border(labels, radius)
             for label in np.unique(labels):
                 mask = (labels == label).astype(np.uint8)
                 assert np.array_equal(near & (mask == 1), mask_to_boundary(mask, radius) == 1)
 
 
 def test_ignored_pixels_make_no_border():
-    labels = np.full((9, 20), 3, np.uint8)
-    labels[:, 8:12] = IGNORED
-    assert not near_border(labels, 2, edge=False)[:, :8].any()
-    labels[:, 12:] = 0  # the first class, behind what is ignored
-    near = near_border(labels, 4, edge=False)
-    assert not near[:, :8].any() and not near[:, 13:].any()
-    near = near_border(labels, 5, edge=False)
-    assert near[:, 7].all() and near[:, 12].all() and not near[:, :7].any()
+    labels = np.full((19, 40), 3, np.uint8)
+    labels[:, 18:22] = IGNORED
+    inner = np.s_[9:10, 5:18]
+    assert not near_border(labels, 2)[inner].any()
+    labels[:, 22:] = 0  # the first class, behind what is ignored
+    assert not near_border(labels, 4)[inner].any()
+    assert near_border(labels, 5)[inner].ravel().tolist() == [False] * 12 + [True]
 
 
 def test_a_width_is_a_share_of_the_diagonal():

@@ -32,6 +32,14 @@ def test_errors_at_borders_and_inside_are_told_apart():
     assert np.array_equal(kinds > 0, truth != found)
 
 
+def test_a_class_that_is_not_nearby_is_no_error_of_the_boundary():
+    truth = street()
+    found = truth.copy()
+    found[20:50, 79] = 2  # beside the border, but of neither side
+    found[20:50, 80] = 3
+    assert (error_map(truth, found)[20:50, 79:81] == CONFUSION).all()
+
+
 def test_an_area_that_is_not_found_is_missed_also_at_its_border():
     truth = street()
     found = truth.copy()
