@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
-from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from densekit.models.assemblies.class_maps import PredictsClassMaps
 from densekit.models.assemblies.kept_features import KeepsFeatures
+from densekit.ops.class_scores import ClassScores, DenseScores, QueryScores
 from densekit.registry import MODELS
 
 
-class _Predicting:
+class _Predicting(PredictsClassMaps):
     """What both kinds of segmentor do in the same way."""
 
-    def logits(self, inputs: Tensor) -> Tensor:
-        """Logits ``(B, K, h, w)`` of a preprocessed batch ``(B, C, H, W)``, at the decoder's own resolution."""
-        return self._forward(inputs)
-
-    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
-        """Class maps of a preprocessed batch.
-
-        Args:
-            inputs: Images ``(B, C, H, W)``.
-            data_samples: With the ``ori_shape`` that the map of each is to have; None: the size of ``inputs``.
-
-        Returns:
-            Samples with ``pred_sem_seg``, uint8 ``(1, H, W)``.
-        """
-        logits = self.logits(inputs)
-        samples = data_samples or [SegDataSample() for _ in range(len(inputs))]
-        for sample, one in zip(samples, logits, strict=True):
-            size = tuple(sample.metainfo.get("ori_shape", inputs.shape[2:]))[:2]
-            whole = resize(one[None], size=size, mode="bilinear", align_corners=self.align_corners, warning=False)
-            sample.pred_sem_seg = PixelData(data=whole.argmax(1).to(torch.uint8))
-        return list(samples)
+    def scores(self, inputs: Tensor) -> ClassScores:
+        """Scores of a preprocessed batch ``(B, C, H, W)``, at the decoder's own resolution."""
+        if not hasattr(self.decode_head, "num_queries"):
+            return DenseScores(self._forward(inputs), self.align_corners)
+        size = tuple(inputs.shape[2:])
+        samples = [SegDataSample(metainfo={"batch_input_shape": size, "img_shape": size}) for _ in inputs]
+        classes, masks = self.decode_head(self.extract_feat(inputs), samples)  # of each layer of the decoder
+        return QueryScores(classes[-1].softmax(-1)[..., :-1], masks[-1])
 
 
 @MODELS.register_module()
