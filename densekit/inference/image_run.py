@@ -27,7 +27,7 @@ from densekit.inference.run import BatchRun, RunResult, check_writable, results_
 from densekit.inference.tables import TableFile, relative_names
 from densekit.inference.video import Frame, VideoReader, writing
 from densekit.io import atomic_path, output_error, sha256, write_json_atomic
-from densekit.io.images import LoadedImage, load_image
+from densekit.io.images import LoadedImage
 from densekit.io.staging import publish, staging_folder
 from densekit.package import Checkpoint
 from densekit.progress import ManyProgress
@@ -161,6 +161,24 @@ class ImageRun(BatchRun):
         """What is to be said of the result of an image."""
         return []
 
+    def reads_ahead(self, case: ImageCase) -> bool:
+        """Whether an image is read as a whole, before its turn."""
+        return True
+
+    def draw_frame(self, found: ImageResult, image: LoadedImage) -> Image.Image:
+        """Draw a result on its frame of a video, in the frame's size."""
+        return self.shown(found).draw_on(image.rgb())
+
+    def write(self, found: ImageResult, case: ImageCase, folder: Path) -> list[str]:
+        """Write what was found in an image into a folder that stands for the output folder.
+
+        Returns:
+            Names of the files in it, :attr:`ImageCase.output_name` the last.
+        """
+        described = {"image": str(case.path), "width": found.image.size[0], "height": found.image.size[1]}
+        write_json_atomic(within(folder, case.output_name), {**described, **found.to_dict()}, indent=None)
+        return [case.output_name]
+
     def tally(self, case: ImageCase) -> Tally:
         """A new account of the frames of a video."""
         return Tally(self.facts)
@@ -179,7 +197,9 @@ class ImageRun(BatchRun):
 
     def run(self) -> RunResult:
         todo = [
-            case for case in self.cases if case.id not in self.kept and not case.is_video and IMAGES.is_one(case.path)
+            case
+            for case in self.cases
+            if case.id not in self.kept and not case.is_video and IMAGES.is_one(case.path) and self.reads_ahead(case)
         ]
         with staging_folder(self.out) as self.staging, ReadAhead(self.predictor, todo) as self.ahead:
             return super().run()
@@ -196,13 +216,13 @@ class ImageRun(BatchRun):
         start = time.monotonic()
         # Ledger before files, as for scans: a file that nothing vouches for would be in the way of the next run.
         super().commit()
-        for name in ("pictures", "videos", self.folder):
-            if (self.staging / name).is_dir():
-                try:
-                    (self.out / name).mkdir(exist_ok=True)
-                except OSError as error:
-                    raise output_error(self.out / name, error) from error
-                publish(self.staging / name, self.out / name, last="")
+        for folder in sorted(path for path in self.staging.iterdir() if not path.name.startswith(".")):
+            target = self.out / folder.name
+            try:
+                target.mkdir(exist_ok=True)
+            except OSError as error:
+                raise output_error(target, error) from error
+            publish(folder, target, last="")
         self.committed = time.monotonic()
         self.pause = max(_COMMIT_SECONDS, (self.committed - start) / _COMMIT_SHARE)
 
@@ -211,16 +231,14 @@ class ImageRun(BatchRun):
         with staging_folder(self.staging) as folder:
             facts = self._video(case, folder) if case.is_video else self._image(case, folder)
             with self._output():
-                facts["output_sha256"] = sha256(folder / Path(case.output_name).name)
+                facts["output_sha256"] = sha256(folder / case.output_name)
             facts = {"status": "ok", "output": case.output_name, **facts}
             facts["seconds"] |= since(start)
             # Ledger before files here as well: stopped in between, the case runs again.
             self.ledger.record(case, save=False, **facts)
             with self._output():
-                for file in folder.iterdir():
-                    written = Path(case.output_name if file.suffix == ".json" else case.output_names[0])
-                    (self.staging / written.parent).mkdir(exist_ok=True)
-                    file.replace(self.staging / written.parent / file.name)
+                for name in facts["files"]:
+                    (folder / name).replace(within(self.staging, name))
         self._commit_if_due()
         return facts
 
@@ -235,7 +253,7 @@ class ImageRun(BatchRun):
             raise output_error(self.out, error) from error
 
     def _image(self, case: ImageCase, folder: Path) -> dict[str, Any]:
-        clock = _Clock()
+        clock = Clock()
         image, data = self.ahead.take(case)
         clock.lap("read")
         found = self.predictor.predict_prepared(data, image)
@@ -244,14 +262,14 @@ class ImageRun(BatchRun):
         if max(image.size) > _JPEG_LONGEST:
             size = (_JPEG_LONGEST, _JPEG_LONGEST)
             notes.append(f"larger than a JPEG can be: drawn scaled down to {_JPEG_LONGEST} pixels")
-        self._save(self.shown(found).draw_on(image.rgb(), size=size), folder / f"{case.id}.jpg")
+        picture = f"pictures/{case.id}.jpg"
+        self.save(self.shown(found).draw_on(image.rgb(), size=size), within(folder, picture))
         clock.lap("draw")
-        described = {"image": str(case.path), "width": image.size[0], "height": image.size[1]}
-        write_json_atomic(folder / f"{case.id}.json", {**described, **found.to_dict()}, indent=None)
+        files = self.write(found, case, folder)
         clock.lap("write")
         return {
             "inputs_sha256": [image.sha256],
-            "files": list(case.output_names),
+            "files": [picture, *files],
             "size": list(image.size),
             **self.facts(found),
             "notes": notes,
@@ -259,21 +277,22 @@ class ImageRun(BatchRun):
         }
 
     def _video(self, case: ImageCase, folder: Path) -> dict[str, Any]:
-        clock = _Clock()
+        clock = Clock()
         reader = VideoReader(case.path)
+        videos = within(folder, case.output_name).parent
         try:
             frames = iter(reader)
             frame: Frame | None = next(frames)
             height, width = frame.pixels.shape[:2]
             tally = self.tally(case)
             with (
-                writing(folder, case.id, reader.fps, (width, height)) as writer,
-                closing(TableFile(folder / f"{case.id}.csv", tally.header())) as table,
+                writing(videos, case.id, reader.fps, (width, height)) as writer,
+                closing(TableFile(folder / case.output_name, tally.header())) as table,
             ):
                 while frame is not None:
                     image = LoadedImage(frame.pixels)
                     found = self.predictor.predict(image)
-                    drawn = self.shown(found).draw_on(image.rgb())
+                    drawn = self.draw_frame(found, image)
                     writer.write(np.asarray(drawn)[..., ::-1], frame.seconds)
                     table.write(tally.rows(frame, found))
                     tally.add(frame, found, drawn)
@@ -282,7 +301,7 @@ class ImageRun(BatchRun):
             source = reader.sha256()
         finally:
             reader.close()
-        self._save(tally.poster, folder / f"{case.id}.jpg")
+        self.save(tally.poster, videos / f"{case.id}.jpg")
         clock.lap("predict")
         return {
             "inputs_sha256": [source],
@@ -294,9 +313,17 @@ class ImageRun(BatchRun):
             "seconds": clock.seconds,
         }
 
-    def _save(self, picture: Image.Image, path: Path) -> None:
+    def save(self, picture: Image.Image, path: Path) -> None:
+        """Write a picture as JPEG."""
         with self._output():
             picture.save(path, quality=_JPEG_QUALITY)
+
+
+def within(folder: Path, name: str) -> Path:
+    """A file below a folder, whose own folder is made."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 class ReadAhead:
@@ -327,11 +354,11 @@ class ReadAhead:
         return future.result()
 
     def _read(self, case: ImageCase) -> tuple[LoadedImage, dict[str, Any]]:
-        image = load_image(case.path, self.predictor.ranges)
+        image = self.predictor.load(case.path)
         return image, self.predictor.prepare(image)
 
 
-class _Clock:
+class Clock:
     """Seconds per stage."""
 
     def __init__(self) -> None:

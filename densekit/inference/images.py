@@ -171,8 +171,16 @@ class ImagePredictor(Predictor):
         Raises:
             DataError: if it cannot be read or brought to 8 bits, or the network's results are NaN.
         """
-        image = as_image(source, self.ranges)
+        image = self.load(source)
         return self.predict_prepared(self.prepare(image), image)
+
+    def load(self, source: Any) -> LoadedImage:
+        """Read an image, or bring what is in memory to the form that is predicted.
+
+        Raises:
+            DataError: as :meth:`predict`.
+        """
+        return as_image(source, self.ranges)
 
     @abstractmethod
     def prepare(self, image: LoadedImage) -> dict[str, Any]:

@@ -81,22 +81,28 @@ def to_8_bit(values: np.ndarray, ranges: Ranges | None = None) -> tuple[np.ndarr
     Raises:
         DataError: if there are pixels that are no numbers.
     """
-    kind, low, high = extent(values)
+    span, note = span_of(extent(values), ranges)
+    return scaled(values, span), note
+
+
+def span_of(found: tuple[str, float, float], ranges: Ranges | None) -> tuple[tuple[float, float], str]:
+    """Which values of an image become 0 and 255, by its :func:`extent`, and why in words; see :func:`to_8_bit`."""
+    kind, low, high = found
     own, known = _usual(kind, low, high), (ranges or {}).get(kind)
     if known is None:
         why = "what the training read is not known" if ranges is None else "the training had no such images"
-        return _scaled(values, own), f"{_alone(kind, own)} are brought to 0-255 by each image's own range: {why}"
+        return own, f"{_alone(kind, own)} are brought to 0-255 by each image's own range: {why}"
     known = tuple(known)
     width = known[1] - known[0]
     if high - low >= 2 * width and (low < known[0] or high > known[1]):
         why = f"the training had {described(known)}"
-        return _scaled(values, own), f"{_alone(kind, own)} are brought to 0-255 by each image's own range: {why}"
+        return own, f"{_alone(kind, own)} are brought to 0-255 by each image's own range: {why}"
     note = f"{described(known)} are brought to 0-255, as in training"
     if low < known[0] or high > known[1]:
         note += "; what lies beyond is cut off"
     elif 16 * (high - low) <= width:
         note += "; the image uses a sixteenth of them or less: is it of another depth?"
-    return _scaled(values, known), note
+    return known, note
 
 
 def _alone(kind: str, own: tuple[float, float]) -> str:
@@ -104,7 +110,8 @@ def _alone(kind: str, own: tuple[float, float]) -> str:
     return described(own) if _bits(own) or own[1] in _TOPS else f"{kind} values"
 
 
-def _scaled(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+def scaled(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    """Pixels in uint8: the first value of a span becomes 0, the last 255, what lies beyond is cut off."""
     low, high = span
     if bits := _bits(span):
         return (np.clip(values, low, high).astype(np.uint16) >> (bits - 8)).astype(np.uint8)

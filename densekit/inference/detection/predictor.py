@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from densekit.config_tree import dotted, rebuilt, types, walk
-from densekit.errors import CheckpointError, ConfigError, DataError, close_names
+from densekit.config_tree import dotted, walk
+from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.inference.detection.result import DetectionResult
 from densekit.inference.device import choose_device
 from densekit.inference.images import ImagePredictor
+from densekit.inference.transforms import build_transforms, check_finite
 from densekit.io.depth import Ranges
 from densekit.io.images import LoadedImage
 from densekit.ops import run_lengths
@@ -27,8 +27,6 @@ from densekit.structures.detections import Images, check_threshold
 DEFAULT_THRESHOLD = 0.3
 
 _SCOPE = "mmdet"
-_NAME = re.compile(r"((densekit|mmdet|mmengine)\.)?[A-Za-z_][A-Za-z0-9_]*")
-"""A registered name. MMEngine takes any other dotted name for a path and imports it, whatever it is."""
 
 
 class DetectionPredictor(ImagePredictor):
@@ -65,10 +63,11 @@ class DetectionPredictor(ImagePredictor):
         self.threshold = check_threshold(threshold)
         self.masks = masks
         self.ranges = ranges
+        from densekit.datasets.detection.loading import PackImage
         from densekit.datasets.shared.image_loading import between
 
         self.pipeline = between(pipeline)
-        self._transforms = build_transforms(self.pipeline)
+        self._transforms = [*build_transforms(self.pipeline, _SCOPE), PackImage()]
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
 
@@ -102,7 +101,7 @@ class DetectionPredictor(ImagePredictor):
         masks = bool(checkpoint.preprocessing.get("masks", False))
         ranges = checkpoint.preprocessing.get("ranges")
         model = checkpoint.build_model()
-        _check_finite(model, checkpoint.path)
+        check_finite(model, checkpoint.path)
         try:
             predictor = cls(
                 model, checkpoint.labels, pipeline, threshold=threshold, masks=masks, ranges=ranges, device=device
@@ -201,52 +200,6 @@ class DetectionPredictor(ImagePredictor):
             )
 
 
-def build_transforms(pipeline: Sequence[Mapping[str, Any]]) -> list[Callable[[dict], dict | None]]:
-    """Build transforms from their configs, and the packing after them.
-
-    Only registered names may stand under ``type``: what a checkpoint brings with it is never imported as code.
-
-    Raises:
-        ConfigError: if one is unknown or does not take an argument it is given.
-    """
-    from mmdet.registry import TRANSFORMS
-    from mmengine.registry import DefaultScope
-
-    import densekit.registry as ours
-    from densekit.datasets.detection.loading import PackImage
-
-    TRANSFORMS.import_from_location()
-    built = []
-    with DefaultScope.overwrite_default_scope(_SCOPE):
-        for number, given in enumerate(pipeline):
-            for kind in types(given) if "type" in given else [None]:
-                if isinstance(kind, type) and TRANSFORMS.get(kind.__name__) is kind:
-                    continue
-                if not isinstance(kind, str) or not _NAME.fullmatch(kind) or TRANSFORMS.get(kind) is None:
-                    known = [*TRANSFORMS.module_dict, *ours.TRANSFORMS.module_dict]
-                    raise ConfigError(f"pipeline.{number}: unknown transform {kind!r}{close_names(str(kind), known)}")
-            try:
-                built.append(TRANSFORMS.build(_with_tuples(given)))
-            except (TypeError, ValueError, AssertionError, KeyError) as error:
-                reason = " ".join(str(error).split())
-                raise ConfigError(f"pipeline.{number}: {given['type']} cannot be built here: {reason}") from error
-    return [*built, PackImage()]
-
-
-def _with_tuples(config: Any) -> Any:
-    """Sizes as tuples: MMDetection refuses the lists that JSON makes of them."""
-
-    def tuples(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) and all(isinstance(item, Real) for item in value) else value
-
-    def change(value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {k: rebuilt(v, tuples) if "scale" in k or "size" in k else v for k, v in value.items()}
-
-    return rebuilt(config, change)
-
-
 def _check_classes(checkpoint: Checkpoint) -> None:
     """Check that the heads have as many classes as there are names."""
     for place, count in walk(checkpoint.model_config, "model"):
@@ -257,16 +210,6 @@ def _check_classes(checkpoint: Checkpoint) -> None:
                 f"{checkpoint.path}: {dotted(place)} is {count}, but the label list has {len(checkpoint.labels)} "
                 f"({', '.join(checkpoint.labels[:4])}{' ...' * (len(checkpoint.labels) > 4)}): they do not belong "
                 f"together; write the checkpoint again"
-            )
-
-
-def _check_finite(model: nn.Module, path: Path) -> None:
-    """A score that is NaN fails every threshold, so a broken network would find nothing without a word."""
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{path}: weights are NaN or infinite (first: {name}), the training had diverged; use an earlier "
-                f"checkpoint, or train again with a lower learning rate"
             )
 
 

@@ -116,13 +116,20 @@ def test_mask2former_is_that_of_the_stock_config():
             differences.add(where)
 
     compare(ours.to_dict(), stock(path).decode_head.to_dict())
-    defaults = {"init_cfg", "im2col_step", "norm_cfg", "attn_drop", "ffn_drop", "dropout_layer", "add_identity", "inplace"}
+    defaults = {
+        "init_cfg",
+        "im2col_step",
+        "norm_cfg",
+        "attn_drop",
+        "ffn_drop",
+        "dropout_layer",
+        "add_identity",
+        "inplace",
+    }
     assert {where for where in differences if where.rpartition(".")[2] not in defaults} == {".type", ".in_index"}
 
 
-@pytest.mark.parametrize(
-    ("layers", "segformer", "vwformer"), [([2, 2, 2, 2], 256, 128), ([3, 4, 6, 3], None, None)]
-)
+@pytest.mark.parametrize(("layers", "segformer", "vwformer"), [([2, 2, 2, 2], 256, 128), ([3, 4, 6, 3], None, None)])
 def test_decoders_behind_a_mit_are_as_wide_as_published(layers, segformer, vwformer):
     backbone = {**MIT, "embed_dims": 64, "num_layers": layers}
     assert assemble(backbone=backbone, head="segformer", num_classes=4).decode_head.get("channels") == segformer

@@ -11,7 +11,7 @@ from PIL import Image
 
 from densekit.cli import main
 from densekit.errors import CheckpointError, ConfigError, DataError
-from densekit.inference import image_run
+from densekit.io import images
 from densekit.package import load_checkpoint
 from densekit.package.seen import LOOKS
 from densekit.tasks import test as score
@@ -93,14 +93,14 @@ def test_weights_that_are_no_numbers_are_refused(last, boxes, tmp_path):
 
 
 def test_an_image_that_cannot_be_read_is_a_failure(last, boxes, tmp_path, monkeypatch, capsys):
-    honest, whole = image_run.load_image, score(last, data=boxes, out=tmp_path / "whole")
+    honest, whole = images.load_image, score(last, data=boxes, out=tmp_path / "whole")
 
     def gone(path, ranges):
         if path.name == "val1.png":
             raise DataError(f"{path}: cannot be read (it went away meanwhile)")
         return honest(path, ranges)
 
-    monkeypatch.setattr(image_run, "load_image", gone)
+    monkeypatch.setattr(images, "load_image", gone)
     assert main(["test", str(last), "--data", str(boxes), "--out", str(tmp_path / "scores")]) == 3
     shown = capsys.readouterr().out
     line = next(line for line in shown.splitlines() if line.startswith("failed, its objects count as not found: "))
@@ -123,7 +123,7 @@ def test_nothing_can_be_read(last, boxes, tmp_path, monkeypatch):
     def gone(path, ranges):
         raise DataError(f"{path}: cannot be read")
 
-    monkeypatch.setattr(image_run, "load_image", gone)
+    monkeypatch.setattr(images, "load_image", gone)
     table = score(last, data=boxes, out=tmp_path)
     assert len(table.failures) == 5 and table.scores["bbox"].AP == 0
 
