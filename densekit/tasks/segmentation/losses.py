@@ -82,7 +82,7 @@ def _changed(head: dict[str, Any], losses: Any, weights: Any, ohem: Any) -> dict
     given = head.get("loss_decode", {**LOSSES["ce"], "loss_weight": 1.0})
     given = list(given) if isinstance(given, (list, tuple)) else [given]
     if losses is not None:
-        given = [{**LOSSES[name], "loss_weight": weight} for name, weight in losses.items()]
+        given = [{**LOSSES[name], "loss_weight": float(weight)} for name, weight in losses.items()]
     if weights is not None:
         given = [
             {**loss, "class_weight": list(weights)} if str(loss["type"]).endswith("CrossEntropyLoss") else loss

@@ -15,6 +15,7 @@ from densekit.datasets.segmentation import PreparedSegmentation
 from densekit.datasets.shared.patient_table import PatientTable
 from densekit.errors import ConfigError, DataError, close_names
 from densekit.models.assemble import model_config
+from densekit.models.frozen import SHELL
 from densekit.ops.tile_settings import TileSettings
 from densekit.tasks.images import ImagePlan, kind_of_transform, scoped, train_loader
 from densekit.tasks.segmentation.data import COUNTS, metric, read_data, read_table, test_loader
@@ -96,6 +97,7 @@ class SegmentationPlan(ImagePlan):
             raise DataError(
                 f"{self.data.root}: no pixel of split {c.train_split!r} has a class; there is nothing to learn"
             )
+        self.model()
         if c.max_iters is not None and c.max_iters % c.max_epochs:
             fits = c.max_iters - c.max_iters % c.max_epochs or c.max_epochs
             raise ConfigError(
@@ -186,7 +188,7 @@ class SegmentationPlan(ImagePlan):
         c = self.config
         drawn = [*self.train_transforms(), *(c.final_pipeline or ())]
         fixed = all(kind_of_transform(given) in _FIXED for given in drawn)
-        return c.cache_features and fixed and bool(self.model()["backbone"].get("frozen"))
+        return c.cache_features and fixed and str(self.model()["backbone"]["type"]).endswith(SHELL)
 
     # --- network ------------------------------------------------------------------------------------------------------
     def model(self) -> dict[str, Any]:

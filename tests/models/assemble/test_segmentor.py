@@ -216,7 +216,7 @@ def test_every_method_trains_and_predicts_in_the_images_own_size(head):
 
 def test_dpt_trains_on_a_plain_transformer():
     head = {"type": "dpt", "channels": 8, "post_process_channels": [8, 8, 8, 8]}
-    losses, unused, found = run(assemble(backbone=VIT, head=head, num_classes=4, pretrained=False))
+    _losses, unused, found = run(assemble(backbone=VIT, head=head, num_classes=4, pretrained=False))
     assert not unused
     assert found[0].shape == (1, 50, 70)
 

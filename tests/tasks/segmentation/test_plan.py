@@ -93,7 +93,7 @@ def test_images_of_other_channels_go_without_transforms_of_colours(segmentation_
     assert made.left_out == ["PhotoMetricDistortion"]
     assert made.model()["backbone"]["in_channels"] == 5
     assert made.train_dataset[0]["inputs"].shape == (5, 32, 32)
-    assert made.network()(torch.zeros(1, 5, 32, 32)).shape[1] == 2
+    assert made.network().eval()(torch.zeros(1, 5, 32, 32)).shape[1] == 2
 
 
 def test_a_split_that_is_not_there_is_refused(segmentation_config, areas):
