@@ -60,7 +60,7 @@ def with_losses(
     """A model config whose heads have these losses; auxiliary ones keep theirs, with the weights of the classes.
 
     Raises:
-        ConfigError: for a head that classifies masks, which has losses of its own.
+        ConfigError: for a head that classifies masks, which has losses of its own; for ``ohem`` with the focal loss.
     """
     if losses is None and weights is None and ohem is None:
         return model
@@ -69,6 +69,8 @@ def with_losses(
     kind = str(stages[-1]["type"]).rpartition(".")[2]
     if kind in _MASK_HEADS:
         raise ConfigError(f"losses, class_weight, ohem: {kind} classifies masks and has losses of its own; leave out")
+    if ohem is not None and "focal" in (losses or ()):
+        raise ConfigError("ohem: the focal loss weighs hard pixels itself; leave one of the two out")
     changed = [_changed(stage, losses, weights, ohem) for stage in stages]
     model = {**model, "decode_head": changed if isinstance(head, list) else changed[0]}
     if weights is not None and (beside := model.get("auxiliary_head")):
