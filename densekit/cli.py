@@ -261,9 +261,23 @@ def _add_models(p: argparse.ArgumentParser) -> None:
         help="a part, optimizer, schedule or transform of densekit, MMDetection, MMSegmentation, timm or MONAI: print "
         "what it is and its arguments; or a pattern in quotes ('convnext*')",
     )
+    p.add_argument(
+        "--assemble",
+        nargs="+",
+        metavar="PART",
+        help="backbone, necks if any, and head (convnext_tiny vwformer): do they fit, what does it cost, its config",
+    )
+    p.add_argument("--size", nargs="+", type=int, default=[512], help="with --assemble: sides of the image or window")
+    p.add_argument("--classes", type=int, default=150, help="with --assemble: number of classes")
 
 
 def _models(a: argparse.Namespace) -> int:
+    if a.assemble is not None:
+        if a.name is not None:
+            raise ConfigError(f"models {a.name} --assemble: one question at a time; leave one of them out")
+        from densekit.tasks.assembled import print_assembled
+
+        return print_assembled(a.assemble, size=a.size, num_classes=a.classes)
     if a.name is not None:
         from densekit.tasks.lookup import print_name
 

@@ -80,5 +80,46 @@ def detector_cost(model: Mapping[str, Any], height: int, width: int, *, boxes: i
     return Cost(parameter_count(detector), multiply_accumulates(run))
 
 
+def segmentor_cost(model: Mapping[str, Any], height: int, width: int) -> Cost:
+    """Parameters and multiply-accumulates of a segmentor of MMSegmentation's kind, with one image.
+
+    Auxiliary heads, which serve the training alone, are not counted.
+
+    Args:
+        model: Its model config.
+        height: Of the image, in pixels.
+        width: As ``height``.
+    """
+    from densekit.models.frozen import without_shell
+    from densekit.registry import MODELS
+
+    def build() -> nn.Module:
+        with DefaultScope.overwrite_default_scope("mmseg"):
+            network = MODELS.build(dict(model)).eval()
+        network.auxiliary_head = None
+        return network
+
+    with on_meta():
+        segmentor = build()
+    size = (1, without_shell(model["backbone"]).get("in_channels", 3), height, width)
+    try:
+        cost = multiply_accumulates(segmentor, torch.empty(size, device="meta"))
+    except (NotImplementedError, RuntimeError):  # Mask2Former looks at its masks: it has to be computed
+        cost = multiply_accumulates(build(), torch.zeros(size))
+    return Cost(parameter_count(segmentor), cost)
+
+
+def volume_cost(model: Mapping[str, Any], *sides: int) -> Cost:
+    """Parameters and multiply-accumulates of a segmentor of volumes, with one window of depth, height and width."""
+    from densekit.registry import MODELS
+
+    with on_meta():
+        segmentor = MODELS.build(dict(model)).eval()
+    return Cost(
+        parameter_count(segmentor),
+        multiply_accumulates(segmentor, torch.empty(1, segmentor.in_channels, *sides, device="meta")),
+    )
+
+
 def _listed(part: nn.Module) -> list[nn.Module]:
     return list(part) if isinstance(part, nn.ModuleList) else [part]

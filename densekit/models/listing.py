@@ -10,7 +10,7 @@ from densekit.errors import ConfigError, close_names
 from densekit.models.assemble import Part, assemble
 from densekit.models.assemble.backbone import backbone_part
 from densekit.models.assemble.parts import Wired, mmdet_models, registered
-from densekit.models.recipes import RECIPES
+from densekit.models.recipes import RECIPES, SEGMENTORS
 from densekit.models.variants import VARIANTS
 
 ROOMS = ("assemblies", "backbones", "necks", "heads", "losses", "layers")
@@ -21,7 +21,7 @@ FOLLOW = ("necks", "heads")
 def list_parts(
     room: str | None = None, *, dims: int | None = None, fits: Part | Sequence[Part] | None = None
 ) -> list[str]:
-    """Names of parts: our own, the named sizes of backbones, and what MMDetection has for images.
+    """Names of parts: our own, the named sizes of backbones, and what MMDetection and MMSegmentation have for images.
 
     Args:
         room: One of :data:`ROOMS`; None: all of them, or with ``dims`` or ``fits`` those of which that can be asked.
@@ -69,7 +69,7 @@ def _parts_of(room: str, dims: int | None) -> dict[str, Any]:
         theirs = mmdet_models().module_dict
         own |= {name: 2 for name, part in theirs.items() if part.__module__.startswith(f"mmdet.models.{room}")}
         if room == "heads":
-            own |= dict.fromkeys(RECIPES, 2)
+            own |= dict.fromkeys([*RECIPES, *SEGMENTORS], 2)
     return {name: kind for name, kind in own.items() if dims is None or kind in (None, dims)}
 
 

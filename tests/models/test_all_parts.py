@@ -125,6 +125,12 @@ HEADS = {
     "VWHead": Case("VWHead", {**SEGMENTOR, "width": 64, "low_width": 8}),
     "VWHead, windows": Case("VWHead", {**SEGMENTOR, "width": 64, "window": 2, "preset": "cityscapes"}),
     "SegformerPaperHead": Case("SegformerPaperHead", SEGMENTOR),
+    "LinearHead": Case("LinearHead", {"in_channels": (4, 8), "num_classes": 3, "in_index": (0, 1)}, strides=(8, 16)),
+    "SingleStrideDPTHead": Case(
+        "SingleStrideDPTHead",
+        {**SEGMENTOR, "in_channels": (8,) * 4, "in_index": (0, 1, 2, 3), "post_process_channels": [8] * 4},
+        strides=(16,) * 4,
+    ),
 }
 REGION_PARTS = {
     "PANetShared2FCBBoxHead": BOX_HEAD,

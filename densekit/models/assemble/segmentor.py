@@ -12,8 +12,9 @@ from typing import Any
 from densekit.errors import ConfigError
 from densekit.models.assemble.parts import Wired, ask, built, merge, merge_part, plain
 from densekit.models.contract import Pyramid, Said
+from densekit.models.layers.pyramid import BATCH_NORM
 from densekit.models.recipes import PLAIN_NECKS, SEGMENTORS
-from densekit.models.recipes.segmentation import BATCH_NORM, FCN_BEFORE, SEGMENTOR_PREPROCESSOR, SegmentorRecipe
+from densekit.models.recipes.segmentation import FCN_BEFORE, SEGMENTOR_PREPROCESSOR, SegmentorRecipe
 
 logger = logging.getLogger("densekit")
 DILATED = {16: ((1, 2, 2, 1), (1, 1, 1, 2)), 8: ((1, 2, 1, 1), (1, 1, 2, 4))}

@@ -73,6 +73,8 @@ class KeepsFeatures:
 
     def loss(self, inputs: Tensor, data_samples: Sequence[Any]) -> dict[str, Tensor]:
         """Losses of a batch."""
+        if self.features is None:
+            return super().loss(inputs, data_samples)
         self._names = [str(sample.metainfo["img_path"]) for sample in data_samples]
         try:
             return super().loss(inputs, data_samples)

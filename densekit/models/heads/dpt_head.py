@@ -22,6 +22,8 @@ class SingleStrideDPTHead(DPTHead):
         **options: Those of ``DPTHead``.
     """
 
+    spatial_dims = 2
+
     def __init__(self, in_channels: Sequence[int], *, num_classes: int, in_index: Sequence[int], **options: Any):
         super().__init__(
             in_channels=list(in_channels),

@@ -9,6 +9,7 @@ from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
+from densekit.models.layers.pyramid import BATCH_NORM
 from densekit.registry import MODELS
 
 
@@ -24,13 +25,15 @@ class LinearHead(BaseDecodeHead):
         **options: Those of MMSegmentation's ``BaseDecodeHead``.
     """
 
+    spatial_dims = 2
+
     def __init__(
         self,
         in_channels: Sequence[int],
         *,
         num_classes: int,
         in_index: Sequence[int],
-        norm_cfg: Mapping[str, Any],
+        norm_cfg: Mapping[str, Any] = BATCH_NORM,
         **options: Any,
     ):
         super().__init__(
@@ -42,6 +45,7 @@ class LinearHead(BaseDecodeHead):
             norm_cfg=norm_cfg,
             **options,
         )
+        self.in_channels = tuple(in_channels)
         self.norm = build_norm_layer(norm_cfg, self.channels)[1]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,8 @@ from densekit.models.recipes.segmentation import SegmentorRecipe, decoder
 
 def is_small_mit(backbone: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a backbone is MiT-B0 or B1, which have narrower decoders; B1 has the widths of the larger ones."""
-    return backbone == "MixVisionTransformer" and list(arguments.get("num_layers", ())) == [2, 2, 2, 2]
+    depths = arguments.get("depths", arguments.get("num_layers", ()))  # MMSegmentation's word
+    return backbone == "MixVisionTransformer" and list(depths) == [2, 2, 2, 2]
 
 
 def _paper(backbone: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from densekit.models.layers.pyramid import BATCH_NORM
 from densekit.models.variants import IMAGENET_MEAN, IMAGENET_STD
-
-BATCH_NORM = {"type": "BN", "requires_grad": True}
-"""Published with batch norms over all processes; a run of several makes them so itself (``sync_bn`` of MMEngine)."""
 
 SEGMENTOR_PREPROCESSOR = {
     "type": "mmseg.SegDataPreProcessor",
