@@ -6,6 +6,13 @@ from densekit.datasets.segmentation.prepared import (
     prepare_segmentation,
     read_segmentation,
 )
-from densekit.datasets.segmentation.recognize import recognize
+from densekit.datasets.segmentation.recognize import looks_like_segmentation, recognize
 
-__all__ = ["Pair", "PreparedSegmentation", "prepare_segmentation", "read_segmentation", "recognize"]
+__all__ = [
+    "Pair",
+    "PreparedSegmentation",
+    "looks_like_segmentation",
+    "prepare_segmentation",
+    "read_segmentation",
+    "recognize",
+]

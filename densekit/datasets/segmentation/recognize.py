@@ -75,3 +75,20 @@ def recognize(path: str | Path, *, format: str | None = None) -> SegmentationSou
                 return found[0]
     looked = format or f"{', '.join(FORMATS)}: images and masks of one stem in folders such as images and masks"
     raise DataError(f"{path}: no images with masks were found; looked for {looked}; {path.name} {contents(path)}")
+
+
+def looks_like_segmentation(path: Path) -> bool:
+    """Whether a folder is a data set of label images, and none of boxes: one that can be both is left to detection."""
+    if not path.is_dir():
+        return False
+    for folder in (path, *only_folders(path)):
+        boxes = (folder / "ImageSets" / "Main").is_dir()  # of Pascal VOC
+        if any(find(folder) for name, find in PUBLIC.items() if name != "voc" or not boxes):
+            return True
+        try:
+            boxes = boxes or coco_polygons.find(folder) is not None
+        except DataError:
+            boxes = True  # what is wrong with them is said where they are read
+        if not boxes and any(find(folder) for name, find in OWN.items() if name not in ("coco", "objects")):
+            return True
+    return False
