@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 from densekit.ops import class_scores
@@ -24,9 +25,11 @@ def segmentor(kind, classes, align_corners, test_cfg):
     head |= {"norm_cfg": {"type": "BN"}, "loss_decode": {"type": "CrossEntropyLoss"}}
     with DefaultScope.overwrite_default_scope("mmseg"):
         config = {"type": kind, "data_preprocessor": {**PREPROCESSING, "test_cfg": {"size_divisor": 32}}}
-        model = MODELS.build({**config, "backbone": BACKBONE, "decode_head": head, "test_cfg": test_cfg})
+        parts = {"backbone": BACKBONE, "decode_head": head, "test_cfg": test_cfg}
+        model = MODELS.build(ConfigDict({**config, **parts}))
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
 
 
