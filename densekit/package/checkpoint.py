@@ -30,7 +30,7 @@ from densekit.io.files import require_checkpoint, sha256
 from densekit.registry import MODELS
 
 FORMAT = 1
-_NAME = re.compile(r"((densekit|mmdet)\.)?[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"((densekit|mmdet|mmseg)\.)?[A-Za-z_][A-Za-z0-9_]*")
 """A registered name, with or without the scope of its registry. Nothing else may stand under ``type``: MMEngine takes
 any other dotted name for a path, and imports it."""
 
@@ -79,8 +79,14 @@ class Checkpoint:
 
     @property
     def scope(self) -> str:
-        """The registries in which MMEngine looks first for the parts of its model: ``"densekit"`` or ``"mmdet"``."""
-        return str(self.model_config.get("type")).rpartition(".")[0] or "densekit"
+        """The registries in which MMEngine looks first for the parts of its model.
+
+        Those of its type's package; a whole model of densekit whose parts are another's says so as ``default_scope``.
+        """
+        kind = self.model_config.get("type")
+        package = str(kind).rpartition(".")[0] or "densekit"
+        found = MODELS.get(kind) if package == "densekit" and isinstance(kind, str) and _NAME.fullmatch(kind) else None
+        return getattr(found, "default_scope", package)
 
     def require_task(self, task: str) -> None:
         """Check that it is of a task.

@@ -19,6 +19,8 @@ from densekit.registry import MODELS
 class SemanticSegmentor(PredictsClassMaps, KeepsFeatures, EncoderDecoder):
     """MMSegmentation's ``EncoderDecoder``: backbone, optional neck, decoder, optional auxiliary heads for training."""
 
+    default_scope = "mmseg"
+
     def scores(self, inputs: Tensor) -> ClassScores:
         """See the base; a decoder that classifies masks gives these."""
         found = self._forward(inputs)
@@ -38,6 +40,8 @@ class SemanticSegmentor(PredictsClassMaps, KeepsFeatures, EncoderDecoder):
 @MODELS.register_module()
 class CascadeSemanticSegmentor(PredictsClassMaps, KeepsFeatures, CascadeEncoderDecoder):
     """MMSegmentation's ``CascadeEncoderDecoder``: each decoder takes the maps and what the one before it gives."""
+
+    default_scope = "mmseg"
 
     def scores(self, inputs: Tensor) -> ClassScores:
         """See the base."""
