@@ -110,6 +110,10 @@ NECKS = {
     "PANetNeck, from P3": Case("PANetNeck", {**MAPS, "start_level": 1, "num_outs": 5, "add_extra_convs": "on_output"}),
     "RCFPN": Case("RCFPN", {**MAPS, "start_level": 1}),
     "RCFPN, four maps": Case("RCFPN", {**MAPS, "extra_convs": False}),
+    # Sides that its one map, of stride 16, divides: what comes out is twice and four times as large as that.
+    "SimpleFeaturePyramid": Case(
+        "SimpleFeaturePyramid", {"in_channels": 16, "out_channels": 8, "num_outs": 5}, ((64, 96), (96, 64))
+    ),
     "SEPC": Case("SEPC", SEPC, strides=(8, 16, 32)),
     "SEPC, one map": Case("SEPC", {**SEPC, "with_lc_convs": False}, strides=(8, 16, 32)),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from densekit.errors import ConfigError
 from densekit.models.assemble.parts import Wired, ask, check_classes, merge, merge_part, plain
 from densekit.models.assemble.settings import check_settings, listed
-from densekit.models.contract import Pyramid, Said
+from densekit.models.contract import Pyramid, Said, doubled
 from densekit.models.recipes import MASKS, MASKS_TEST, PLAIN_NECKS, PREPROCESSOR, RECIPES, recipe_of
 from densekit.models.recipes.common import NUM_LEVELS
 
@@ -83,7 +83,9 @@ class DetectorWiring:
         levels_beyond = {"extra_convs": bool(extra)} if neck.takes("extra_convs") else {"add_extra_convs": extra}
         facts = {
             "in_channels": list(source.channels),
+            "in_strides": list(source.strides),
             "out_channels": 256,
+            "strides": list(doubled((self.recipe.finest_stride,), NUM_LEVELS - 1)),
             "num_outs": NUM_LEVELS,
             "num_levels": len(source.channels),
             **levels_beyond,

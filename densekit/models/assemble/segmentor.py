@@ -168,6 +168,7 @@ class SegmentorWiring:
         count = len(source.channels)
         facts: dict[str, Any] = {
             "in_channels": list(source.channels),
+            "in_strides": list(source.strides),
             "out_channels": 256,
             "num_levels": count,
             **PLAIN_NECKS.get(neck.name, {}),

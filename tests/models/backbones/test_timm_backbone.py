@@ -196,3 +196,18 @@ def test_a_network_without_feature_maps_is_refused(monkeypatch):
         ConfigError, match=r"'test_resnet'\): timm gives no feature maps of this network .*convnext_tiny"
     ):
         TimmBackbone("test_resnet")
+
+
+def test_patches_are_resampled(tmp_path):
+    """DINOv2's patches of 14 become 16 this way, from which a pyramid of strides 4 to 32 follows."""
+    import timm
+
+    source, path = timm.create_model("test_vit"), tmp_path / "weights.pth"
+    torch.save(source.state_dict(), path)
+    backbone = TimmBackbone("test_vit", args={"patch_size": 32}, pretrained=str(path))
+    backbone.init_weights()
+    assert backbone.out_strides == (32, 32, 32) and backbone.size_multiple == 32
+    # Resampled so that a patch that is enlarged as well gives what it gave.
+    projection, flat = backbone.network.model.patch_embed.proj, torch.randn(1, 3, 1, 1)
+    found, wanted = projection(flat.expand(1, 3, 32, 32)), source.patch_embed.proj(flat.expand(1, 3, 16, 16))
+    assert torch.allclose(found, wanted, atol=1e-4)
