@@ -133,7 +133,9 @@ def load_backbone(model: nn.Module, pretrained: bool | str | Path, source: str |
     if own_kind:
         found = {key.removeprefix("network."): value for key, value in found.items()}
     elif hasattr(backbone, "rename_official"):
-        found = backbone.rename_official(found)
+        from densekit.models.backbones.image_backbone import fold_channels
+
+        found = fold_channels(backbone.rename_official(found), backbone.state_dict())
     own = {key: value for key, value in target.state_dict().items() if isinstance(value, Tensor)}
     fitting = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
     other = any(key in own and key in weights and key not in fitting for key in found)  # image channels, position table

@@ -238,7 +238,7 @@ def test_maps_are_what_it_says_at_every_size(room, case):
         assert [m.shape[1] for m in maps] == list(gives.channels)
         assert [m.shape for m in maps] == [m.shape for m in partners]
         padded = size
-        if facts.size_multiple:
+        if facts.size_multiple and facts.dims == 3:  # of images, what was padded is cut off again
             padded = [math.ceil(n / multiple) * multiple for n, multiple in zip(size, facts.size_multiple, strict=True)]
         for found, stride in zip(maps, gives.strides, strict=True):
             strides = per_axis(stride, facts.dims)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from densekit.errors import CheckpointError, ConfigError
+from densekit.models.contract import per_axis
 from densekit.models.layers.channel_norm import ChannelNorm
+from densekit.models.layers.patch import pad_to_multiple
 
 logger = logging.getLogger("densekit")
 
@@ -45,7 +46,8 @@ class ImageBackbone(nn.Module):
     Attributes:
         out_channels: Channels of the maps, fine to coarse.
         out_strides: Their strides.
-        size_multiple: To which images are padded, with zeros on the right and below; None: they are taken as they are.
+        size_multiple: To which images are padded, with zeros on the right and below, which are cut off the maps; None:
+            they are taken as they are.
     """
 
     spatial_dims = 2
@@ -83,18 +85,18 @@ class ImageBackbone(nn.Module):
         self.out_norms = nn.ModuleDict({str(i): OUT_NORMS[out_norm](widths[i]) for i in out_indices})
         for part in self._frozen():
             part.requires_grad_(False)
+        self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, C, H, W)`` to maps ``(B, C_i, H_i, W_i)``, fine to coarse; sides are rounded up."""
-        if self.size_multiple:
-            height, width = (-side % self.size_multiple for side in x.shape[2:])
-            x = F.pad(x, (0, width, 0, height)) if height or width else x
-        maps = []
+        size, maps = x.shape[2:], []
+        x = pad_to_multiple(x, per_axis(self.size_multiple or 1, 2))
         for i, (downsampling, stage) in enumerate(zip(self.downsamplings, self.stages, strict=True)):
             x = stage(downsampling(x))
             if i in self.out_indices:
                 maps.append(self.out_norms[str(i)](x))
-        return tuple(maps)
+        sides = ([-(-side // stride) for side in size] for stride in self.out_strides)
+        return tuple(m[:, :, :height, :width] for m, (height, width) in zip(maps, sides, strict=True))
 
     def train(self, mode: bool = True) -> ImageBackbone:
         """Set the mode; what is frozen stays in eval mode."""
@@ -126,8 +128,8 @@ class ImageBackbone(nn.Module):
 
         if not Path(self.pretrained).is_file():
             raise CheckpointError(f"{type(self).__name__}: pretrained={self.pretrained!r}: no such weights file")
-        given = self.rename_official(load_state_dict(self.pretrained, weights_only=True))
         own = self.state_dict()
+        given = fold_channels(self.rename_official(load_state_dict(self.pretrained, weights_only=True)), own)
         fitting = {key: given[key] for key, value in own.items() if key in given and given[key].shape == value.shape}
         if 2 * len(fitting) < len(own):
             raise CheckpointError(
@@ -136,3 +138,18 @@ class ImageBackbone(nn.Module):
             )
         self.load_state_dict(fitting, strict=False)
         logger.info("%s: %d of %d tensors from %s", type(self).__name__, len(fitting), len(own), self.pretrained)
+
+
+def fold_channels(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network of RGB images, for the one of images of other channels whose tensors are ``own``.
+
+    As in timm, the first convolution's are summed for one channel, or repeated and scaled down for several.
+    """
+    from timm.models import adapt_input_conv
+
+    folded = dict(weights)
+    for key, value in weights.items():
+        wanted = own[key].shape if key in own else ()
+        if len(wanted) == value.ndim == 4 and value.shape[1] == 3 and value[:, :1].shape == (wanted[0], 1, *wanted[2:]):
+            folded[key] = adapt_input_conv(wanted[1], value)
+    return folded

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from densekit.errors import CheckpointError, ConfigError
+from densekit.models.backbones.hornet import HorNet
 from densekit.models.backbones.mit import MixVisionTransformer
 
 SMALL = {"widths": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "heads": (1, 1, 1, 1)}
@@ -20,6 +21,28 @@ def test_some_maps_and_no_stage_beyond_them():
     assert [tuple(m.shape) for m in maps] == [(1, 8, 16, 8), (1, 24, 4, 2)]
     sum(m.square().mean() for m in maps).backward()
     assert all(p.grad is not None for p in backbone.parameters())
+
+
+def test_what_an_image_is_padded_with_is_cut_off_the_maps():
+    network = HorNet(widths=(16, 16, 16, 16), depths=(1, 1, 1, 1)).eval()
+    image = torch.randn(1, 3, 33, 70)
+    with torch.no_grad():
+        maps = network(image)
+        padded = network(torch.nn.functional.pad(image, (0, 26, 0, 31)))
+    assert [tuple(m.shape[2:]) for m in maps] == [(9, 18), (5, 9), (3, 5), (2, 3)]
+    assert all(torch.equal(m, p[:, :, : m.shape[2], : m.shape[3]]) for m, p in zip(maps, padded, strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_weights_of_rgb_serve_images_of_other_channels(tmp_path, channels):
+    source, path = small().eval(), tmp_path / "weights.pth"
+    torch.save(source.state_dict(), path)
+    backbone = small(in_channels=channels, pretrained=str(path)).eval()
+    backbone.init_weights()
+    grey = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():  # an image that is the same in all channels gives the same maps
+        for a, b in zip(source(grey.expand(1, 3, 32, 32)), backbone(grey.expand(1, channels, 32, 32)), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("frozen", "stages"), [(-1, 0), (0, 0), (2, 2), (4, 4)])
