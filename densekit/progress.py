@@ -164,11 +164,13 @@ class ManyProgress(BatchProgress):
         super().__init__(total)
         self.seconds = seconds
         self._told = self.started
+        self._lines = Lines(logger.info)
 
     def begin(self, case_id: str) -> None:
         """A case starts."""
         self.number += 1
         self._title = f"[{self.number}/{self.total}] {case_id}"
+        self._lines = Lines(logger.info)
         if self.interactive and self._bar is None:
             self._bar = tqdm(total=self.total, unit=" files", file=sys.stderr, dynamic_ncols=True, leave=False)
 
@@ -179,6 +181,14 @@ class ManyProgress(BatchProgress):
             self._bar.set_postfix_str(message)
         elif self._is_due():
             logger.info("%s: %s", self._title, message)
+
+    def tiles(self, done: int, total: int) -> None:
+        """Called with (tiles done, tiles in all) of a large image."""
+        message = f"tile {done} of {total}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(message)
+        else:
+            self._lines(done, total, f"{self._title}: {message}")
 
     def end(self, message: str, *, predicted: bool = True, failed: bool = False) -> None:
         """The case is done; ``message`` says how, ``failed`` that it has no result."""

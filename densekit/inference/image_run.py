@@ -109,7 +109,7 @@ def predict_images(
         DataError: if the inputs hold no image.
         OutputError: if the folder cannot be written, the disk is full, or a file is in the way without ``overwrite``.
     """
-    cases = find_images(inputs, out=out, folder=run.folder)
+    cases = find_images(inputs, out=out, folder=run.folder, kind=run.case)
     check_writable(out)
     settings = dict(settings or {})
     ledger = Ledger(out / LEDGER, task=predictor.task, weights=checkpoint.sha256, settings=settings)
@@ -138,7 +138,9 @@ class ImageRun(BatchRun):
 
     part, whole = "image", "image"
     folder: ClassVar[str] = "results"
-    """Folder of the JSON of each image, below the output folder."""
+    """Folder of what was found in each image, below the output folder."""
+    case: ClassVar[type[ImageCase]] = ImageCase
+    """What an image or video is to the run; it knows the names of its files."""
     tables: ClassVar[tuple[str, ...]] = ("results.csv",)
     """Files over all images."""
 

@@ -71,7 +71,9 @@ class ImageCase(Case):
         raise DataError(f"{self.path}: {suffix or 'no suffix'}, expected a {IMAGES.name}; {remedy}")
 
 
-def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "results") -> list[ImageCase]:
+def find_images(
+    inputs: Sequence[str | Path], *, out: Path, folder: str = "results", kind: type[ImageCase] = ImageCase
+) -> list[ImageCase]:
     """Find the images and videos that are meant.
 
     A folder stands for the files directly in it, a glob (``"images/**/*"``) for all that match. Two files of one name
@@ -82,6 +84,7 @@ def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "resul
         inputs: Files, folders, globs.
         out: Output folder; a glob does not find what lies in it.
         folder: See :class:`ImageCase`.
+        kind: What a case is made as.
 
     Raises:
         DataError: if an input does not exist or holds nothing to predict.
@@ -92,7 +95,7 @@ def find_images(inputs: Sequence[str | Path], *, out: Path, folder: str = "resul
     names = unique_names(
         [(folder, file.name if stems[folder, file.stem.lower()] > 1 else file.stem) for folder, file in places]
     )
-    return [ImageCase(name, (path,), folder) for name, path in zip(names, files.values(), strict=True)]
+    return [kind(name, (path,), folder) for name, path in zip(names, files.values(), strict=True)]
 
 
 class ImageResult(Result):

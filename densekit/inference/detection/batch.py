@@ -26,7 +26,8 @@ from densekit.io.images import load_image
 from densekit.package import Checkpoint
 from densekit.structures.detections import is_found
 from densekit.visualization.detection.drawing import draw_detections
-from densekit.visualization.detection.gallery import TILE, ImageRow, write_prediction_gallery
+from densekit.visualization.detection.gallery import ImageRow, write_prediction_gallery
+from densekit.visualization.shared.gallery import TILE
 from densekit.visualization.shared.thumbnails import open_upright
 
 logger = logging.getLogger("densekit")

@@ -70,7 +70,7 @@ class SegmentationPredictor(ImagePredictor):
         self.labels, self.colours, self.channels, self.ranges = tuple(labels), colours, channels, ranges
         self.probabilities = probabilities
         self.pipeline = between(pipeline)
-        self._transforms = build_transforms(self.pipeline, SCOPE)
+        self.transforms = build_transforms(self.pipeline, SCOPE)
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.use(model.test_cfg if inference is None else inference)
@@ -162,7 +162,7 @@ class SegmentationPredictor(ImagePredictor):
         Raises:
             DataError: if a transform gives nothing for this image.
         """
-        return self.prepare_pixels(image.pixels, self._transforms)
+        return self.prepare_pixels(image.pixels, self.transforms)
 
     def prepare_pixels(self, pixels: np.ndarray, transforms: Sequence[Any]) -> dict[str, Any]:
         """The same of pixels ``(H, W, C)``, with some of the transforms."""
