@@ -344,7 +344,8 @@ def _class_layers(
     With one class some heads differ in more than their size, so the counts compared are larger than the model's.
     """
     volumes = getattr(model, "spatial_dims", 2) == 3
-    one, two = (_shapes(config, classes + more, volumes=volumes) for more in (1, 2))
+    scope = "densekit" if volumes else getattr(model, "default_scope", "mmdet")
+    one, two = (_shapes(config, classes + more, scope=scope) for more in (1, 2))
     layers = {}
     for name, tensor in own.items():
         if name not in one or one[name] == two.get(name):
@@ -364,20 +365,20 @@ def _class_layers(
     return layers
 
 
-def _shapes(config: Mapping[str, Any], classes: int, *, volumes: bool) -> dict[str, tuple[int, ...]]:
+def _shapes(config: Mapping[str, Any], classes: int, *, scope: str) -> dict[str, tuple[int, ...]]:
     """Shapes of a model's tensors for another number of classes, without memory for them."""
     from densekit.models.assemble import model_config
     from densekit.models.on_meta import on_meta
 
-    if volumes:  # their configs name the counts of their parts
-        from densekit.registry import MODELS as registry
+    from densekit.registry import MODELS as registry
 
+    if scope == "densekit":  # the configs of volumes name the counts of their parts
         config = {
             name: {k: v for k, v in part.items() if k != "num_classes"} if isinstance(part, Mapping) else part
             for name, part in config.items()
         }
-    else:
+    if scope == "mmdet":
         from mmdet.registry import MODELS as registry
-    with on_meta(), DefaultScope.overwrite_default_scope("densekit" if volumes else "mmdet"):
+    with on_meta(), DefaultScope.overwrite_default_scope(scope):
         model = registry.build(model_config(config, classes))
     return {name: tuple(v.shape) for name, v in model.state_dict().items() if isinstance(v, Tensor)}

@@ -119,3 +119,23 @@ def test_a_frozen_encoder_is_asked_once(areas, segmentation_config, tmp_path, mo
     train(config, data=areas, work_dir=tmp_path)
     assert len(asked) == len(set(asked)) == 8
     assert not (tmp_path / "features").exists()
+
+
+def test_classes_of_the_same_name_keep_what_was_learned(run, areas, segmentation_config, tmp_path, capsys):
+    """Of four classes in another order, three are those of the checkpoint."""
+    (tmp_path / "names.csv").write_text("name,value\nsea,2\nsnow,7\nsand,0\ngrass,1\n")
+    config = segmentation_config(
+        classes=str(tmp_path / "names.csv"),
+        load_from=str(run / "best.pth"),
+        max_epochs=1,
+        val_split=None,
+        optimizer={"type": "SGD", "lr": 0.0},
+        model={"backbone": "test_convnext", "head": {"type": "SegformerHead", "channels": 16, "dropout_ratio": 0}},
+    )
+    train(config, data=areas, work_dir=tmp_path / "out")
+    assert "snow" in capsys.readouterr().out
+    before, after = (
+        load_checkpoint(path).state_dict["decode_head.conv_seg.weight"]
+        for path in (run / "best.pth", tmp_path / "out" / "last.pth")
+    )
+    assert (after[[2, 3, 0]] == before).all()
