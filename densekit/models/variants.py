@@ -82,14 +82,14 @@ def _mit(millions: float, depths: tuple[int, ...], widths: tuple[int, ...] = (64
 def _unireplknet(width: int, depths: tuple[int, ...], millions: float, third: tuple[int, ...] = (13,)) -> Variant:
     sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": depths}
     arguments = {**sizes, "kernels": ((3,), (13,), third, (13,))}
-    source = "Ding et al., arXiv 2311.15599; count: AILab-CVC/UniRepLKNet, merged"
+    source = "Ding et al., arXiv 2311.15599; count: AILab-CVC/UniRepLKNet, merged; its weights are Apache-2.0"
     return Variant("UniRepLKNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
 
 
 def _hornet(width: int, millions: float, *, filters: bool = False) -> Variant:
     sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": (2, 3, 18, 2)}
     arguments = {**sizes, "filters": (None, None, (14, 8), (7, 4))} if filters else sizes
-    source = "Rao et al., arXiv 2207.14284; count: raoyongming/HorNet and MMPretrain"
+    source = "Rao et al., arXiv 2207.14284; count: raoyongming/HorNet and MMPretrain; its weights are MIT"
     return Variant("HorNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
 
 
