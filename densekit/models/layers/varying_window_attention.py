@@ -119,9 +119,10 @@ class NonLocalAttention(nn.Module):
     def forward(self, query: Tensor, context: Tensor) -> Tensor:
         """Windows ``(N, C, p_h, p_w)`` and their context of the same shape to ``(N, C, p_h, p_w)``."""
         parts = (self.theta(query), self.phi(context), self.g(context))
-        q, k, v = (x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3) for x in parts)
+        # Contiguous, since with channels apart PyTorch writes down all weights of the attention.
+        q, k, v = (x.flatten(2).unflatten(1, (self.heads, -1)).mT.contiguous() for x in parts)
         y = F.scaled_dot_product_attention(q, k, v)
-        return self.conv_out(y.transpose(2, 3).reshape(query.shape))
+        return self.conv_out(y.mT.reshape(query.shape))
 
 
 class MultiheadAttention(nn.MultiheadAttention):
