@@ -55,7 +55,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """Its kind of job: ``"volume"``, ``"detection"``."""
+        """Its kind of job: ``"volume"``, ``"detection"``, ``"segmentation"``."""
         return self.checkpoint.task
 
     @property
