@@ -198,7 +198,7 @@ def transfer_weights(
         CheckpointError: if nothing fits.
     """
     path, own = Path(path), {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
-    found, unused = _by_own_name(state_dict, own)
+    found, unused = _by_own_name(_renamed(model, state_dict), own)
     layers = _class_layers(model, own, config, len(own_classes))
     pairs = match_classes(own_classes, other_classes or [])
     same = len(pairs) == len(own_classes) == len(other_classes or []) and all(i == j for i, j in pairs)
@@ -261,6 +261,20 @@ def _why(other_classes: Sequence[str] | None, pairs: Sequence[tuple[int, int]]) 
 
 
 # --- names of parameters ----------------------------------------------------------------------------------------------
+def _renamed(model: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names that the model's parts have for those of published files."""
+    named = dict(state_dict)
+    for part, module in model.named_children():
+        rename, start = getattr(module, "rename_official", None), f"{part}."
+        given = {key.removeprefix(start): value for key, value in named.items() if key.startswith(start)}
+        own = module.state_dict()
+        if rename is None or 2 * sum(key in given for key in own) >= len(own):
+            continue
+        named = {key: value for key, value in named.items() if not key.startswith(start)}
+        named |= {f"{start}{key}": value for key, value in rename(given).items()}
+    return named
+
+
 def _by_own_name(state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The weights by the model's names, prefixes taken off, and the names of those it has no place for."""
     # mmcv's moving averages have names without dots: ema_backbone_conv1_weight.
@@ -369,7 +383,6 @@ def _shapes(config: Mapping[str, Any], classes: int, *, scope: str) -> dict[str,
     """Shapes of a model's tensors for another number of classes, without memory for them."""
     from densekit.models.assemble import model_config
     from densekit.models.on_meta import on_meta
-
     from densekit.registry import MODELS as registry
 
     if scope == "densekit":  # the configs of volumes name the counts of their parts

@@ -498,3 +498,38 @@ def test_more_structures_change_nothing_of_those_that_are_known(name):
     volume = torch.randn(1, 1, 16, 16, 32, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(model.predict_logits(volume)[:, [0, 2, 3, 4, 5]], old.predict_logits(volume))
+
+
+def test_a_checkpoint_of_mmsegmentation_gives_its_logits(tmp_path):
+    """Its SegFormer-B0 in its own layout of keys; the norms of its encoder all have the same eps."""
+    from mmengine.registry import DefaultScope
+    from mmseg.models import MixVisionTransformer, SegformerHead
+
+    from densekit.models.assemble import assemble
+    from densekit.registry import MODELS as registry
+
+    torch.manual_seed(0)
+    levels = (32, 64, 160, 256)
+    encoder = MixVisionTransformer(
+        embed_dims=32, num_layers=[2, 2, 2, 2], num_heads=[1, 2, 5, 8], sr_ratios=[8, 4, 2, 1], out_indices=(0, 1, 2, 3)
+    )
+    settings = {"channels": 256, "num_classes": 5, "norm_cfg": {"type": "BN"}}
+    head = SegformerHead(in_channels=list(levels), in_index=[0, 1, 2, 3], **settings)
+    parts = {"backbone": encoder.eval(), "decode_head": head.eval()}
+    for module in parts.values():
+        for value in module.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(0.01 + 0.05 * torch.rand(value.shape))
+    weights = {f"{part}.{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
+    names = tuple("abcde")
+    torch.save({"state_dict": weights, "meta": {"dataset_meta": {"classes": names}}}, tmp_path / "mmseg.pth")
+    backbone = {"type": "mit_b0", "inner_eps": 1e-6}
+    config = assemble(backbone=backbone, head="SegformerHead", num_classes=5, pretrained=False)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        ours = registry.build(config).eval()
+    report = start_from(ours, tmp_path / "mmseg.pth", names, config=config)
+    assert not report.fresh
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = head(encoder(images))
+        torch.testing.assert_close(ours.scores(images).logits, expected, rtol=0, atol=1e-5)

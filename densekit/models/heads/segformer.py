@@ -62,6 +62,11 @@ class SegformerPaperHead(BaseDecodeHead):
         self.projections = nn.ModuleList(PixelLinear(given, self.channels) for given in in_channels)
         self.fuse = ConvModule(4 * self.channels, self.channels, 1, norm_cfg=dict(norm_cfg))
 
+    @staticmethod
+    def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See the function of that name."""
+        return rename_official(state)
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Maps ``(B, C_l, H_l, W_l)`` to logits ``(B, num_classes, H_1, W_1)``."""
         maps = take_four(type(self).__name__, inputs, self.in_index)

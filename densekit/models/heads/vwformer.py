@@ -232,6 +232,11 @@ class VWHead(BaseDecodeHead):
             self.in_channels, self.channels, grid=grid, window=window, norm_cfg=norm_cfg, **settings
         )
 
+    @staticmethod
+    def rename_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See the function of that name."""
+        return rename_official(state)
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Maps ``(B, C_l, H_l, W_l)`` to logits ``(B, num_classes, H_1, W_1)``."""
         return self.cls_seg(self.decoder(take_four(type(self).__name__, inputs, self.in_index)))

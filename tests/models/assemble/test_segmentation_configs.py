@@ -1,4 +1,4 @@
-"""Every segmentation config that is shipped: it is complete, its values hold, and its network is built without memory."""
+"""Every segmentation config that is shipped: its values hold, and its network is built without memory."""
 
 import re
 
