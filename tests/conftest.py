@@ -22,6 +22,20 @@ from PIL import Image, ImageDraw
 from mmengine.registry import DefaultScope
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--full-matrix", action="store_true", help="every backbone, neck and head with every other")
+    parser.addoption("--matrix-seed", type=int, help="which of them are tried otherwise; chosen anew in each run")
+
+
+def pytest_configure(config) -> None:
+    if config.option.matrix_seed is None:  # processes that share the tests are given it
+        config.option.matrix_seed = random.SystemRandom().randrange(10_000)
+
+
+def pytest_report_header(config) -> str:
+    return f"models put together by chance: --matrix-seed {config.option.matrix_seed}"
+
+
 @pytest.fixture(autouse=True)
 def whatever_ran_before():
     """No test depends on those that ran before it in the process: on their random numbers, on MMEngine's scope."""

@@ -41,6 +41,7 @@ OF_SEVERAL_MODULES = {
     "io/test_memory.py": "scans of nibabel, SimpleITK and numpy go the way of their files",
     "models/assemble/test_detection_configs.py": "every detection config that is shipped",
     "models/assemble/test_segmentation_configs.py": "every segmentation config that is shipped",
+    "models/assemble/test_matrix.py": "every backbone, neck and head with every other",
     "models/assemble/test_parts_of_mmdetection.py": "every part that another library registers",
     "models/test_all_parts.py": "every part that densekit registers",
     "ops/mmcv_ext/test_stock_models.py": "all stand-ins at once, under models of another library",

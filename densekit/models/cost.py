@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision.ops  # noqa: F401  registers the deformable convolution
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -95,7 +96,7 @@ def segmentor_cost(model: Mapping[str, Any], height: int, width: int) -> Cost:
 
     def build() -> nn.Module:
         with DefaultScope.overwrite_default_scope("mmseg"):
-            network = MODELS.build(dict(model)).eval()
+            network = MODELS.build(ConfigDict(model)).eval()
         network.auxiliary_head = None
         return network
 

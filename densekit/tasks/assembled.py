@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from densekit.errors import ConfigError
@@ -29,7 +30,9 @@ def print_assembled(parts: Sequence[str], *, size: Sequence[int], num_classes: i
     if len(size) not in (1, dims) or min(size) < 1:
         raise ConfigError(f"--size {' '.join(map(str, size))}: give {dims} sides above 0, or one for all of them")
     sides = tuple(size) * (dims if len(size) == 1 else 1)
-    parameters, cost = _cost(model, sides)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of libraries, about each other
+        parameters, cost = _cost(model, sides)
     kind = model["type"].rpartition(".")[2]
     print(f"{' -> '.join(parts)}: they fit, as {kind}")
     print(f"  {parameters / 1e6:.2f} M parameters")

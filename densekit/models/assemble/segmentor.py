@@ -95,7 +95,7 @@ class SegmentorWiring:
         chosen = self._levels(levels, behind_neck=bool(necks))
         cascade = self.recipe.first is not None
         decode = self._head(levels, chosen)
-        first = self._before(levels, chosen, self.recipe.first or {})
+        first = self._before(levels, chosen, self.recipe.first, one_size=True) if cascade else None
         auxiliary = self._auxiliary(levels, chosen, auxiliary_head)
         return {
             "type": "densekit.CascadeSemanticSegmentor" if cascade else "densekit.SemanticSegmentor",
@@ -250,11 +250,16 @@ class SegmentorWiring:
         two = self.num_classes == 2 and head.takes("threshold")
         return {"num_classes": self.num_classes, **({"out_channels": 2} if two else {})}
 
-    def _before(self, levels: Pyramid, chosen: Sequence[int], settings: Any) -> dict[str, Any]:
-        """A head on the level before the last that the main head takes, or on the same if that is the first."""
-        if not settings:
-            return {}
-        index = max(chosen[-1] - 1, 0)
+    def _before(
+        self, levels: Pyramid, chosen: Sequence[int], settings: Any, *, one_size: bool = False
+    ) -> dict[str, Any]:
+        """A head on the level before the last that the main head takes.
+
+        It is on the same where there is none before, or none of the ``one_size`` that a cascade's heads share.
+        """
+        last, index = chosen[-1], max(chosen[-1] - 1, 0)
+        if one_size and levels.strides[index] != levels.strides[last]:
+            index = last
         head = merge_part(settings, {}, "auxiliary_head")
         facts = {"in_channels": levels.channels[index], "in_index": index, **self._classes(head)}
         return _config(head.with_facts(facts))

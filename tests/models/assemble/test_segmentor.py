@@ -184,6 +184,13 @@ def test_behind_a_neck_a_head_of_one_map_takes_the_one_of_its_stride():
     assert "dilations" not in config.backbone
 
 
+def test_the_heads_of_a_cascade_take_maps_of_one_size():
+    dilated = assemble(backbone=R18, head="ocr", num_classes=4)
+    behind = assemble(backbone=R18, neck="FPN", head="ocr", num_classes=4)
+    assert [head.in_index for head in dilated.decode_head] == [2, 3]
+    assert [head.in_index for head in behind.decode_head] == [1, 1]
+
+
 def test_the_auxiliary_head_is_put_over_or_left_out():
     given = {"loss_decode": {"loss_weight": 0.2}}
     config = assemble(backbone=R18, head=small("upernet"), num_classes=4, auxiliary_head=given)
