@@ -11,7 +11,7 @@ from densekit.models.assemble import Part, assemble
 from densekit.models.assemble.backbone import backbone_part
 from densekit.models.assemble.parts import Wired, mmdet_models, registered
 from densekit.models.recipes import RECIPES, SEGMENTORS
-from densekit.models.variants import VARIANTS
+from densekit.models.variants import VARIANTS, Variant
 
 ROOMS = ("assemblies", "backbones", "necks", "heads", "losses", "layers")
 FOLLOW = ("necks", "heads")
@@ -93,8 +93,24 @@ def print_models() -> int:
             print(f"{room}:")
             for key, part in parts:
                 print(f"  {key:<24} {(inspect.getdoc(part) or '').splitlines()[0]}")
-    print("named sizes of backbones:")
+    print(
+        "named sizes of backbones: parameters and multiply-accumulates (MACs) of the backbone, licence of its weights"
+    )
     for key, variant in VARIANTS.items():
-        size = f", {variant.published:.2f} M parameters published" if variant.published else ""
-        print(f"  {key:<24} {variant.part}: {variant.source}{size}")
+        print(f"  {key:<{max(map(len, VARIANTS))}} {_cost(variant):<38} {_licence(variant):<26} {variant.source}")
     return 0
+
+
+def _cost(variant: Variant) -> str:
+    """Parameters and multiply-accumulates, in words."""
+    if variant.parameters is None:
+        return ""
+    sides = "x".join(map(str, variant.size))
+    return f"{variant.parameters:7.2f} M {variant.macs:8.2f} G at {sides}"
+
+
+def _licence(variant: Variant) -> str:
+    """The licence of the weights, in words."""
+    if variant.weights is None and variant.licence is None:
+        return "no weights named"
+    return f"weights: {variant.licence or 'unknown'}"

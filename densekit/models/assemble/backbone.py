@@ -29,7 +29,8 @@ def backbone_part(given: Part, *, pretrained: bool, frozen: bool = True) -> Wire
     if isinstance(kind, str) and kind in VARIANTS:
         variant = VARIANTS[kind]
         own = {key: value for key, value in given.items() if key != "type"} if isinstance(given, Mapping) else {}
-        given = {"type": variant.part, **merge(variant.arguments, own)}
+        weights = {"pretrained": pretrained and variant.weights is not None} if variant.part == "TimmBackbone" else {}
+        given = {"type": variant.part, **merge({**variant.arguments, **weights}, own)}
     elif isinstance(given, str) and given and MODELS.get(given) is None and _is_timm(given):
         given = {"type": "TimmBackbone", "name": given, "pretrained": pretrained}
     wired = split(given, "backbone")

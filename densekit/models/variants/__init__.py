@@ -7,45 +7,16 @@ Any network of timm goes by timm's own name (:class:`densekit.models.backbones.T
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of RGB values from 0 to 255, as torchvision's weights expect."""
+from densekit.models.variants.timm_convolutions import CONVOLUTIONS
+from densekit.models.variants.timm_transformers import TRANSFORMERS
+from densekit.models.variants.variant import IMAGENET_MEAN, IMAGENET_STD, Variant
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "VARIANTS", "Variant", "resnet_settings"]
+
 
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One size of a backbone.
-
-    Attributes:
-        part: Registered name of the backbone.
-        arguments: Its arguments.
-        widths: Channels of its maps, fine to coarse; empty for a whole network, whose map has the classes as channels.
-        depths: Blocks of each stage; empty where a network has no such number.
-        weights: Where its weights come from; None: there are none.
-        mean: Mean of the images these were trained on, per channel, for values from 0 to 255.
-        std: Their SD.
-        published: Millions of parameters in the publication, counted with what stands behind the backbone there: the
-            classifier of ImageNet, or the decoder. None: none was published, or the size is ours.
-        source: Where the size comes from.
-        decoder: ``neck`` and ``head`` that make it a network, as :func:`densekit.models.assemble.assemble` takes them;
-            empty for a backbone that published networks share.
-    """
-
-    part: str
-    arguments: Mapping[str, Any]
-    widths: tuple[int, ...] = ()
-    depths: tuple[int, ...] = ()
-    weights: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    published: float | None = None
-    source: str = ""
-    decoder: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _resnet(depth: int, depths: tuple[int, ...], millions: float) -> Variant:
@@ -190,6 +161,8 @@ VARIANTS: dict[str, Variant] = {
         feature_size=48,
         use_checkpoint=False,
     ),
+    **CONVOLUTIONS,
+    **TRANSFORMERS,
 }
 
 
