@@ -16,8 +16,10 @@ _INFO = "objectInfo150.txt"
 def find(root: Path) -> SegmentationSource | None:
     """Look for the folders of ADEChallengeData2016, by its name or by its list of objects."""
     there = any((root / "images" / split).is_dir() for split in ("training", "validation"))
+    if not (there and (root / "annotations").is_dir()):
+        return None
     named = (root / _INFO).is_file() or root.name.lower().startswith("adechallenge")
-    if not (there and named and (root / "annotations").is_dir()):
+    if not named and not next(root.glob("images/*/ADE_*"), None):
         return None
     return SegmentationSource("ade20k", root, "ADE20K: images and annotations, 150 classes", read)
 

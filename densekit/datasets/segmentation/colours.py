@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 
 from densekit.datasets.segmentation.classes import ClassList, Colour
@@ -69,11 +70,15 @@ def shown(colour: Sequence[int]) -> str:
 
 
 def _codes(pixels: np.ndarray) -> np.ndarray:
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    """One number for each colour: blue, green, red from its highest byte on."""
+    flat = np.ascontiguousarray(pixels).reshape(-1, 1, 3)
+    if not len(flat):
+        return np.zeros(pixels.shape[:-1], np.uint32)
+    four = cv2.cvtColor(flat, cv2.COLOR_RGB2RGBA)  # so that four bytes can be read as one number
+    return (four.view("<u4") & 0xFFFFFF).reshape(pixels.shape[:-1])
 
 
 def _counted(codes: np.ndarray) -> dict[Colour, int]:
     values, counts = np.unique(codes, return_counts=True)
     found = sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda item: -item[1])
-    return {(code >> 16, code >> 8 & 255, code & 255): count for code, count in found}
+    return {(code & 255, code >> 8 & 255, code >> 16): count for code, count in found}

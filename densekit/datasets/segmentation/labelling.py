@@ -80,6 +80,10 @@ def own_and_given(draft: Draft, given: ClassList | None) -> ClassList | None:
     own = draft.classes
     if own is None or given is None:
         return own or given
+    background = next((n for n, v in zip(own.names, own.values, strict=True) if v == draft.background), None)
+    if background is not None and background not in given.names and len(given.names) < len(own.names):
+        black = given.colours and ((0, 0, 0), *given.colours)
+        given = replace(given, names=(background, *given.names), colours=black)  # what nobody drew is something else
     if not draft.named:
         if len(given.names) != len(own.names):
             raise ConfigError(
@@ -120,17 +124,22 @@ def label(
         DataError: if there is no class list and the values cannot be classes.
     """
     notes, out = [], set(ignored.values)
-    binary = set(seen) == _BINARY and not out
+    binary = set(seen) == _BINARY and 255 not in out
     if classes is None:
         values = (0, 255) if binary else tuple(sorted(set(seen) - out - set(_ALWAYS)))
         classes = _found(values, binary)
         notes.append(f"no class list is given: the {len(values)} values found are the classes: {few(classes.names)}")
     elif classes.values is None:
-        binary = binary and len(classes.names) == 2
         free = (value for value in range(VALUES) if value not in out)
-        classes = replace(classes, values=(0, 255) if binary else tuple(next(free) for _ in classes.names))
+        binary = binary and len(classes.names) <= 2
+        if binary and len(classes.names) + (0 in out) < 2:
+            one = f"one class, {classes.names[0]!r}, for masks of 0 and 255"
+            raise ConfigError(f"{classes.source}: {one}; name both, or give ignore=0")
+        among = (0, 255)[-len(classes.names) :]
+        classes = replace(classes, values=among if binary else tuple(next(free) for _ in classes.names))
     if binary:
-        notes.append(f"masks of 0 and 255: {classes.names[0]!r} and {classes.names[1]!r}")
+        said = " and ".join(f"{value} is {name!r}" for value, name in zip(classes.values, classes.names, strict=True))
+        notes.append(f"masks of 0 and 255: {said}")
     left = {value for value in classes.ignored if isinstance(value, int)}
     classes, named = _without(classes, out, ignored.names)
     lookup = np.full(VALUES, IGNORED, np.uint8)

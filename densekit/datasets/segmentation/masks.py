@@ -61,7 +61,7 @@ def read_mask(path: Path) -> Mask:
         raise DataError(f"{path}: cannot be decoded ({error}); export or fetch it again") from error
     if values.ndim == 3:
         values = values[..., 0] if values.shape[2] in (1, 2) else values[..., :3]
-    if values.ndim == 3 and (np.ptp(values[:1], axis=2).any() or np.ptp(values, axis=2).any()):
+    if values.ndim == 3 and any((values[..., n] != values[..., n + 1]).any() for n in (0, 1)):
         return Mask(values)
     return Mask(_whole(path, values if values.ndim == 2 else np.ascontiguousarray(values[..., 0])))
 

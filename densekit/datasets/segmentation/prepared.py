@@ -24,7 +24,7 @@ from densekit.datasets.shared.cache import AUTO, cache_folder, writing_cache
 from densekit.datasets.shared.folds import Fold
 from densekit.datasets.shared.image_files import fingerprint
 from densekit.errors import ConfigError, DataError
-from densekit.io.atomic import write_json_atomic
+from densekit.io.atomic import atomic_path, write_json_atomic
 from densekit.io.depth import Ranges
 from densekit.structures.findings import Example, Finding
 from densekit.structures.label_images import IGNORED
@@ -289,20 +289,28 @@ def _keep(folder: Path, data: PreparedSegmentation) -> None:
         "root": str(data.root),
         "lookup": list(zip(labelled.tolist(), data.lookup[labelled].tolist(), strict=True)),
         "splits": data.splits,
-        "pixels": {split: pixels.tolist() for split, pixels in data.pixels.items()},
         "findings": [asdict(finding) for finding in data.findings],
         "fingerprint": data.fingerprint,
     }
+    with atomic_path(_counted(folder, data.fingerprint)) as path:
+        np.savez(path, **data.pixels)
     write_json_atomic(folder / _KEPT, plain, indent=None)
+
+
+def _counted(folder: Path, current: str) -> Path:
+    """File of the pixels by image and label."""
+    return folder / f"pixels-{current[:12]}.npz"
 
 
 def _kept(folder: Path, current: str) -> PreparedSegmentation | None:
     """Return what is in the cache, unless a file has changed since or a converted mask is gone."""
     try:
         found = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if found.get("fingerprint") != current:
+        if found["fingerprint"] != current:
+            return None
+        with np.load(_counted(folder, current)) as pixels:
+            found["pixels"] = {split: pixels[split] for split in found["splits"]}
+    except (OSError, ValueError, KeyError):
         return None
     lookup = np.full(VALUES, IGNORED, np.uint8)
     for value, label in found["lookup"]:
@@ -319,7 +327,6 @@ def _kept(folder: Path, current: str) -> PreparedSegmentation | None:
             "colours": found["colours"] and tuple(map(tuple, found["colours"])),
             "lookup": lookup,
             "splits": splits,
-            "pixels": {split: np.array(pixels, np.int64) for split, pixels in found["pixels"].items()},
             "ranges": {kind: tuple(span) for kind, span in found["ranges"].items()},
             "findings": tuple(
                 Finding(**{**f, "examples": tuple(Example(e["where"], e["image"]) for e in f["examples"])})

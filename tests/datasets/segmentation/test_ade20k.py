@@ -5,7 +5,6 @@ def test_zero_is_ignored_and_1_is_wall(maker):
     for split in ("training", "validation"):
         maker.image(f"images/{split}/ADE_{split}_1.jpg")
         maker.mask(f"annotations/{split}/ADE_{split}_1.png", values=(0, 1, 150))
-    maker.text("objectInfo150.txt", "Idx\tRatio")
     data = maker.prepare()
     assert (
         data.format == "ade20k"

@@ -33,7 +33,9 @@ def test_later_objects_lie_above_and_what_is_not_drawn_is_background(maker):
 
 def test_classes_that_are_not_asked_for_are_background_and_ignored_ones_are_not(maker):
     coco(maker, [(0, 3, [LEFT]), (0, 5, [RIGHT]), (1, 3, [LEFT])])
-    assert labels(maker.prepare(classes=["background", "cat"], seed=None)) == [1, 0]
+    for classes in (["background", "cat"], ["cat"]):
+        data = maker.prepare(classes=classes, seed=None)
+        assert data.classes == ("background", "cat") and labels(data) == [1, 0]
     assert labels(maker.prepare(ignore="dog", seed=None)) == [1, 255, 0]
     assert labels(maker.prepare(ignore="background", seed=None)) == [0, 1, 255]
 

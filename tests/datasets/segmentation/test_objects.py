@@ -13,4 +13,5 @@ def test_a_mask_an_object_gives_two_classes_that_may_be_named(maker):
             Image.fromarray(mask).save(maker.path(f"{stem}/masks/{number}.png"))
     data = maker.prepare()
     assert data.format == "objects" and data.classes == ("background", "object") and labels(data) == [1, 0, 1, 0]
-    assert maker.prepare(classes=["background", "nucleus"]).classes == ("background", "nucleus")
+    for classes in (["background", "nucleus"], ["nucleus"]):
+        assert maker.prepare(classes=classes).classes == ("background", "nucleus")

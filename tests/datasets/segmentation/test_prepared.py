@@ -33,6 +33,23 @@ def test_without_a_list_the_values_are_the_classes(maker):
     assert data.classes == ("background", "foreground") and labels(data) == [0, 1]
 
 
+def test_masks_of_0_and_255_are_two_classes(maker):
+    maker.pairs("a", "b", values=(0, 255))
+    assert labels(maker.prepare(classes=["wall", "crack"])) == [0, 1]
+    assert labels(maker.prepare(classes=["crack"], ignore=0)) == [255, 0]
+    with pytest.raises(ConfigError, match="one class, 'crack', for masks of 0 and 255; name both"):
+        maker.prepare(classes=["crack"])
+
+
+def test_colours_may_be_given_apart_from_the_names(maker):
+    maker.pairs("a", "b", values=list(COLOURS.values()))
+    for colours in (COLOURS, list(COLOURS.values())[::-1]):
+        assert labels(maker.prepare(classes=["roof", "road"], colours=colours)) == [1, 0]
+    assert maker.prepare(colours=COLOURS).classes == ("road", "roof")
+    with pytest.raises(ConfigError, match="has no colour for the class 'sky'"):
+        maker.prepare(classes=["roof", "sky"], colours=COLOURS)
+
+
 def test_names_are_those_of_the_values_that_are_not_ignored(maker):
     maker.pairs("a", "b", values=(0, 1, 2))
     assert labels(maker.prepare(classes=["road", "roof"], ignore=0)) == [255, 0, 1]
