@@ -8,12 +8,13 @@ import torch
 from densekit.errors import ConfigError
 from densekit.models.assemble import assemble
 from densekit.models.assemble.backbone import backbone_part
-from densekit.models.assemble.parts import ask
+from densekit.models.assemble.parts import ask, built
 from densekit.models.backbones import TimmBackbone
 from densekit.models.cost import multiply_accumulates, parameter_count
 from densekit.models.listing import print_models
 from densekit.models.on_meta import on_meta
 from densekit.models.variants import VARIANTS
+from densekit.models.variants.counted import COUNTED
 from densekit.registry import MODELS
 
 TIMM = [name for name, variant in VARIANTS.items() if variant.part == "TimmBackbone"]
@@ -102,6 +103,18 @@ def test_the_listing_says_what_a_size_costs_and_whose_its_weights_are(capsys):
     assert re.search(swin, lines["swin_tiny_patch4_window7_224"])
     assert "weights: cc-by-nc-4.0" in lines["convnextv2_tiny"]
     assert "no weights named" in lines["hieradet_small"]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in COUNTED]
+)
+def test_what_a_size_costs_is_what_is_counted(name):
+    variant, wired = VARIANTS[name], backbone_part(name, pretrained=False)
+    backbone = built(wired)
+    assert parameter_count(backbone) / 1e6 == pytest.approx(variant.parameters, abs=0.006)
+    channels = wired.arguments.get("in_channels", getattr(backbone, "in_channels", 3))
+    macs = multiply_accumulates(backbone, torch.empty(1, channels, *variant.size, device="meta"))
+    assert macs / 1e9 == pytest.approx(variant.macs, abs=0.006)
 
 
 # --- timm -------------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ Any network of timm goes by timm's own name (:class:`densekit.models.backbones.T
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from densekit.models.variants.counted import COUNTED
 from densekit.models.variants.timm_convolutions import CONVOLUTIONS
 from densekit.models.variants.timm_transformers import TRANSFORMERS
 from densekit.models.variants.variant import IMAGENET_MEAN, IMAGENET_STD, Variant
@@ -27,6 +29,7 @@ def _resnet(depth: int, depths: tuple[int, ...], millions: float) -> Variant:
         widths=widths if depth < 50 else tuple(4 * w for w in widths),
         depths=depths,
         weights=f"torchvision://resnet{depth}",
+        licence="bsd-3-clause",
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         published=millions,
@@ -46,22 +49,33 @@ def _monai(name: str, source: str, published: float | None = None, **args: Any) 
 
 def _mit(millions: float, depths: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 320, 512)) -> Variant:
     arguments = {"widths": widths, "depths": depths}
-    source = "Xie et al., arXiv 2105.15203; count: NVlabs/SegFormer with classifier; its weights are non-commercial"
-    return Variant("MixVisionTransformer", arguments, **arguments, **_IMAGENET, published=millions, source=source)
+    source = "Xie et al., arXiv 2105.15203; count: NVlabs/SegFormer with classifier"
+    return Variant(
+        "MixVisionTransformer",
+        arguments,
+        licence="non-commercial",
+        **arguments,
+        **_IMAGENET,
+        published=millions,
+        source=source,
+    )
 
 
 def _unireplknet(width: int, depths: tuple[int, ...], millions: float, third: tuple[int, ...] = (13,)) -> Variant:
     sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": depths}
     arguments = {**sizes, "kernels": ((3,), (13,), third, (13,))}
-    source = "Ding et al., arXiv 2311.15599; count: AILab-CVC/UniRepLKNet, merged; its weights are Apache-2.0"
-    return Variant("UniRepLKNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
+    source = "Ding et al., arXiv 2311.15599; count: AILab-CVC/UniRepLKNet, merged"
+    return Variant(
+        "UniRepLKNet", arguments, licence="apache-2.0", **sizes, **_IMAGENET, published=millions, source=source
+    )
 
 
 def _hornet(width: int, millions: float, *, filters: bool = False) -> Variant:
     sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": (2, 3, 18, 2)}
     arguments = {**sizes, "filters": (None, None, (14, 8), (7, 4))} if filters else sizes
-    source = "Rao et al., arXiv 2207.14284; count: raoyongming/HorNet and MMPretrain; its weights are MIT"
-    return Variant("HorNet", arguments, **sizes, **_IMAGENET, published=millions, source=source)
+    source = "Rao et al., arXiv 2207.14284; count: raoyongming/HorNet and MMPretrain"
+    facts = {**_IMAGENET, "licence": "mit", "published": millions, "source": source}
+    return Variant("HorNet", arguments, **sizes, **facts)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -164,6 +178,10 @@ VARIANTS: dict[str, Variant] = {
     **CONVOLUTIONS,
     **TRANSFORMERS,
 }
+
+
+for _name, (_parameters, _macs, _size) in COUNTED.items():
+    VARIANTS[_name] = replace(VARIANTS[_name], parameters=_parameters, macs=_macs, size=_size)
 
 
 def resnet_settings(depth: int, *, scratch: bool) -> dict[str, Any]:
