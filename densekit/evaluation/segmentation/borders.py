@@ -28,8 +28,7 @@ def near_border(labels: np.ndarray, radius: int) -> np.ndarray:
     Returns:
         ``(H, W)`` of bool; what it says of ignored pixels means nothing.
     """
-    square = np.ones((2 * radius + 1, 1), np.uint8)
-    smallest = cv2.erode(cv2.erode(labels, square), square.T)
+    smallest = cv2.erode(labels, _square(radius))
     near = smallest != widened(np.where(labels == IGNORED, np.uint8(0), labels), radius)
     for side in (near, near[::-1], near.T, near.T[::-1]):
         side[:radius] = True
@@ -38,5 +37,8 @@ def near_border(labels: np.ndarray, radius: int) -> np.ndarray:
 
 def widened(values: np.ndarray, radius: int) -> np.ndarray:
     """The largest of the values ``(H, W)`` uint8 in a square of ``2 * radius + 1`` around each pixel."""
-    square = np.ones((2 * radius + 1, 1), np.uint8)
-    return cv2.dilate(cv2.dilate(values, square), square.T)
+    return cv2.dilate(values, _square(radius))
+
+
+def _square(radius: int) -> np.ndarray:
+    return np.ones((2 * radius + 1,) * 2, np.uint8)
