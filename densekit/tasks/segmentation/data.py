@@ -62,10 +62,10 @@ def test_loader(
     }
 
 
-def metric(data: PreparedSegmentation, split: str, work_dir: Path) -> dict[str, Any]:
-    """Config of the metric of a split."""
-    del split
-    return {"type": "densekit.SegmentationMetric", "classes": list(data.classes), "out": str(work_dir / COUNTS)}
+def metric(data: PreparedSegmentation, work_dir: Path) -> dict[str, Any]:
+    """Config of the metric."""
+    files = {"out": str(work_dir / COUNTS), "collect_dir": str(work_dir / ".collect")}
+    return {"type": "densekit.SegmentationMetric", "classes": list(data.classes), **files}
 
 
 def write_report(

@@ -179,7 +179,7 @@ class SegmentationPlan(ImagePlan):
         return {
             "val_dataloader": loader,
             "val_cfg": {},
-            "val_evaluator": [metric(self.data, c.val_split, work_dir)],
+            "val_evaluator": [metric(self.data, work_dir)],
         }
 
     @property
