@@ -93,6 +93,11 @@ BACKBONES = {
             "filters": (None, None, (14, 8), (7, 4)),
         },
     ),
+    "SMT": Case("SMT", {"in_channels": 2, "widths": (8, 16, 16, 32), "depths": (1, 1, 2, 1)}),
+    # Its blocks square a map: more of them overflow with weights disturbed at random.
+    "CASViT": Case("CASViT", {"in_channels": 2, "widths": (8, 16, 24, 32), "depths": (1, 1, 1, 1)}),
+    "EMOv2": Case("EMOv2", {"in_channels": 2, "widths": (8, 12, 20, 40), "depths": (2, 1, 2, 2), "window": 3}),
+    "LSNet": Case("LSNet", {"in_channels": 2, "widths": (16, 32, 48, 64), "depths": (0, 2, 2, 2), "heads": 2}),
     "timm, convolutions": Case("TimmBackbone", {"in_channels": 2, "name": "test_resnet"}),
     "timm, tokens": Case("TimmBackbone", {"in_channels": 2, "name": "test_vit"}, ((64, 96), (96, 64))),
     "timm, one size": Case(

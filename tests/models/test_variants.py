@@ -43,14 +43,14 @@ def test_a_resnet_is_that_of_torchvision(name):
     assert round((count + classifier) / 1e6, 2) == variant.published
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", [name for name in IMAGES if VARIANTS[name].published])
 def test_a_backbone_of_images_has_about_the_published_size(name):
     variant = VARIANTS[name]
     wired = backbone_part(name, pretrained=False)
     merged = {"deploy": True} if wired.takes("deploy") else {}  # as published
     with on_meta():
         count = parameter_count(wired.part(**wired.arguments, **merged))
-    classifier = (variant.widths[-1] + 1) * IMAGENET_CLASSES
+    classifier = (variant.widths[-1] + 1) * IMAGENET_CLASSES * (2 if variant.part == "CASViT" else 1)
     assert (count + classifier) / 1e6 == pytest.approx(variant.published, rel=0.01)
 
 

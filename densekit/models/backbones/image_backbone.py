@@ -18,6 +18,7 @@ logger = logging.getLogger("densekit")
 OUT_NORMS = {
     "ln": lambda channels: ChannelNorm(channels, eps=1e-6),
     "gn": lambda channels: nn.GroupNorm(1, channels),
+    "bn": nn.BatchNorm2d,
     None: lambda _channels: nn.Identity(),
 }
 
@@ -35,7 +36,7 @@ class ImageBackbone(nn.Module):
         in_channels: Channels of the image.
         out_indices: The stages whose maps are given, counted from 0, the finest.
         out_norm: Norm of each map that is given: ``"ln"`` (LayerNorm over its channels), ``"gn"`` (GroupNorm of one
-            group) or None. Dense recipes put one there, and train it from scratch.
+            group), ``"bn"`` (BatchNorm) or None. Dense recipes put one there, and train it from scratch.
         frozen_stages: 0: the first downsampling does not learn; k: nor do the first k stages, whose batch norms keep
             their statistics; -1: all learn.
         pretrained: File of weights, by the names of the official code or by ours, read by :meth:`init_weights`.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
 from densekit.models.layers.channel_norm import ChannelNorm
+from densekit.models.layers.initialize import initialize_by_fan_out
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -208,16 +207,4 @@ class MixVisionTransformer(ImageBackbone):
             frozen_stages=frozen_stages,
             pretrained=pretrained,
         )
-        self.apply(_initialize)
-
-
-@torch.no_grad()
-def _initialize(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear):
-        nn.init.trunc_normal_(layer.weight, std=0.02)
-    elif isinstance(layer, nn.Conv2d):
-        fan_out = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
-        nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_out))
-    else:
-        return
-    nn.init.zeros_(layer.bias)
+        self.apply(initialize_by_fan_out)

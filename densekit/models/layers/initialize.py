@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 from densekit.errors import ConfigError, close_names
@@ -44,3 +46,17 @@ def initialize_convnet(module: nn.Module) -> None:
             nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def initialize_by_fan_out(layer: nn.Module) -> None:
+    """Set one layer as MiT and its followers do, for ``module.apply``: linear weights from a normal of SD 0.02
+    truncated at +-2, those of convolutions from one of SD sqrt(2 / fan-out), biases 0; other layers stay."""
+    if isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+    elif isinstance(layer, nn.Conv2d):
+        fan_out = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
+        nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_out))
+    else:
+        return
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

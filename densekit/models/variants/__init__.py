@@ -78,6 +78,31 @@ def _hornet(width: int, millions: float, *, filters: bool = False) -> Variant:
     return Variant("HorNet", arguments, **sizes, **facts)
 
 
+def _smt(depths: tuple[int, ...], millions: float | None, width: int = 64, *, large: bool = False) -> Variant:
+    sizes = {"widths": tuple(width * 2**i for i in range(4)), "depths": depths}
+    arguments = {**sizes, "ratios": (8, 6, 4, 2), "stem_kernel": 7} if large else sizes
+    source = "Lin et al., arXiv 2307.08579; depths: AFeng-x/SMT"
+    return Variant("SMT", arguments, **sizes, **_IMAGENET, published=millions, source=source)
+
+
+def _cas_vit(widths: tuple[int, ...], depths: tuple[int, ...], millions: float) -> Variant:
+    sizes = {"widths": widths, "depths": depths}
+    source = "Zhang et al., arXiv 2408.03703; count: Tianfang-Zhang/CAS-ViT, with both classifiers"
+    return Variant("CASViT", sizes, **sizes, **_IMAGENET, published=millions, source=source)
+
+
+def _emov2(widths: tuple[int, ...], depths: tuple[int, ...], millions: float | None, **arguments: Any) -> Variant:
+    sizes = {"widths": widths, "depths": depths}
+    source = "Zhang et al., arXiv 2412.06674; sizes: zhangzjn/EMOv2"
+    return Variant("EMOv2", {**sizes, **arguments}, **sizes, **_IMAGENET, published=millions, source=source)
+
+
+def _lsnet(widths: tuple[int, ...], depths: tuple[int, ...], millions: float) -> Variant:
+    sizes = {"widths": widths, "depths": depths}
+    source = "Wang et al., arXiv 2503.23135; weights: jameslahm/lsnet, without a licence file"
+    return Variant("LSNet", sizes, **sizes, **_IMAGENET, published=millions, source=source)
+
+
 VARIANTS: dict[str, Variant] = {
     "resnet18": _resnet(18, (2, 2, 2, 2), 11.69),
     "resnet34": _resnet(34, (3, 4, 6, 3), 21.80),
@@ -107,6 +132,21 @@ VARIANTS: dict[str, Variant] = {
     "hornet_b_gf": _hornet(128, 88.42, filters=True),
     "hornet_l": _hornet(192, 195.0),
     "hornet_l_gf": _hornet(192, 196.0, filters=True),
+    "smt_t": _smt((2, 2, 8, 1), 11.5),
+    "smt_s": _smt((3, 4, 18, 2), None),  # 22.55 M; the published 20.5 M are those of one block in the last stage
+    "smt_b": _smt((4, 6, 28, 2), 32.0, large=True),
+    "smt_l": _smt((4, 6, 28, 4), None, 96, large=True),
+    "cas_vit_xs": _cas_vit((48, 56, 112, 220), (2, 2, 4, 2), 3.20),
+    "cas_vit_s": _cas_vit((48, 64, 128, 256), (3, 3, 6, 3), 5.76),
+    "cas_vit_m": _cas_vit((64, 96, 192, 384), (3, 3, 6, 3), 12.42),
+    "cas_vit_t": _cas_vit((96, 128, 256, 512), (3, 3, 6, 3), 21.76),
+    "emov2_1m": _emov2((32, 48, 80, 180), (2, 2, 8, 3), 1.461),  # published as 1.4 M
+    "emov2_2m": _emov2((32, 48, 120, 200), (3, 3, 9, 3), None),  # 2.38 M, published as 2.3 M
+    "emov2_5m": _emov2((48, 72, 160, 288), (3, 3, 9, 3), 5.1, ratios=(2.0, 3.0, 4.0, 4.0), head_dim=32),
+    "emov2_20m": _emov2((64, 128, 320, 448), (3, 3, 13, 3), None, ratios=(2.0, 3.0, 4.0, 4.0), head_dim=32),
+    "lsnet_t": _lsnet((64, 128, 256, 384), (0, 2, 8, 10), 11.4),
+    "lsnet_s": _lsnet((96, 192, 320, 448), (1, 2, 8, 10), 16.1),
+    "lsnet_b": _lsnet((128, 256, 384, 512), (4, 6, 8, 10), 23.2),
     "dformer": _dformer(
         "Wu et al., arXiv 2201.00462",
         {"neck": "DFormerDecoder", "head": "PatchExpandingHead"},
