@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
+from densekit.models.layers.of_torchvision import stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -58,7 +58,7 @@ class AdditiveBlock(nn.Module):
         self.norm1, self.norm2 = nn.BatchNorm2d(dim), nn.BatchNorm2d(dim)
         self.mixer = AdditiveTokenMixer(dim)
         self.mlp = nn.Sequential(nn.Conv2d(dim, 4 * dim, 1), nn.GELU(), nn.Conv2d(4 * dim, dim, 1))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
 from densekit.models.layers.channel_norm import ChannelNorm
+from densekit.models.layers.of_torchvision import stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -83,7 +83,7 @@ class I2RMB(nn.Module):
         self.local = nn.Sequential(depthwise, nn.BatchNorm2d(hidden, eps=EPS), nn.SiLU())
         self.proj = nn.Conv2d(hidden, dim, 1, bias=False)
         self.gamma = nn.Parameter(torch.full((dim,), 1e-6))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, before, H, W)`` to ``(B, dim, H / stride, W / stride)``, sides rounded up."""

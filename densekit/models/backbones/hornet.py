@@ -9,11 +9,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
 from densekit.models.layers.channel_norm import ChannelNorm
 from densekit.models.layers.initialize import initialize_convnet
+from densekit.models.layers.of_torchvision import stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -87,7 +87,7 @@ class HorNetBlock(nn.Module):
         self.gnconv = GatedConv(dim, order, size)
         self.pwconv1, self.pwconv2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.gamma1, self.gamma2 = (nn.Parameter(torch.full((dim,), 1e-6)) for _ in range(2))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
+from densekit.models.layers.of_torchvision import squeeze_excitation, stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -163,9 +163,9 @@ class LSNetBlock(nn.Module):
             self.mixer = RepVGGDepthwise(dim, deploy=deploy)
         else:
             self.mixer = BiasedAttention(dim, *attention) if attention else LSConv(dim)
-        self.se = SqueezeExcitation(dim, dim // 4) if even else nn.Identity()
+        self.se = squeeze_excitation(dim, dim // 4) if even else nn.Identity()
         self.ffn = nn.Sequential(ConvNorm(dim, 2 * dim), nn.ReLU(), ConvNorm(2 * dim, dim, scale=0.0))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""

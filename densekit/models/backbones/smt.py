@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from densekit.models.backbones.image_backbone import ImageBackbone
 from densekit.models.backbones.mit import MiTStage
 from densekit.models.layers.channel_norm import ChannelNorm
 from densekit.models.layers.initialize import initialize_by_fan_out
+from densekit.models.layers.of_torchvision import stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -84,7 +84,7 @@ class SMTBlock(nn.Module):
         self.attn = GlobalAttention(dim, heads) if heads else ScaleAwareModulation(dim)
         self.fc1, self.fc2 = nn.Linear(dim, ratio * dim), nn.Linear(ratio * dim, dim)
         self.depthwise = nn.Conv2d(ratio * dim, ratio * dim, 3, padding=1, groups=ratio * dim)
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, H, W, C)`` to the same shape."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
-from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 from densekit.errors import ConfigError
 from densekit.models.backbones.image_backbone import ImageBackbone
 from densekit.models.layers.channel_norm import ChannelNorm
 from densekit.models.layers.initialize import initialize_convnet
+from densekit.models.layers.of_torchvision import squeeze_excitation, stochastic_depth
 from densekit.models.layers.unit_attention import drop_path_rates
 from densekit.registry import MODELS
 
@@ -105,12 +105,12 @@ class UniRepLKNetBlock(nn.Module):
         large = kernel in BRANCHES and not deploy
         self.depthwise = DilatedReparameterizedConv(dim, kernel) if large else _depthwise(dim, kernel, bias=deploy)
         self.norm = nn.Identity() if deploy else nn.BatchNorm2d(dim)
-        self.se = SqueezeExcitation(dim, dim // 4)
+        self.se = squeeze_excitation(dim, dim // 4)
         self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim, bias=deploy)
         self.grn = GlobalResponseNorm(4 * dim, bias=not deploy)
         self.norm2 = nn.Identity() if deploy else nn.BatchNorm2d(dim)
         self.gamma = None if deploy else nn.Parameter(torch.full((dim,), 1e-6))
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""

@@ -140,7 +140,7 @@ VARIANTS: dict[str, Variant] = {
     "cas_vit_s": _cas_vit((48, 64, 128, 256), (3, 3, 6, 3), 5.76),
     "cas_vit_m": _cas_vit((64, 96, 192, 384), (3, 3, 6, 3), 12.42),
     "cas_vit_t": _cas_vit((96, 128, 256, 512), (3, 3, 6, 3), 21.76),
-    "emov2_1m": _emov2((32, 48, 80, 180), (2, 2, 8, 3), 1.461),  # published as 1.4 M
+    "emov2_1m": _emov2((32, 48, 80, 180), (2, 2, 8, 3), None),  # 1.46 M, published as 1.4 M
     "emov2_2m": _emov2((32, 48, 120, 200), (3, 3, 9, 3), None),  # 2.38 M, published as 2.3 M
     "emov2_5m": _emov2((48, 72, 160, 288), (3, 3, 9, 3), 5.1, ratios=(2.0, 3.0, 4.0, 4.0), head_dim=32),
     "emov2_20m": _emov2((64, 128, 320, 448), (3, 3, 13, 3), None, ratios=(2.0, 3.0, 4.0, 4.0), head_dim=32),
