@@ -15,6 +15,8 @@ import pytest
 from densekit.cli import main
 
 from ..inference.detection.conftest import checkpoint, detector_registered  # noqa: F401
+from ..inference.segmentation.conftest import checkpoint as segmentor  # noqa: F401
+from ..inference.segmentation.conftest import segmentor_registered  # noqa: F401
 from ..volume_runs import config, make_case, prepared, short_run  # noqa: F401
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
@@ -22,10 +24,11 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, short_run, prepared, checkpoint, scene):  # noqa: F811
+def folder(tmp_path, monkeypatch, short_run, prepared, checkpoint, segmentor, scene):  # noqa: F811
     """The folder that the page speaks of, as the current one."""
     shutil.copy(short_run[1] / "best.pth", tmp_path / "best.pth")
     checkpoint("detector.pth")
+    segmentor("segmentor.pth")
     scene().save(tmp_path / "photo.png")
     shutil.copytree(prepared, tmp_path / "data" / "mine")
     (tmp_path / "scans").mkdir()
@@ -67,7 +70,15 @@ def test_every_block_runs(folder):
         else:
             line = page[: page.index(code)].count("\n")
             exec(compile("\n" * line + code, str(PAGE), "exec"), namespace)
-    for name in ("out.nii.gz", "out.labels.json", "out.png", "from_memory.nii.gz", "photo_boxes.png", "photo.json"):
+    for name in (
+        "out.nii.gz",
+        "out.labels.json",
+        "out.png",
+        "from_memory.nii.gz",
+        "photo_boxes.png",
+        "photo.json",
+        "photo_classes.png",
+    ):
         assert (folder / name).is_file(), name
     for name in ("predictions/report.html", "scores/scores.csv", "runs/mine/best.pth", "runs/own/best.pth"):
         assert (folder / name).is_file(), name
