@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from densekit.datasets.detection.inspection import AUTO, SIDES, Inspection, inspect_detection
+from densekit.datasets.shared.check_table import counted, rendered, screen_width, table, verdict, wrap
 from densekit.io.atomic import write_json_atomic
-from densekit.structures.findings import Finding
 
 CLASSES_SHOWN = 25
 
@@ -53,14 +50,7 @@ def check_detection(
 def to_json(inspection: Inspection) -> dict[str, Any]:
     """Return what the JSON file holds."""
     summary = {key: value for key, value in inspection.summary.items() if key != "gallery"}
-    return {
-        "path": inspection.path,
-        "status": inspection.status,
-        "errors": inspection.count("error"),
-        "warnings": inspection.count("warning"),
-        **summary,
-        "findings": [asdict(finding) for finding in inspection.findings],
-    }
+    return counted(inspection, summary)
 
 
 def render(inspection: Inspection, *, width: int | None = None) -> str:
@@ -70,26 +60,17 @@ def render(inspection: Inspection, *, width: int | None = None) -> str:
         inspection: What was found.
         width: Columns; None: those of the terminal, at most 120.
     """
-    width = width or min(120, shutil.get_terminal_size((100, 24)).columns)
+    width = width or screen_width()
     summary = inspection.summary
     blocks = [
-        _wrap(f"{summary['name']}: {summary['layout']}", width),
-        _table(_split_rows(summary)),
-        _table(_class_rows(summary)),
+        wrap(f"{summary['name']}: {summary['layout']}", width),
+        table(_split_rows(summary)),
+        table(_class_rows(summary)),
         _sizes(summary),
-        *(_render_finding(finding, width) for finding in inspection.findings),
-        _verdict(inspection),
+        *(rendered(finding, width) for finding in inspection.findings),
+        verdict(inspection),
     ]
     return "\n\n".join(blocks)
-
-
-def _verdict(inspection: Inspection) -> str:
-    counted = ", ".join(
-        f"{inspection.count(severity)} {severity}{'' if inspection.count(severity) == 1 else 's'}"
-        for severity in ("error", "warning", "note")
-    )
-    verdict = "cannot be trained on as it is" if inspection.status else "sound"
-    return f"{inspection.path}: {verdict}; {counted}"
 
 
 def _split_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -118,27 +99,4 @@ def _sizes(summary: Mapping[str, Any]) -> str:
     long, short = summary["input_size"]
     names = [f"< {SIDES[0]}", *(f"{a}-{b}" for a, b in pairwise(SIDES)), f"> {SIDES[-1]}"]
     rows = [["side", *names], ["objects", *(f"{n:,}" for n in summary["seen_sides"])]]
-    return f"objects by side in pixels if images are fitted into {long} x {short}\n{_table(rows)}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(lines)
-
-
-def _render_finding(finding: Finding, width: int) -> str:
-    count = f": {finding.count:,}" if finding.count > 1 or finding.examples else ""
-    lines = [_wrap(f"{finding.severity.upper()}  {finding.message}{count}", width, hang=4)]
-    lines += [_wrap(f"  e.g. {example.where}", width, hang=7) for example in finding.examples]
-    if finding.remedy:
-        lines.append(_wrap(f"  ->   {finding.remedy}", width, hang=7))
-    return "\n".join(lines)
-
-
-def _wrap(text: str, width: int, hang: int = 2) -> str:
-    return textwrap.fill(text, width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False)
+    return f"objects by side in pixels if images are fitted into {long} x {short}\n{table(rows)}"

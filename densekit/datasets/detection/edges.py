@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from PIL import Image, ImageOps
 
-from densekit.errors import DataError
-from densekit.io.images import is_deep, load_image
 from densekit.structures.boxes import to_xyxy
-
-LONGEST = 800
-"""Pixels of the longer side to which images are made smaller before edges are looked for."""
 
 DEPTH, DEEPEST = 0.15, 16
 """Depth of the strips on both sides of a box's side, as a share of the box, and at most in pixels."""
-
-
-def open_small(path: Path) -> np.ndarray | None:
-    """Return the pixels of an image, upright, float32 ``(H, W, 3)`` from 0 to 255; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            if is_deep(image):
-                image = load_image(path).rgb()
-            image.draft("RGB", (LONGEST, LONGEST))
-            image.load()
-            image = ImageOps.exif_transpose(image).convert("RGB")
-            image.thumbnail((LONGEST, LONGEST), reducing_gap=2)
-            return np.asarray(image, dtype=np.float32)
-    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
-        return None
 
 
 def steps(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ if it was put right (repairs say what was done) or is worth a look, and a *note*
 from __future__ import annotations
 
 from densekit.datasets.shared.findings import Collected, Kind
+from densekit.datasets.shared.leaks import LEAKS
 
 # The order is the order of the report: what stops first, then repairs, then what to look at, then what to know.
 KINDS: dict[str, Kind] = {
@@ -144,17 +145,7 @@ KINDS: dict[str, Kind] = {
         "add label files if there are objects in them",
     ),
     # --- warnings: worth a look -----------------------------------------------------------------------------------
-    "split-overlap": Kind(
-        "warning",
-        "images that are in two splits, byte for byte: the score would be of images the network was trained on",
-        "keep each image in one split",
-    ),
-    "split-similar": Kind(
-        "warning",
-        "images that look the same in two splits: the score may be too good",
-        "keep frames of one scene, and copies of one image, in one split",
-    ),
-    "image-duplicate": Kind("warning", "image files with the same content in one split", "keep one"),
+    **LEAKS,
     "image-truncated": Kind(
         "error",
         "image files that end too early: they cannot be read",

@@ -21,7 +21,8 @@ from densekit.datasets.detection.reading import check_class_list, combined_finge
 from densekit.datasets.detection.recognize import recognize
 from densekit.datasets.shared.cache import AUTO, cache_folder, writing_cache
 from densekit.datasets.shared.folds import Fold
-from densekit.errors import DataError, OutputError
+from densekit.datasets.shared.inspection import Inspection
+from densekit.errors import OutputError
 from densekit.io.atomic import write_json_atomic
 from densekit.io.depth import Ranges
 from densekit.structures.boxes import area
@@ -36,46 +37,6 @@ _VERSION = 5
 _SHOWN_OBJECTS = 300
 
 log = logging.getLogger("densekit")
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What ``densekit check`` knows of a detection data set.
-
-    Attributes:
-        path: What was checked.
-        summary: Plain JSON types: name, format, layout, root, splits, classes, sizes, images to show.
-        findings: Errors first, then warnings, then notes.
-    """
-
-    path: str
-    summary: Mapping[str, Any]
-    findings: tuple[Finding, ...]
-
-    @property
-    def status(self) -> int:
-        """Exit status: 0 sound (warnings allowed), 2 errors."""
-        return 2 if any(finding.severity == "error" for finding in self.findings) else 0
-
-    def count(self, severity: str) -> int:
-        """Return how many findings have a severity."""
-        return sum(finding.severity == severity for finding in self.findings)
-
-    def require_sound(self) -> None:
-        """Refuse a data set with errors.
-
-        Raises:
-            DataError: with the first error and how to see the others.
-        """
-        errors = [finding for finding in self.findings if finding.severity == "error"]
-        if errors:
-            first = errors[0]
-            place = f", e.g. {first.examples[0].where}" if first.examples else ""
-            more = f" ({len(errors) - 1} more kinds of error)" if len(errors) > 1 else ""
-            raise DataError(
-                f"{self.path}: {first.message}: {first.count}{place}; {first.remedy}{more}; "
-                f"`densekit check {self.path}` shows all"
-            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from densekit.datasets.detection.dataset import DetectionDataset
 from densekit.datasets.detection.findings import Findings
 from densekit.datasets.detection.outlines import check_outlines
 from densekit.datasets.shared.image_files import Header
-from densekit.datasets.shared.similar import same_files, similar_pairs
+from densekit.datasets.shared.leaks import find_leaks
 from densekit.io.depth import described
 from densekit.structures.boxes import area, iou
 from densekit.structures.class_names import spelling
@@ -78,22 +78,8 @@ class _Checks:
             self.findings.add("only-scored", count=1, message=words)
         elif self.of("train").sum() == 0:
             self.findings.add("no-objects", count=1)
-        twice: set[int] = set()
         paths = [os.path.join(self.dataset.root, image.file) for image in images]  # noqa: PTH118  a Path is slow
-        for group in same_files(paths, self.dataset.headers):
-            twice.update(group)
-            across = len({images[i].split for i in group}) > 1
-            words = " = ".join(f"{images[i].split}: {images[i].file}" for i in group[:3])
-            code = "split-overlap" if across else "image-duplicate"
-            self.findings.add(code, Example(words, str(self.dataset.path(group[0]))), count=len(group) - 1)
-        pairs = similar_pairs(paths, self.dataset.headers, [image.split for image in images], twice)
-        if pairs is None:
-            words = "there are too many images to compare them by their looks; only exact copies were looked for"
-            self.findings.add("layout", count=1, message=words)
-            return
-        for one, other, r in pairs:
-            words = f"{images[one].split}: {images[one].file} ~ {images[other].split}: {images[other].file} (r {r:.3f})"
-            self.findings.add("split-similar", Example(words, str(self.dataset.path(one))))
+        find_leaks(self.findings, paths, self.dataset.headers, [(image.split, image.file) for image in images])
 
     def images(self) -> None:
         """Look at what the headers say: kinds of images, rotation, files that were cut short."""

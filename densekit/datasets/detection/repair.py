@@ -12,8 +12,8 @@ import numpy as np
 
 from densekit.datasets.detection import conventions
 from densekit.datasets.detection.draft import Draft, DraftImage, Places
-from densekit.datasets.detection.edges import open_small
 from densekit.datasets.shared.findings import EXAMPLES
+from densekit.datasets.shared.small_images import open_small
 from densekit.ops import run_lengths
 from densekit.structures.boxes import area, clip, to_xywh
 from densekit.structures.detections import Detections

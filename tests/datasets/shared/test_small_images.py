@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from densekit.datasets.detection.edges import open_small
+from densekit.datasets.shared.small_images import open_small
 
 
 def test_images_are_opened_upright_and_small(tmp_path):
