@@ -23,6 +23,7 @@ from densekit.datasets.segmentation.splitting import assign_splits, divide
 from densekit.datasets.shared.cache import AUTO, cache_folder, writing_cache
 from densekit.datasets.shared.folds import Fold
 from densekit.datasets.shared.image_files import fingerprint
+from densekit.datasets.shared.split_file import SPLIT_FILE
 from densekit.errors import ConfigError, DataError
 from densekit.io.atomic import atomic_path, write_json_atomic
 from densekit.io.depth import Ranges
@@ -67,6 +68,7 @@ class PreparedSegmentation:
         ranges: Of images of more than 8 bits; see :mod:`densekit.io.depth`.
         findings: Errors first, then warnings, then notes: what reading itself finds.
         fingerprint: Hash of the source files and settings, to be kept with what is trained.
+        folder: Of the cache: masks that were made of it, and all folds as ``splits.json``.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class PreparedSegmentation:
     ranges: Ranges
     findings: tuple[Finding, ...]
     fingerprint: str
+    folder: Path
 
     @cached_property
     def counts(self) -> dict[str, dict[str, Any]]:
@@ -234,12 +237,12 @@ def _read(
     images = replace(images, headers=[images.headers[n] for n in kept])
     read = read_masks(draft, source.root, images, given, ignored, folder / f"masks-{current[:12]}")
     if fold is not None and draft.pairs:
-        divide(draft, source.root, images.headers, read.pixels, fold)
-    return _prepared(source, draft, images, read, current)
+        divide(draft, source.root, images.headers, read.pixels, fold).write(folder / SPLIT_FILE)
+    return _prepared(source, draft, images, read, current, folder)
 
 
 def _prepared(
-    source: SegmentationSource, draft: Draft, images: Images, read: Read, current: str
+    source: SegmentationSource, draft: Draft, images: Images, read: Read, current: str, folder: Path
 ) -> PreparedSegmentation:
     names = read.labelling.classes.names
     where = {split: [n for n, pair in enumerate(draft.pairs) if pair.split == split] for split in _ORDER}
@@ -266,6 +269,7 @@ def _prepared(
         ranges=images.ranges,
         findings=draft.findings.listed(),
         fingerprint=current,
+        folder=folder,
     )
 
 
@@ -323,6 +327,7 @@ def _kept(folder: Path, current: str) -> PreparedSegmentation | None:
         **{
             **found,
             "root": Path(found["root"]),
+            "folder": folder,
             "classes": tuple(found["classes"]),
             "colours": found["colours"] and tuple(map(tuple, found["colours"])),
             "lookup": lookup,

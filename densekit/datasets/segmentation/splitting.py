@@ -12,6 +12,7 @@ from densekit.datasets.shared.folds import Fold
 from densekit.datasets.shared.image_files import Header
 from densekit.datasets.shared.image_folds import image_folds
 from densekit.datasets.shared.image_splits import draw, look_up, read_table
+from densekit.datasets.shared.split_file import Splits
 from densekit.errors import DataError, few
 
 
@@ -53,8 +54,11 @@ def assign_splits(draft: Draft, root: Path, seed: int | None) -> list[int]:
     return list(range(len(pairs)))
 
 
-def divide(draft: Draft, root: Path, headers: Sequence[Header], pixels: np.ndarray, fold: Fold) -> None:
+def divide(draft: Draft, root: Path, headers: Sequence[Header], pixels: np.ndarray, fold: Fold) -> Splits:
     """Make folds of the pairs that train and validate, stratified by class, and give each its split in one of them.
+
+    Returns:
+        All of them.
 
     Raises:
         ConfigError: if there are fewer patients than folds.
@@ -72,3 +76,4 @@ def divide(draft: Draft, root: Path, headers: Sequence[Header], pixels: np.ndarr
         f"stratified by {splits.stratified} (seed {splits.seed})"
     )
     draft.findings.add("layout", count=1, message=words)
+    return splits

@@ -1,4 +1,4 @@
-"""Losses of label images in the form that MMSegmentation's heads call: soft Dice, and the distance to borders.
+"""Losses of label images in the form that MMSegmentation's heads call: soft Dice, focal, the distance to borders.
 
 MMSegmentation's own Dice counts what is predicted at pixels without a class as wrong; here they are left out.
 """
@@ -73,6 +73,23 @@ class SoftDiceLoss(_LabelImageLoss):
         if not present.any():
             return overlap.sum()
         return 1 - ((2 * overlap + self.smooth) / (total + self.smooth))[present].mean()
+
+
+@MODELS.register_module()
+class PixelFocalLoss(_LabelImageLoss):
+    """``-(1 - p) ** gamma * log p`` of each pixel's class, the mean over pixels that have one.
+
+    The focal loss of Lin et al. 2017 (arXiv 1708.02002) with a softmax over the classes, without class weights.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_focal", gamma: float = 2.0):
+        super().__init__(loss_weight, loss_name)
+        self.gamma = gamma
+
+    def _loss(self, probabilities: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        chosen = torch.where(known, labels, 0).long()[:, None]
+        p = probabilities.gather(1, chosen)[:, 0].clamp(min=torch.finfo(probabilities.dtype).tiny)
+        return (torch.where(known, -((1 - p) ** self.gamma) * p.log(), 0)).sum() / known.sum().clamp(min=1)
 
 
 @MODELS.register_module()

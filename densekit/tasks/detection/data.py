@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densekit.datasets.detection import PreparedDetection, prepare_detection
-from densekit.datasets.detection.columns import open_coco
 from densekit.datasets.shared.folds import fold_of
-from densekit.datasets.shared.image_folds import read_image_table
 from densekit.datasets.shared.patient_table import PatientTable
 from densekit.structures.detections import Detections
 
@@ -38,16 +36,6 @@ def read_data(settings: Mapping[str, Any], input_size: tuple[int, int] = (1333, 
         input_size=input_size,
         fold=fold_of(settings),
     )
-
-
-def read_table(data: PreparedDetection, table: str | Path) -> PatientTable:
-    """Read what a table says of the images of a data set.
-
-    Raises:
-        DataError: if it cannot be read, or names none of them.
-    """
-    files = [open_coco(path, masks=False).images.files for path in data.annotations.values()]
-    return read_image_table(Path(table), [file for of_split in files for file in of_split])
 
 
 def test_loader(

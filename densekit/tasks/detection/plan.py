@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from densekit.config_tree import plain, types
 from densekit.datasets.detection import PreparedDetection
 from densekit.datasets.detection.worst_batch import WorstBatch, worst_batch
-from densekit.datasets.shared.patient_table import PatientTable
-from densekit.errors import ConfigError, DataError, close_names
+from densekit.errors import DataError
 from densekit.models.assemble import model_config
-from densekit.tasks.detection.data import DETECTIONS, metric, read_data, read_table, test_loader
-from densekit.tasks.images import ImagePlan, scoped, train_loader
+from densekit.tasks.detection.data import DETECTIONS, metric, read_data, test_loader
+from densekit.tasks.image_plan import ImagePlan, scoped, train_loader
 from densekit.visualization.shared.curves import ScoreCurve
 
 _MASKED = re.compile(r"Mask|SOLO|CondInst|QueryInst|PointRend|YOLACT|BoxInst|Ins(Sep)?(BN)?Head$")
 
 
 class DetectionPlan(ImagePlan):
-    """A detection config with its data set.
-
-    Args:
-        config: Complete, with its values checked.
-        data: Data set of any recognised layout that replaces ``data_root``.
-
-    Raises:
-        ConfigError: if no data set is given.
-        DataError: if the data set is missing or has errors.
-    """
+    """A detection config with its data set."""
 
     scope = "mmdet"
     beside = (DETECTIONS,)
     smaller = "the scale of the Resize transforms"
 
-    def __init__(self, config: Config, data: str | Path | None = None) -> None:
-        super().__init__(config)
-        root = data or config.data_root
-        if root is None:
-            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data=PATH")
-        if config.table is not None:
-            config.table = str(Path(config.table).expanduser().resolve())  # the checkpoint carries it
-        self.data: PreparedDetection = read_data({**config, "data_root": root}, self.input_size())
+    def read(self, settings: Mapping[str, Any]) -> PreparedDetection:
+        return read_data(settings, self.input_size())
 
     @property
     def score(self) -> str:
@@ -65,30 +47,12 @@ class DetectionPlan(ImagePlan):
         """Whether the network predicts masks as well as boxes."""
         return any(_MASKED.search(str(kind)) for kind in types(self.model()))
 
-    @property
-    def validates(self) -> bool:
-        return self.config.val_split is not None
-
-    @property
-    def class_names(self) -> list[str]:
-        return list(self.data.classes)
-
-    @property
-    def images(self) -> int:
-        return self.data.counts[self.config.train_split]["images"]
-
     def check_training(self) -> None:
         c = self.config
         only = [found.message for found in self.data.findings if found.code == "only-scored"]
         if only and c.train_split not in self.data.counts:
             raise DataError(f"{self.data.root}: {only[0]}; `densekit check` says what was found")
-        for key in ("train_split", "val_split"):
-            split = c[key]
-            if split is not None and split not in self.data.counts:
-                raise DataError(
-                    f"{self.data.root}: has no split {split!r} (it has {', '.join(self.data.counts)})"
-                    f"{close_names(split, self.data.counts)}; set {key}, val_split=None does without a validation"
-                )
+        self.check_splits()
         if not self.data.counts[c.train_split]["objects"]:
             raise DataError(
                 f"{self.data.root}: no image of split {c.train_split!r} has an object; there is nothing to learn"
@@ -100,43 +64,19 @@ class DetectionPlan(ImagePlan):
             )
         super().check_training()
 
-    @cached_property
-    def table(self) -> PatientTable | None:
-        """What is known of the images besides."""
-        return None if self.config.table is None else read_table(self.data, self.config.table)
-
     # --- data ---------------------------------------------------------------------------------------------------------
-    @cached_property
-    def train_dataset(self) -> Any:
-        """The training images as :class:`~densekit.datasets.shared.epochs.SeededDataset`."""
+    def samples(self, pipeline: str) -> Any:
         from densekit.datasets.detection.loading import with_loading
         from densekit.datasets.detection.training import coco_dataset
-        from densekit.datasets.shared.epochs import SeededDataset
 
-        c = self.config
+        data, split = self.data, self.config.train_split
+        transforms = with_loading(self.train_transforms(pipeline), masks=self.masks, ranges=data.ranges)
+        return coco_dataset(data.annotations[split], data.root, data.classes, transforms, table=self.table)
 
-        def images(key: str) -> Any:
-            pipeline = with_loading(self.train_transforms(key), masks=self.masks, ranges=self.data.ranges)
-            data, split = self.data, c.train_split
-            return coco_dataset(data.annotations[split], data.root, data.classes, pipeline, table=self.table)
-
-        final = None if c.final_pipeline is None else (images("final_pipeline"), c.max_epochs - c.final_epochs)
-        return SeededDataset(images("train_pipeline"), c.seed, c.repeat, final)
-
-    def hashes(self, split: str | None) -> dict[str, str]:
-        from densekit.package.seen import image_hashes
-
-        return image_hashes(self._files(split), self.data.root)
-
-    def looks(self, split: str | None) -> dict[str, bytes]:
-        from densekit.package.seen import looks
-
-        return looks(self._files(split), self.data.root)
-
-    def _files(self, split: str | None) -> Sequence[str]:
+    def files(self, split: str) -> Sequence[str]:
         from densekit.evaluation.detection import read_truth
 
-        return () if split is None else read_truth(self.data.annotations[split], masks=False).images.files
+        return read_truth(self.data.annotations[split], masks=False).images.files
 
     def train_loader(self) -> dict[str, Any]:
         return train_loader(self, self.train_dataset)
@@ -164,9 +104,7 @@ class DetectionPlan(ImagePlan):
         return plain(model_config(self.config.model, len(self.data.classes), pretrained=bool(self.config.pretrained)))
 
     def described(self) -> dict[str, Any]:
-        described = super().described()
-        described["meta"]["dataset"] = self.data.name
-        return described | {
+        return super().described() | {
             "preprocessing": {
                 "pipeline": [scoped(t) for t in self.test_transforms()],
                 "masks": self.masks,
@@ -174,12 +112,4 @@ class DetectionPlan(ImagePlan):
                 "fingerprint": self.data.fingerprint,
             },
             "inference": {"score_threshold": self.config.score_threshold},
-        }
-
-    def resolved(self) -> dict[str, Any]:
-        return super().resolved() | {
-            "data_root": str(self.data.root),
-            "data_format": self.data.format,
-            "classes": self.class_names,
-            "fingerprint": self.data.fingerprint,
         }

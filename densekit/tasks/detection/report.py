@@ -8,15 +8,11 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from densekit.datasets.shared.patient_table import meta_columns
-from densekit.datasets.shared.split_file import SPLIT_FILE
-from densekit.errors import few
 from densekit.tasks.detection.data import DETECTIONS, write_report
 from densekit.tasks.detection.pictures import DetectionPictureHook
 from densekit.tasks.detection.plan import DetectionPlan
-from densekit.tasks.images import ImageReport
+from densekit.tasks.image_report import ImageReport
 
-_SHOWN_FINDINGS = 12
 _BATCH_OF_NORMS = 4
 """Images that batch norm in a neck wants at a time."""
 
@@ -25,14 +21,6 @@ class DetectionReport(ImageReport):
     """The words of a run of a detector."""
 
     plan: DetectionPlan
-
-    def derived(self) -> dict[str, str]:
-        c, found = self.plan.config, super().derived()
-        if c.classes is None:
-            found["classes"] = "from the data set"
-        if c.data_format is None:
-            found["data_format"] = "recognised"
-        return found
 
     def hooks(self) -> list[Hook]:
         c = self.plan.config
@@ -60,7 +48,6 @@ class DetectionReport(ImageReport):
 
         truth = read_truth(plan.data.annotations[plan.config.val_split])
         found = read_detections(detections, truth, masks=None if truth.has_masks else False)
-        took = "" if runner.resuming else f", {minutes:.1f} minutes"
         write_report(
             plan.data,
             plan.config.val_split,
@@ -69,54 +56,29 @@ class DetectionReport(ImageReport):
             detections=found,
             scores=score_all(truth, found, max_dets=plan.config.max_dets),
             title=f"{Path(plan.config.filename).stem} on {plan.data.name}",
-            facts=[
-                ("training", f"{runner.epoch} epochs, seed {plan.config.seed}{took}"),
-                ("weights", f"best.pth, {self.kept(runner)}" + (", moving average" if plan.config.ema else "")),
-            ],
+            facts=self.facts(runner, minutes),
             max_dets=plan.config.max_dets,
         )
         return [f"report: {folder / 'report.html'}"]
 
     def describe(self) -> list[str]:
-        c, data = self.plan.config, self.plan.data
-        lines = [f"data set {data.name} ({data.root}): {data.layout}"]
-        lines += [found.message for found in data.findings if found.code in ("layout", "split-drawn")]
-        if c.folds is not None:
-            lines.append(f"all folds: {data.annotations[c.train_split].with_name(SPLIT_FILE)}")
-        if (table := self.plan.table) is not None:
-            columns = few(meta_columns(table.meta.values())) or "none"
-            lines += [*table.notes, f"meta-information of {len(table.meta):,} images: {columns}"]
-        for split in dict.fromkeys((c.train_split, c.val_split)):
-            if split is not None:
-                n = data.counts[split]
-                lines.append(
-                    f"{split}: {n['images']:,} images, {n['objects']:,} objects, {n['background']:,} background images "
-                    f"(kept)"
-                )
-        names = ", ".join(data.classes[:12]) + (" ..." if len(data.classes) > 12 else "")
-        lines += [f"{len(data.classes)} classes: {names}", *super().describe()]
-        if not self.plan.validates:
-            lines.append("no validation: best.pth will be the last epoch, and there will be no report.html")
-        return lines
+        data, train = self.plan.data, self.plan.config.train_split
+        splits = {
+            split: f"{n['images']:,} images, {n['objects']:,} objects, {n['background']:,} background images (kept)"
+            for split, n in data.counts.items()
+        }
+        notes = [found.message for found in data.findings if found.code in ("layout", "split-drawn")]
+        return self.about_data(splits, notes, data.annotations[train].parent) + super().describe()
 
     def cautions(self) -> list[str]:
-        c, data = self.plan.config, self.plan.data
-        found = [f for f in data.findings if f.severity == "warning"]
-        lines = [
-            f"{f.message}: {f.count:,}"
-            + (f", e.g. {f.examples[0].where}" if f.examples else "")
-            + (f"; {f.remedy}" if f.remedy else "")
-            for f in found[:_SHOWN_FINDINGS]
-        ]
-        if len(found) > _SHOWN_FINDINGS:
-            lines.append(f"{len(found) - _SHOWN_FINDINGS} more kinds of warning: `densekit check {data.root}`")
+        c, lines = self.plan.config, []
         if c.batch_size < _BATCH_OF_NORMS and (necks := self._batch_normed_necks()):
             lines.append(
                 f"{necks}: batch norm in the neck sees {c.batch_size} image{'s' * (c.batch_size > 1)} at a time, and "
                 f"accumulate does not change that; it wants {_BATCH_OF_NORMS}: take SyncBN with several GPUs, or GN in "
                 f"RCFPN"
             )
-        return [*lines, *super().cautions()]
+        return [*super().cautions(), *lines]
 
     def _batch_normed_necks(self) -> str:
         necks = self.plan.model().get("neck") or []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
 from densekit.tasks.detection import FORMATS
-from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
+from densekit.tasks.image_settings import SETTINGS as IMAGE_SETTINGS
 
 SETTINGS = settings_of(
     [

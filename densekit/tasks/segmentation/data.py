@@ -10,7 +10,6 @@ from densekit.config_tree import plain
 from densekit.datasets.segmentation import PreparedSegmentation, prepare_segmentation
 from densekit.datasets.segmentation.dataset import SegmentationDataset
 from densekit.datasets.shared.folds import fold_of
-from densekit.datasets.shared.image_folds import read_image_table
 from densekit.datasets.shared.patient_table import PatientTable
 
 COUNTS = "segmentation.npz"
@@ -34,15 +33,6 @@ def read_data(settings: Mapping[str, Any]) -> PreparedSegmentation:
         seed=None if settings["val_split"] is None else 0,
         fold=fold_of(settings),
     )
-
-
-def read_table(data: PreparedSegmentation, table: str | Path) -> PatientTable:
-    """Read what a table says of the images of a data set.
-
-    Raises:
-        DataError: if it cannot be read, or names none of them.
-    """
-    return read_image_table(Path(table), [str(pair.image) for pairs in data.splits.values() for pair in pairs])
 
 
 def test_loader(

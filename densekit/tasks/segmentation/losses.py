@@ -15,7 +15,7 @@ LOSSES = {
     "dice": {"type": "densekit.SoftDiceLoss"},
     "lovasz": {"type": "mmseg.LovaszLoss", "reduction": "none", "loss_name": "loss_lovasz"},
     "boundary": {"type": "densekit.BorderDistanceLoss"},
-    "focal": {"type": "mmseg.FocalLoss", "loss_name": "loss_focal"},
+    "focal": {"type": "densekit.PixelFocalLoss"},
 }
 """Losses by the names that configs have for them."""
 _MOST = 10.0

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.dist import get_world_size
 
 from densekit.config_tree import plain
 from densekit.datasets.segmentation import PreparedSegmentation
-from densekit.datasets.shared.patient_table import PatientTable
-from densekit.errors import ConfigError, DataError, close_names
+from densekit.errors import ConfigError, DataError
 from densekit.models.assemble import model_config
 from densekit.models.frozen import SHELL
 from densekit.ops.tile_settings import TileSettings
-from densekit.tasks.images import ImagePlan, kind_of_transform, scoped, train_loader
-from densekit.tasks.segmentation.data import COUNTS, metric, read_data, read_table, test_loader
+from densekit.tasks.image_plan import ImagePlan, kind_of_transform, scoped, train_loader
+from densekit.tasks.segmentation.data import COUNTS, metric, read_data, test_loader
 from densekit.tasks.segmentation.losses import class_weights, with_losses
 from densekit.visualization.shared.curves import ScoreCurve
 
@@ -30,48 +27,21 @@ _FIXED = ("Resize", "ResizeToMultiple", "ResizeShortestEdge", "Pad", "CLAHE", "R
 
 
 class SegmentationPlan(ImagePlan):
-    """A segmentation config with its data set.
-
-    Args:
-        config: Complete, with its values checked.
-        data: Data set of any recognised layout that replaces ``data_root``.
-
-    Raises:
-        ConfigError: if no data set is given.
-        DataError: if the data set is missing or has errors.
-    """
+    """A segmentation config with its data set."""
 
     scope = "mmseg"
     score = "mIoU"
     beside = (COUNTS,)
     smaller = "crop_size of the RandomCrop"
     masks = False
+    paths = ("table", "classes")
 
-    def __init__(self, config: Config, data: str | Path | None = None) -> None:
-        super().__init__(config)
-        root = data or config.data_root
-        if root is None:
-            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data=PATH")
-        for key in ("table", "classes"):
-            if isinstance(config[key], (str, Path)):
-                config[key] = str(Path(config[key]).expanduser().resolve())  # the checkpoint carries it
-        self.data: PreparedSegmentation = read_data({**config, "data_root": root})
+    def read(self, settings: Mapping[str, Any]) -> PreparedSegmentation:
+        return read_data(settings)
 
     @property
     def curve(self) -> ScoreCurve:
         return ScoreCurve("mIoU", "Validation mIoU", "Validation IoU per class", ("mAcc", "aAcc"))
-
-    @property
-    def validates(self) -> bool:
-        return self.config.val_split is not None
-
-    @property
-    def class_names(self) -> list[str]:
-        return list(self.data.classes)
-
-    @property
-    def images(self) -> int:
-        return len(self.data.splits[self.config.train_split])
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -86,13 +56,7 @@ class SegmentationPlan(ImagePlan):
 
     def check_training(self) -> None:
         c = self.config
-        for key in ("train_split", "val_split"):
-            split = c[key]
-            if split is not None and split not in self.data.splits:
-                raise DataError(
-                    f"{self.data.root}: has no split {split!r} (it has {', '.join(self.data.splits)})"
-                    f"{close_names(split, self.data.splits)}; set {key}, val_split=None does without a validation"
-                )
+        self.check_splits()
         if not self.data.counts[c.train_split]["pixels"].any():
             raise DataError(
                 f"{self.data.root}: no pixel of split {c.train_split!r} has a class; there is nothing to learn"
@@ -105,11 +69,6 @@ class SegmentationPlan(ImagePlan):
                 f"length; take max_iters={fits}, or another max_epochs"
             )
         super().check_training()
-
-    @cached_property
-    def table(self) -> PatientTable | None:
-        """What is known of the images besides."""
-        return None if self.config.table is None else read_table(self.data, self.config.table)
 
     # --- data ---------------------------------------------------------------------------------------------------------
     def train_transforms(self, key: str = "train_pipeline") -> list[dict[str, Any]]:
@@ -129,21 +88,11 @@ class SegmentationPlan(ImagePlan):
         sizes = [t["crop_size"] for t in self.train_transforms() if kind_of_transform(t) == "RandomCrop"]
         return None if not sizes else (sizes[-1],) * 2 if isinstance(sizes[-1], int) else tuple(sizes[-1])
 
-    @cached_property
-    def train_dataset(self) -> Any:
-        """The training images as :class:`~densekit.datasets.shared.epochs.SeededDataset`."""
+    def samples(self, pipeline: str) -> Any:
         from densekit.datasets.segmentation.dataset import SegmentationDataset
-        from densekit.datasets.shared.epochs import SeededDataset
 
-        c = self.config
-
-        def images(key: str) -> Any:
-            return SegmentationDataset(
-                self.data, c.train_split, self.train_transforms(key), test=False, table=self.table
-            )
-
-        final = None if c.final_pipeline is None else (images("final_pipeline"), c.max_epochs - c.final_epochs)
-        return SeededDataset(images("train_pipeline"), c.seed, self.repeat, final)
+        transforms = self.train_transforms(pipeline)
+        return SegmentationDataset(self.data, self.config.train_split, transforms, table=self.table)
 
     @property
     def repeat(self) -> int:
@@ -153,18 +102,8 @@ class SegmentationPlan(ImagePlan):
             return c.repeat
         return -(-self.iterations_per_epoch * c.batch_size * get_world_size() // self.images)
 
-    def hashes(self, split: str | None) -> dict[str, str]:
-        from densekit.package.seen import image_hashes
-
-        return image_hashes(self._files(split), self.data.root)
-
-    def looks(self, split: str | None) -> dict[str, bytes]:
-        from densekit.package.seen import looks
-
-        return looks(self._files(split), self.data.root)
-
-    def _files(self, split: str | None) -> Sequence[str]:
-        return () if split is None else [str(pair.image) for pair in self.data.splits[split]]
+    def files(self, split: str) -> Sequence[str]:
+        return [pair.image for pair in self.data.splits[split]]
 
     def train_loader(self) -> dict[str, Any]:
         loader = train_loader(self, self.train_dataset)
@@ -203,9 +142,7 @@ class SegmentationPlan(ImagePlan):
         return with_losses(model, c.losses, weights, c.ohem)
 
     def described(self) -> dict[str, Any]:
-        described = super().described()
-        described["meta"]["dataset"] = self.data.name
-        return described | {
+        return super().described() | {
             "preprocessing": {
                 "pipeline": [scoped(t) for t in self.test_transforms()],
                 "channels": self.data.channels,
@@ -214,12 +151,4 @@ class SegmentationPlan(ImagePlan):
                 "fingerprint": self.data.fingerprint,
             },
             "inference": self.model()["test_cfg"],
-        }
-
-    def resolved(self) -> dict[str, Any]:
-        return super().resolved() | {
-            "data_root": str(self.data.root),
-            "data_format": self.data.format,
-            "classes": self.class_names,
-            "fingerprint": self.data.fingerprint,
         }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densekit.engine.settings import SWITCH, Setting, instance, is_number, list_of, maybe, settings_of, whole
-from densekit.tasks.images import SETTINGS as IMAGE_SETTINGS
+from densekit.tasks.image_settings import SETTINGS as IMAGE_SETTINGS
 from densekit.tasks.segmentation.losses import BALANCED, LOSSES
 
 _CROP, _SCALE = (512, 512), (2048, 512)

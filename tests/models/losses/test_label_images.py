@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from densekit.models.losses import BorderDistanceLoss, SoftDiceLoss
+from densekit.models.losses import BorderDistanceLoss, PixelFocalLoss, SoftDiceLoss
 from densekit.models.losses.label_images import signed_distance
 from densekit.structures.label_images import IGNORED
 
@@ -17,7 +17,7 @@ def logits_of(labels, classes=4, sure=20.0):
     return sure * torch.nn.functional.one_hot(known, classes).permute(0, 3, 1, 2).float()
 
 
-@pytest.mark.parametrize("loss", [SoftDiceLoss(), BorderDistanceLoss()])
+@pytest.mark.parametrize("loss", [SoftDiceLoss(), BorderDistanceLoss(), PixelFocalLoss()])
 def test_what_is_right_costs_less_than_what_is_wrong(loss):
     wrong = (LABELS + 1) % 3
     assert loss(logits_of(LABELS), LABELS) < loss(logits_of(LABELS, sure=0.1), LABELS) < loss(logits_of(wrong), LABELS)
@@ -38,7 +38,7 @@ def test_classes_that_are_not_there_say_nothing():
     assert SoftDiceLoss()(logits_of(LABELS, classes=9, sure=50), LABELS) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [SoftDiceLoss(loss_weight=3.0), BorderDistanceLoss()])
+@pytest.mark.parametrize("loss", [SoftDiceLoss(loss_weight=3.0), BorderDistanceLoss(), PixelFocalLoss()])
 def test_what_is_predicted_at_ignored_pixels_changes_nothing(loss):
     labels = LABELS.clone()
     labels[0, :, 3] = IGNORED
@@ -48,7 +48,7 @@ def test_what_is_predicted_at_ignored_pixels_changes_nothing(loss):
     assert loss(one, labels) == pytest.approx(float(loss(other, labels)), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [SoftDiceLoss(), BorderDistanceLoss()])
+@pytest.mark.parametrize("loss", [SoftDiceLoss(), BorderDistanceLoss(), PixelFocalLoss()])
 def test_nothing_but_ignored_pixels_costs_nothing(loss):
     logits = torch.randn(1, 4, 3, 4, requires_grad=True)
     found = loss(logits, torch.full((1, 3, 4), IGNORED))
@@ -70,3 +70,12 @@ def test_the_border_loss_does_not_grow_with_the_size():
     large = small.repeat_interleave(4, 1).repeat_interleave(4, 2)
     costs = [float(BorderDistanceLoss()(logits_of((labels + 1) % 2, 2), labels)) for labels in (small, large)]
     assert costs[0] == pytest.approx(costs[1], rel=0.1)
+
+
+def test_a_focal_loss_without_focus_is_cross_entropy():
+    logits = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 3, (2, 5, 6), generator=torch.Generator().manual_seed(1))
+    labels[0, :2] = IGNORED
+    expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
+    assert PixelFocalLoss(gamma=0.0)(logits, labels) == pytest.approx(float(expected), rel=1e-5)
+    assert PixelFocalLoss()(logits, labels) < expected

@@ -39,6 +39,7 @@ def prepared(folder, pairs, classes=NAMES):
         pixels={},
         findings=(),
         fingerprint="",
+        folder=folder,
     )
 
 

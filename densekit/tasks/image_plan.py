@@ -1,169 +1,152 @@
-"""What tasks on images share: pipelines, a learning rate by batch, pretrained backbones."""
+"""Training on images: what follows from a config and its data set, whatever is annotated in it."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_world_size
 from torch import nn
 
 from densekit.config_tree import plain, rebuilt, walk, written
-from densekit.engine.layer_decay import BY, LayerDecay
+from densekit.datasets.shared.image_folds import read_image_table
+from densekit.datasets.shared.patient_table import PatientTable
+from densekit.engine.layer_decay import LayerDecay
 from densekit.engine.plan import Plan
-from densekit.engine.run_report import RunReport
-from densekit.engine.settings import (
-    LIST_OF_DICTS,
-    POSITIVE,
-    Setting,
-    instance,
-    is_number,
-    maybe,
-    one_of,
-    settings_of,
-    whole,
-)
-from densekit.errors import ConfigError, close_names
+from densekit.errors import ConfigError, DataError, close_names
 from densekit.registry import TRANSFORMS
-
-AUGMENT = (None, "light", "strong")
+from densekit.structures.findings import Finding
 
 LIBRARIES = {"mmdet": "MMDetection", "mmseg": "MMSegmentation"}
 """Packages whose transforms stand in pipelines, by scope."""
 
 
-def layer_decay_holds(value: Any) -> bool:
-    """Whether a value can be the setting ``layer_decay``."""
-    known = {"rate": lambda v: is_number(v) and 0 < v <= 1, "layers": whole(1), "by": lambda v: v in BY}
-    return isinstance(value, Mapping) and set(value) == set(known) and all(known[k](value[k]) for k in known)
+class ImageData(Protocol):
+    """A data set of images, as it is trained on."""
 
-
-SETTINGS = settings_of(
-    [
-        Setting(
-            "train_pipeline",
-            [
-                {"type": "mmdet.Resize", "scale": (1333, 800), "keep_ratio": True},
-                {"type": "mmdet.RandomFlip", "prob": 0.5},
-            ],
-            (LIST_OF_DICTS[0], "a list of transforms"),
-            "transforms between loading and packing; a scale is the longest and the shortest side in pixels",
-            "data",
-        ),
-        Setting(
-            "test_pipeline",
-            [{"type": "mmdet.Resize", "scale": (1333, 800), "keep_ratio": True}],
-            (LIST_OF_DICTS[0], "a list of transforms"),
-            "the same of an image that is predicted",
-            "data",
-        ),
-        Setting(
-            "final_pipeline",
-            None,
-            (maybe(LIST_OF_DICTS[0]), "a list of transforms, or None"),
-            "takes the place of train_pipeline in the last epochs, e.g. without a mosaic; None: all are alike",
-            "data",
-        ),
-        Setting("final_epochs", 15, POSITIVE, "how many last epochs final_pipeline is for", "data"),
-        Setting(
-            "augment", None, one_of(AUGMENT), '"light" or "strong": Albumentations presets after train_pipeline', "data"
-        ),
-        Setting("repeat", 1, POSITIVE, "times the training images are gone through in one epoch", "data"),
-        Setting(
-            "val_split",
-            "val",
-            (maybe(instance(str)), "the name of a split, or None"),
-            "None: no validation, the last epoch is the result; drawn from train if the data have none",
-            "data",
-            at_test=True,
-        ),
-        Setting(
-            "folds",
-            None,
-            (maybe(whole(2)), "a whole number from 2 on, or None"),
-            "folds to make of the images, by patient or image, stratified, the same each time; None: the data's splits",
-            "data",
-            at_test=True,
-            of_data=True,
-        ),
-        Setting(
-            "fold",
-            None,
-            (maybe(whole(0)), "a whole number from 0 on, or None"),
-            "the one of them that validates, the others train",
-            "data",
-            at_test=True,
-            of_data=True,
-        ),
-        Setting(
-            "table",
-            None,
-            (maybe(instance(str, Path)), "a CSV file or None"),
-            "CSV with a line per image: image,patient,age,...; folds are by patient, the rest is meta-information",
-            "data",
-            at_test=True,
-            of_data=True,
-        ),
-        Setting(
-            "pretrained",
-            True,
-            (instance(bool, str, Path), "True (the backbone's own weights), False (from scratch), or a file or name"),
-            "True: the backbone's own weights; False: from scratch; or a weights file, a torchvision or timm name",
-            "network",
-        ),
-        Setting(
-            "lr_batch",
-            16,
-            (maybe(whole(1)), "a positive whole number, or None for no scaling"),
-            "the learning rate is for so many images a step; scaled in proportion to the run's; None: not",
-            "optimisation",
-        ),
-        Setting(
-            "paramwise",
-            None,
-            (maybe(instance(Mapping)), "a dict, e.g. dict(bias_lr_mult=2.0), or None"),
-            "MMEngine's paramwise_cfg, e.g. dict(bias_lr_mult=2.0)",
-            "optimisation",
-        ),
-        Setting(
-            "layer_decay",
-            None,
-            (maybe(layer_decay_holds), "dict(rate=0.9, layers=12, by='stage') or by='layer', or None"),
-            "lower learning rates for the earlier layers of the backbone: dict(rate=0.9, layers=12, by='stage')",
-            "optimisation",
-        ),
-    ],
-    changed={
-        "optimizer": {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4},
-        "schedule": [
-            {"type": "LinearLR", "start_factor": 0.001, "end": 500, "by_epoch": False},
-            {"type": "MultiStepLR", "milestones": [8, 11], "gamma": 0.1},
-        ],
-    },
-)
-"""Settings of a training on images."""
+    root: Path
+    name: str
+    layout: str
+    format: str
+    classes: Sequence[str]
+    counts: Mapping[str, Mapping[str, Any]]
+    """By split, ``images`` among them."""
+    findings: Sequence[Finding]
+    fingerprint: str
 
 
 class ImagePlan(Plan):
-    """A config of images with its data set."""
+    """A config of images with its data set.
 
+    Args:
+        config: Complete, with its values checked.
+        data: Data set of any recognised layout that replaces ``data_root``.
+
+    Raises:
+        ConfigError: if no data set is given.
+        DataError: if the data set is missing or has errors.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("table",)
+    """Keys whose values may be files, which the checkpoint carries with their whole path."""
     backbone_lines: tuple[str, ...] = ()
     """Which weights the backbone started from, in words; once the network is built."""
 
-    @property
+    def __init__(self, config: Config, data: str | Path | None = None) -> None:
+        super().__init__(config)
+        root = data or config.data_root
+        if root is None:
+            raise ConfigError(f"{config.filename}: no data_root; give the data set with --data=PATH")
+        for key in self.paths:
+            if isinstance(config[key], (str, Path)):
+                config[key] = str(Path(config[key]).expanduser().resolve())
+        self.data = self.read({**config, "data_root": root})
+
+    # --- what a task says of its data ---------------------------------------------------------------------------------
     @abstractmethod
-    def images(self) -> int:
-        """Number of training images."""
+    def read(self, settings: Mapping[str, Any]) -> ImageData:
+        """Read the data set that the settings name."""
 
     @property
     @abstractmethod
     def masks(self) -> bool:
         """Whether samples carry masks of objects."""
+
+    @abstractmethod
+    def files(self, split: str) -> Sequence[str]:
+        """The images of a split, below the data set's root or with their whole path."""
+
+    @abstractmethod
+    def samples(self, pipeline: str) -> Any:
+        """The training images, through the transforms of a key of the config."""
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+    @property
+    def validates(self) -> bool:
+        return self.config.val_split is not None
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.data.classes)
+
+    @property
+    def images(self) -> int:
+        """Number of training images."""
+        return self.data.counts[self.config.train_split]["images"]
+
+    @cached_property
+    def table(self) -> PatientTable | None:
+        """What is known of the images besides."""
+        if self.config.table is None:
+            return None
+        return read_image_table(
+            Path(self.config.table), [file for split in self.data.counts for file in self.files(split)]
+        )
+
+    @cached_property
+    def train_dataset(self) -> Any:
+        """The training images as :class:`~densekit.datasets.shared.epochs.SeededDataset`."""
+        from densekit.datasets.shared.epochs import SeededDataset
+
+        c = self.config
+        final = None if c.final_pipeline is None else (self.samples("final_pipeline"), c.max_epochs - c.final_epochs)
+        return SeededDataset(self.samples("train_pipeline"), c.seed, self.repeat, final)
+
+    @property
+    def repeat(self) -> int:
+        """Times the images are gone through in an epoch."""
+        return self.config.repeat
+
+    def hashes(self, split: str | None) -> dict[str, str]:
+        from densekit.package.seen import image_hashes
+
+        return {} if split is None else image_hashes(self.files(split), self.data.root)
+
+    def looks(self, split: str | None) -> dict[str, bytes]:
+        from densekit.package.seen import looks
+
+        return {} if split is None else looks(self.files(split), self.data.root)
+
+    def check_splits(self) -> None:
+        """Check that the splits are there that the config names.
+
+        Raises:
+            DataError: for one that is not.
+        """
+        for key in ("train_split", "val_split"):
+            split = self.config[key]
+            if split is not None and split not in self.data.counts:
+                raise DataError(
+                    f"{self.data.root}: has no split {split!r} (it has {', '.join(self.data.counts)})"
+                    f"{close_names(split, self.data.counts)}; set {key}, val_split=None does without a validation"
+                )
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -265,10 +248,19 @@ class ImagePlan(Plan):
             paramwise["layer_decay"] = plain(self.config.layer_decay)
         return {**wrapper, **({"paramwise_cfg": paramwise} if paramwise else {})}
 
+    def described(self) -> dict[str, Any]:
+        described = super().described()
+        described["meta"]["dataset"] = self.data.name
+        return described
+
     def resolved(self) -> dict[str, Any]:
         return super().resolved() | {
             "train_pipeline": written(self.train_transforms()),
             "test_pipeline": written(self.test_transforms()),
+            "data_root": str(self.data.root),
+            "data_format": self.data.format,
+            "classes": self.class_names,
+            "fingerprint": self.data.fingerprint,
         }
 
 
@@ -286,62 +278,6 @@ def train_loader(plan: ImagePlan, dataset: Any) -> dict[str, Any]:
         "batch_sampler": {"type": "mmdet.AspectRatioBatchSampler"},
         "dataset": dataset,
     }
-
-
-class ImageReport(RunReport):
-    """The words of a run on images."""
-
-    plan: ImagePlan
-
-    def untried(self) -> list[str]:
-        pretrained = self.plan.config.pretrained
-        return [] if pretrained is False else [f"pretrained={pretrained!r} is not looked for: random weights"]
-
-    def derived(self) -> dict[str, str]:
-        c, found = self.plan.config, {}
-        if c.lr_batch is not None:
-            here = self.plan.images_per_step
-            found["optimizer.lr"] = f"{c.optimizer['lr']:g} for {c.lr_batch} images a step, here {here}"
-        if c.augment is not None:
-            found["train_pipeline"] = f"with the preset augment={c.augment!r}"
-        return found
-
-    def describe(self) -> list[str]:
-        """Batches, learning rate and the backbone's weights."""
-        c, plan = self.plan.config, self.plan
-        twice = plan.taken_twice
-        lines = [
-            f"batch {c.batch_size}, {c.max_epochs} epochs of {plan.iterations_per_epoch} iterations"
-            + (f" ({twice} image{'s' * (twice > 1)} taken twice, so that every batch is full)" if twice else "")
-        ]
-        if c.lr_batch is not None:
-            lines.append(
-                f"learning rate {c.optimizer['lr']:g} is for {c.lr_batch} images a step, this run has "
-                f"{plan.images_per_step}: {plan.optimizer()['lr']:g}"
-            )
-        return [*lines, *plan.backbone_lines]
-
-    def cautions(self) -> list[str]:
-        """Splits that are the same, schedules that end elsewhere than the run."""
-        c, lines = self.plan.config, []
-        if c.val_split == c.train_split:
-            lines.append(
-                f"train_split and val_split are both {c.val_split!r}: best.pth is chosen by images it was trained on"
-            )
-        for number, schedule in enumerate(self.plan.schedule()):
-            late = [m for m in schedule.get("milestones", ()) if m >= c.max_epochs and schedule["by_epoch"]]
-            if late:
-                lines.append(
-                    f"schedule.{number}: milestones {late} lie beyond max_epochs={c.max_epochs}, the learning rate "
-                    f"does not drop there"
-                )
-            steps = self.plan.iterations_per_epoch * c.max_epochs
-            if not schedule["by_epoch"] and schedule.get("begin", 0) == 0 and schedule.get("end", 0) > steps:
-                lines.append(
-                    f"schedule.{number}: ends after {schedule['end']} iterations, the run has {steps}: it does not get "
-                    f"that far"
-                )
-        return lines
 
 
 def kind_of_transform(given: Mapping[str, Any]) -> str:
