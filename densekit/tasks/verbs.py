@@ -368,7 +368,7 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
         path: Data set of any task.
         task: Its task; None: recognised, by the options given or by what lies there.
         json_path: Write the findings there as well.
-        **more: Options of the task (``kind``, ``encoding``; ``html``, ``format``).
+        **more: Options of the task (``kind``, ``encoding``; ``html``, ``format``, ``classes``).
 
     Returns:
         The exit status: 0 sound, 2 not.
@@ -379,22 +379,21 @@ def check(path: str | Path, *, task: str | None = None, json_path: str | Path | 
     """
     wanted = {name: value for name, value in more.items() if value is not None}
     tasks = all_tasks()
-    owners = {
-        name: t for t in tasks.values() for name in wanted if name in {o.name for o in t.options.get("check", ())}
-    }
-    if len({t.name for t in owners.values()}) > 1:
-        said = ", ".join(f"--{name} is for data of the task {t.name!r}" for name, t in owners.items())
+    named = {t.name: {o.name for o in t.options.get("check", ())} for t in tasks.values()}
+    owners = {name: [t for t in tasks.values() if name in named[t.name]] for name in wanted}
+    if unknown := [name for name, of in owners.items() if not of]:
+        raise ConfigError(f"{unknown[0]}: is no option of a check; leave it out")
+    words = {name: " or ".join(sorted(repr(t.name) for t in of)) for name, of in owners.items()}
+    able = [t for t in tasks.values() if all(t in of for of in owners.values())]
+    if not able:
+        said = ", ".join(f"--{name} is for data of the task {of}" for name, of in words.items())
         raise ConfigError(f"{said}; leave one of them out")
-    asked = sorted(tasks.values(), key=lambda t: t.name in BUILT_IN)  # those of the package take whatever is left
-    if task is not None:
-        found = find_task(task, "--task")
-    else:
-        found = next(iter(owners.values()), None) or next((t for t in asked if t.recognizes(Path(path))), None)
-    for name, owner in owners.items():
-        if found is not None and owner is not found:
-            raise ConfigError(f"--{name}: is for data of the task {owner.name!r}, not {found.name!r}; leave it out")
-    for name in wanted.keys() - owners.keys():
-        raise ConfigError(f"{name}: is no option of a check; leave it out")
+    asked = sorted(able, key=lambda t: t.name in BUILT_IN)  # those of the package take whatever is left
+    fitting = (t for t in asked if len(asked) == 1 or t.recognizes(Path(path)))
+    found = find_task(task, "--task") if task is not None else next(fitting, None)
+    for name, of in owners.items():
+        if found is not None and found not in of:
+            raise ConfigError(f"--{name}: is for data of the task {words[name]}, not {found.name!r}; leave it out")
     if found is None:
         raise DataError(f"{path}: no data set of any task is recognised there; say which it is with --task")
     return found.check(Path(path), json_path=None if json_path is None else Path(json_path), **wanted)

@@ -110,7 +110,10 @@ def test_a_checkpoint_that_carries_nothing_is_scored_with_the_defaults(checkpoin
     ("options", "words"),
     [
         (["--task", "detection", "--kind", "synapse"], "--kind: is for data of the task 'volume', not 'detection'"),
-        (["--task", "volume", "--html", "x.html"], "--html: is for data of the task 'detection', not 'volume'"),
+        (
+            ["--task", "volume", "--html", "x.html"],
+            "is for data of the task 'detection' or 'segmentation', not 'volume'",
+        ),
         (["--kind", "msd", "--format", "coco"], "leave one of them out"),
         (["--task", "volumes"], "task='volumes' is not known; did you mean 'volume'?"),
     ],

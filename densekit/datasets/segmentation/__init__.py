@@ -1,5 +1,7 @@
-"""Label images: ADE20K, one's own images and masks, recognised by themselves, and read as labels."""
+"""Label images: ADE20K, one's own images and masks, recognised by themselves, checked, and read as labels."""
 
+from densekit.datasets.segmentation.check import check_segmentation
+from densekit.datasets.segmentation.inspection import SegmentationInspection, inspect_segmentation
 from densekit.datasets.segmentation.prepared import (
     Pair,
     PreparedSegmentation,
@@ -11,6 +13,9 @@ from densekit.datasets.segmentation.recognize import looks_like_segmentation, re
 __all__ = [
     "Pair",
     "PreparedSegmentation",
+    "SegmentationInspection",
+    "check_segmentation",
+    "inspect_segmentation",
     "looks_like_segmentation",
     "prepare_segmentation",
     "read_segmentation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from densekit.datasets.shared.findings import Collected, Kind
+from densekit.datasets.shared.leaks import LEAKS
 
 KINDS: dict[str, Kind] = {
     # --- errors ---------------------------------------------------------------------------------------------------
@@ -49,6 +50,12 @@ KINDS: dict[str, Kind] = {
     "nothing-labelled": Kind(
         "error", "training splits without a labelled pixel", "check the class list and what is ignored"
     ),
+    "mask-shifted": Kind(
+        "error",
+        "masks do not lie on their image",
+        "look at the pictures of the page (--html): red is the mask as it stands, yellow as it likely fits; export the "
+        "masks again without turning, mirroring, cropping or padding",
+    ),
     # --- warnings -------------------------------------------------------------------------------------------------
     "mask-size-off": Kind(
         "warning",
@@ -69,6 +76,39 @@ KINDS: dict[str, Kind] = {
     "object-without-outline": Kind(
         "warning", "objects that cover no area (boxes without outline, lines, points), left out", "outline them"
     ),
+    **LEAKS,
+    "mask-doubtful": Kind("warning", "masks that may not lie on their image", "look at the pictures of the page"),
+    "class-not-in-train": Kind(
+        "warning", "classes without a pixel in train: they cannot be learned", "move images of them to train"
+    ),
+    "class-not-in-val": Kind(
+        "warning", "classes without a pixel in val: they get no score", "move images of them to val"
+    ),
+    "class-few-images": Kind(
+        "warning",
+        "classes that fewer than 5 images of train show",
+        "label more images of them, or merge them with others",
+    ),
+    "thin-objects": Kind(
+        "warning",
+        "classes that largely vanish at the scale of the training",
+        "train at a larger scale, on tiles or crops of the images as they are, or draw these objects wider",
+    ),
+    "image-shrunk": Kind(
+        "warning",
+        "images that are made much smaller for training",
+        "cut them into tiles, or train on crops at their own scale (train_pipeline)",
+    ),
+    "image-enlarged": Kind(
+        "warning",
+        "images that are made more than twice as large for training",
+        "train at a smaller scale and with smaller crops (train_pipeline, crop)",
+    ),
+    "image-below-crop": Kind(
+        "warning",
+        "images that do not fill a crop at the scale of the training; the rest is padded and ignored",
+        "train at a larger scale or with smaller crops (train_pipeline, crop)",
+    ),
     "class-unused": Kind(
         "warning",
         "classes of the list without a single pixel in any mask",
@@ -81,6 +121,18 @@ KINDS: dict[str, Kind] = {
         "if 0 is a class, give it a name; ignore=0 says that it is none",
     ),
     # --- notes ----------------------------------------------------------------------------------------------------
+    "class-rare": Kind(
+        "note",
+        "classes with less than 0.1 % of the labelled pixels of train: mIoU weighs them like the others",
+        "if they matter, weigh their loss, or sample their images more often",
+    ),
+    "specks": Kind(
+        "note",
+        "classes that largely consist of specks, by number: areas that vanish at the scale of the training",
+        "nothing to do if they are textures; else they are leftovers of drawing or of conversion",
+    ),
+    "image-modes": Kind("note", "images of different kinds", ""),
+    "only-scored": Kind("note", "", "for a training, give a split train"),
     "overlap": Kind("note", "annotations that cover pixels of earlier ones: the later one counts", ""),
     "layout": Kind("note", "", ""),
     "split-drawn": Kind("note", "", "give the splits yourself if images of one scene or patient could be parted"),

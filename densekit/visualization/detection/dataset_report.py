@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from densekit.datasets.detection.inspection import SIDES, Inspection
-from densekit.structures.findings import Example, Finding
+from densekit.structures.findings import Example
 from densekit.visualization.detection.objects import draw_detections
+from densekit.visualization.shared.findings import finding_views, shortened
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import css_color
 from densekit.visualization.shared.thumbnails import crop_around, data_uri, open_upright
@@ -29,20 +30,14 @@ def write_dataset_report(path: str | os.PathLike, inspection: Inspection) -> Non
         OutputError: if the file cannot be written.
     """
     summary = inspection.summary
-    by_severity = {
-        severity: [f for f in inspection.findings if f.severity == severity]
-        for severity in ("error", "warning", "note")
-    }
     write_page(
         path,
         "detection_data",
+        sheet="image_data",
         title=f"Data set {summary['name']}",
         lead=_lead(inspection),
         layout=summary["layout"],
-        errors=[_finding_view(finding) for finding in by_severity["error"]],
-        warnings=[_finding_view(finding) for finding in by_severity["warning"]],
-        notes=[_note(finding) for finding in by_severity["note"] if not _is_drawn(finding)],
-        repairs=[_finding_view(finding) for finding in by_severity["note"] if _is_drawn(finding)],
+        **finding_views(inspection.findings, _thumbnail, _caption),
         splits=[_split_row(name, counts) for name, counts in summary["splits"].items()],
         split_names=list(summary["splits"]),
         facts=_facts(summary),
@@ -65,19 +60,6 @@ def _lead(inspection: Inspection) -> str:
     )
 
 
-def _finding_view(finding: Finding) -> dict[str, Any]:
-    pictures = [(example, _thumbnail(example)) for example in finding.examples]
-    places = [example.where for example, picture in pictures if picture is None]
-    return {
-        "count": f"{finding.count:,}",
-        "message": finding.message[:1].upper() + finding.message[1:],
-        "remedy": finding.remedy,
-        "pictures": [{"where": _caption(example), "data": picture} for example, picture in pictures if picture],
-        "places": places,
-        "further": f"{finding.count - len(pictures):,}" if finding.count > len(pictures) > 0 else "",
-    }
-
-
 def _caption(example: Example) -> str:
     return example.where + (" (red: as it stands, yellow: as it is likely meant)" if example.likely else "")
 
@@ -87,17 +69,6 @@ def _thumbnail(example: Example) -> str | None:
     return (
         None if image is None else data_uri(crop_around(image, example.boxes, example.outlines, likely=example.likely))
     )
-
-
-def _is_drawn(finding: Finding) -> bool:
-    return any(example.boxes for example in finding.examples)
-
-
-def _note(finding: Finding) -> str:
-    places = [example.where for example in finding.examples]
-    text = f"{finding.message}: {finding.count:,}" if finding.count > 1 else finding.message
-    text += f" ({', '.join(places)}{' ...' if finding.count > len(places) else ''})" if places else ""
-    return f"{text}; {finding.remedy}" if finding.remedy else text
 
 
 def _split_row(name: str, counts: Mapping[str, int]) -> list[str]:
@@ -163,5 +134,5 @@ def _gallery_view(item: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[s
     count = item["objects"]
     words = "background" if count == 0 else f"{count:,} object{'s' * (count != 1)}"
     name = item["name"].rpartition("/")[2]
-    short = name if len(name) <= 36 else f"{name[:16]}…{name[-16:]}"
+    short = shortened(name)
     return {"data": data_uri(drawn), "name": item["name"], "short": short, "split": item["split"], "objects": words}

@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 """``<page>.html.j2`` and, if the page has a style of its own, ``<page>.css``; ``frame`` is what all pages stand in."""
 
 
-def write_page(path: str | os.PathLike, page: str, *, title: str, **content: Any) -> None:
+def write_page(path: str | os.PathLike, page: str, *, title: str, sheet: str = "", **content: Any) -> None:
     """Fill a page and write it as one self-contained HTML file. All texts are escaped.
 
     Nothing is fetched from anywhere: style, script and pictures are in the page, and its Content-Security-Policy
@@ -27,6 +27,7 @@ def write_page(path: str | os.PathLike, page: str, *, title: str, **content: Any
         path: The HTML file to write.
         page: Name of a template in :data:`TEMPLATES`; it extends ``frame`` and may import from ``parts``.
         title: Heading.
+        sheet: Name of the style, if the page has none of its own.
         content: What the page shows, by the names it uses; a name that is missing is an error.
 
     Raises:
@@ -45,7 +46,7 @@ def write_page(path: str | os.PathLike, page: str, *, title: str, **content: Any
         title=title,
         written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
         version=__version__,
-        style=markupsafe.Markup(_read("frame.css") + _read(f"{page}.css")),
+        style=markupsafe.Markup(_read("frame.css") + _read(f"{sheet or page}.css")),
         script=markupsafe.Markup(_read("frame.js")),
         **content,
     )

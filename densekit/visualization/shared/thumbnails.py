@@ -17,7 +17,7 @@ from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import draw_frame
 
 ALARM: Color = (0xE1, 0x4B, 0x3C)
-_LIKELY: Color = (0xF5, 0xF0, 0x6A)
+LIKELY: Color = (0xF5, 0xF0, 0x6A)
 _BEYOND: Color = (150, 154, 162)  # what a crop shows beyond the border of the image
 _CONTEXT = 1.5  # a crop shows so much around its boxes, as a multiple of their size
 _LEAST = 96  # pixels of the original that a crop shows at least
@@ -76,7 +76,7 @@ def crop_around(
             draw.polygon(moved, fill=ALARM, outline=(255, 255, 255))
         shown = Image.blend(shown, overlay, 0.6)
     draw = ImageDraw.Draw(shown)
-    for box, color in [*((box, ALARM) for box in boxes), *((box, _LIKELY) for box in likely)]:
+    for box, color in [*((box, ALARM) for box in boxes), *((box, LIKELY) for box in likely)]:
         x1, y1, x2, y2 = ((v - o) * factor for v, o in zip(box, (left, top, left, top), strict=True))
         # One that lies far away is a mark at the edge on its side.
         x1, x2 = (min(max(x, -2), shown.width - 2) for x in (x1, x2))
