@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,19 +58,21 @@ class SampleBatch:
     Attributes:
         samples: Of the training data set; their images are under ``inputs`` or ``image``.
         kind: What one is called.
+        collate: Makes a batch of samples.
     """
 
     samples: list[dict[str, Any]]
     kind: tuple[str, str] = ("sample", "samples")
+    collate: Callable[[list[dict[str, Any]]], Any] = default_collate
 
     @property
     def data(self) -> Any:
         """The samples, collated."""
-        return default_collate(self.samples)
+        return self.collate(self.samples)
 
     def first(self, number: int) -> SampleBatch:
         """The same of fewer samples."""
-        return SampleBatch(self.samples[:number], self.kind)
+        return replace(self, samples=self.samples[:number])
 
     def described(self) -> str:
         """In words: ``2 patches of 1x64x128x128``."""

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_world_size
 
 from densekit.config_tree import plain
 from densekit.datasets.segmentation import PreparedSegmentation
+from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError
 from densekit.models.assemble import model_config
 from densekit.models.frozen import SHELL
 from densekit.ops.tile_settings import TileSettings
+from densekit.random_state import random_state_kept
 from densekit.tasks.image_plan import ImagePlan, kind_of_transform, scoped, train_loader
 from densekit.tasks.segmentation.data import COUNTS, metric, read_data, test_loader
 from densekit.tasks.segmentation.losses import class_weights, with_losses
@@ -111,6 +114,14 @@ class SegmentationPlan(ImagePlan):
         if self.config.max_iters is not None:
             loader["sampler"]["samples"] = self.iterations_per_epoch * self.config.batch_size
         return {**loader, "drop_last": False}
+
+    def worst_batch(self, batch_size: int) -> SampleBatch:
+        """Crops, or the largest images where there are none."""
+        sizes = [width * height for _, _, (width, height) in self.data.splits[self.config.train_split]]
+        largest = sorted(range(len(sizes)), key=lambda n: -sizes[n])
+        with random_state_kept():
+            samples = [self.train_dataset[largest[n % len(sizes)]] for n in range(batch_size)]
+        return SampleBatch(samples, ("image", "images"), pseudo_collate)
 
     def validation(self, work_dir: Path) -> dict[str, Any]:
         c = self.config

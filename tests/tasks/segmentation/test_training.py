@@ -139,3 +139,10 @@ def test_classes_of_the_same_name_keep_what_was_learned(run, areas, segmentation
         for path in (run / "best.pth", tmp_path / "out" / "last.pth")
     )
     assert (after[[2, 3, 0]] == before).all()
+
+
+def test_a_dry_run_says_whether_it_fits_and_writes_nothing(areas, segmentation_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(segmentation_config()), "--data", str(areas), "--dry-run"]) == 0
+    assert "4 images of 3x32x32" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
