@@ -51,11 +51,18 @@ class Maker:
             self.image(f"{folder}images/{stem}.png")
             self.mask(f"{folder}masks/{stem}.png", values=values, **more)
 
-    def scenes(self, number: int, *, done=lambda labels: labels, first: int = 0, folder: str = "", **more) -> None:
-        """Pairs of :func:`scene`; ``done`` is done to each mask."""
+    def scenes(
+        self, number: int, *, done=lambda labels: labels, first: int = 0, folder: str = "", channels: int = 3
+    ) -> None:
+        """Pairs of :func:`scene`; ``done`` is done to each mask. Other than three channels are pages of 16 bits."""
         for seed in range(first, first + number):
-            image, labels = scene(seed, **more)
-            Image.fromarray(image).save(self.path(f"{folder}images/{seed}.png"))
+            image, labels = scene(seed)
+            if channels == 3:
+                Image.fromarray(image).save(self.path(f"{folder}images/{seed}.png"))
+            else:
+                pages = [Image.fromarray(image[..., n % 3] * np.uint16(200)) for n in range(channels)]
+                path = self.path(f"{folder}images/{seed}.tif")
+                pages[0].save(path, save_all=True, append_images=pages[1:])
             Image.fromarray(np.ascontiguousarray(done(labels))).save(self.path(f"{folder}masks/{seed}.png"))
 
     def text(self, name: str, text: str) -> Path:

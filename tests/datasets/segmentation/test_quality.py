@@ -141,6 +141,11 @@ def test_masks_that_lie_elsewhere_are_an_error(check, done, words):
     assert set(inspection.likely) == {str(inspection.data.root / f"train/images/{n}.png") for n in range(3)}
 
 
+def test_images_of_many_channels_are_judged_too(check):
+    found, inspection = check(lambda maker: maker.scenes(4, done=lambda labels: labels[:, ::-1], channels=5))
+    assert inspection.data.channels == 5 and found["mask-shifted"].count == 4
+
+
 def test_a_single_one_is_a_warning(check):
     def write(maker):
         maker.scenes(1, folder="train/", done=shifted)

@@ -62,3 +62,8 @@ def test_a_thin_object_and_a_mask_that_cannot_be_read(page):
     assert "car: 100% of its pixels, 4 of 4 areas" in html
     assert "Masks cannot be read" in html
     assert len(pictures) == 1 + 4  # the thin object, and the gallery of what can be read
+
+
+def test_images_of_many_channels_are_shown_by_three_of_them(page):
+    _, pictures = page(lambda maker: maker.scenes(3, channels=5))
+    assert len(pictures) == 3
