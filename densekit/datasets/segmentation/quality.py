@@ -153,7 +153,7 @@ def _look(data: PreparedSegmentation, images: list[Member], findings: Findings, 
             return None  # said by reading
         thin = find_thin(labels, number, training_scale(image.pair.size, input_size))
         counts = np.bincount(labels.ravel(), minlength=256)[:number]
-        pixels = open_small(Path(image.pair.image), LONGEST)
+        pixels = _pixels(data, Path(image.pair.image))
         if pixels is None:
             return None, thin, counts
         small = cv2.resize(labels, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -166,6 +166,21 @@ def _look(data: PreparedSegmentation, images: list[Member], findings: Findings, 
     _thin(data, findings, [(image, thin, counts) for image, _, thin, counts in found], input_size, sample)
     alignments = [(image, alignment) for image, alignment, *_ in found if alignment is not None]
     return _off(findings, alignments, sample)
+
+
+def _pixels(data: PreparedSegmentation, path: Path) -> np.ndarray | None:
+    """An image of any number of channels made small, ``(H, W, C)`` from 0 to 255; None if it cannot be read."""
+    if data.channels == 3:
+        return open_small(path, LONGEST)
+    from densekit.datasets.shared.image_loading import read_image  # takes seconds: it imports MMCV
+
+    try:
+        pixels = read_image(path, data.ranges, data.channels)
+    except DataError:
+        return None
+    scale = min(1, LONGEST / max(pixels.shape[:2]))
+    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return small.reshape(*small.shape[:2], data.channels)
 
 
 def _off(findings: Findings, alignments: list[tuple[Member, Alignment]], sample: str) -> Look:

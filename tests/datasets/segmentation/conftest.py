@@ -9,6 +9,18 @@ from densekit.datasets.segmentation import prepare_segmentation, read_segmentati
 SIZE = (16, 12)
 
 
+def scene(seed: int, size: tuple[int, int] = (160, 120)) -> tuple[np.ndarray, np.ndarray]:
+    """An image of rectangles of two classes on a third, each class in its colour with noise; and its labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size[1], size[0]), np.uint8)
+    for n in range(8):
+        x, y = rng.integers(0, size[0] - 30), rng.integers(0, size[1] - 30)
+        labels[y : y + rng.integers(12, 40), x : x + rng.integers(12, 40)] = 1 + n % 2
+    colours = rng.permutation(np.array([(60, 60, 70), (120, 150, 90), (200, 180, 210)]))
+    image = colours[labels] + rng.normal(0, 12, (*labels.shape, 3))
+    return image.clip(0, 255).astype(np.uint8), labels
+
+
 class Maker:
     """Writes tiny data sets below a folder."""
 
@@ -38,6 +50,20 @@ class Maker:
         for stem in stems:
             self.image(f"{folder}images/{stem}.png")
             self.mask(f"{folder}masks/{stem}.png", values=values, **more)
+
+    def scenes(
+        self, number: int, *, done=lambda labels: labels, first: int = 0, folder: str = "", channels: int = 3
+    ) -> None:
+        """Pairs of :func:`scene`; ``done`` is done to each mask. Other than three channels are pages of 16 bits."""
+        for seed in range(first, first + number):
+            image, labels = scene(seed)
+            if channels == 3:
+                Image.fromarray(image).save(self.path(f"{folder}images/{seed}.png"))
+            else:
+                pages = [Image.fromarray(image[..., n % 3] * np.uint16(200)) for n in range(channels)]
+                path = self.path(f"{folder}images/{seed}.tif")
+                pages[0].save(path, save_all=True, append_images=pages[1:])
+            Image.fromarray(np.ascontiguousarray(done(labels))).save(self.path(f"{folder}masks/{seed}.png"))
 
     def text(self, name: str, text: str) -> Path:
         path = self.path(name)
