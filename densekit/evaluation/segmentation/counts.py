@@ -80,9 +80,9 @@ def count_image(
 def _borders(truth: np.ndarray, found: np.ndarray, there: np.ndarray, boundary: float | None) -> np.ndarray:
     if boundary is None or not len(there):
         return np.zeros((0, 7), np.int64)
-    found = np.where(truth == IGNORED, np.uint8(IGNORED), found)
+    found = found | _all_bits(truth == IGNORED)
     radius = radius_of(truth.shape, boundary)
-    one, other = (np.where(near_border(labels, radius), labels, np.uint8(IGNORED)) for labels in (truth, found))
+    one, other = (labels | _all_bits(~near_border(labels, radius)) for labels in (truth, found))
     on_both = _joint_histogram(one, other)
     kinds = _joint_histogram(truth, error_map(truth, found))
     columns = (
@@ -92,6 +92,11 @@ def _borders(truth: np.ndarray, found: np.ndarray, there: np.ndarray, boundary: 
         *kinds[:, 1:4].T,
     )
     return np.column_stack([there, *(column[there] for column in columns)])
+
+
+def _all_bits(places: np.ndarray) -> np.ndarray:
+    """:data:`IGNORED` at the places ``(H, W)`` of bool, 0 elsewhere: what has these bits set is ignored."""
+    return np.negative(places.view(np.uint8))
 
 
 def _joint_histogram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
