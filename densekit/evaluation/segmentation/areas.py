@@ -20,12 +20,9 @@ def areas_by_run(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     start[:, 1:] = labels[:, 1:] != labels[:, :-1]
     starts = np.flatnonzero(start)
     run = np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(starts, append=labels.size))
-    # Two runs touch where one of them begins above or below the other, or corner to corner; the same pair once is
-    # enough.
-    first, width = np.zeros_like(start), labels.shape[1]
-    np.equal(labels[:-1], labels[1:], out=first[:-1])
-    first[:-1] &= start[:-1] | start[1:]
-    below = np.flatnonzero(first)
+    # Two runs touch where one begins above or below the other, or at a corner; the same pair once is enough.
+    width = labels.shape[1]
+    below = np.flatnonzero((labels[:-1] == labels[1:]) & (start[:-1] | start[1:]))
     edges = np.flatnonzero(start[:-1] & start[1:])
     edges = edges[edges % width > 0]
     values = labels.ravel()

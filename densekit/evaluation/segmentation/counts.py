@@ -20,7 +20,7 @@ BOUNDARY = 0.02
 """Width of the boundary of a mask as a share of the image's diagonal (Cheng et al. 2021)."""
 _VALUES = 256
 _PIXELS = 1 << 20
-"""Counted at a time: OpenCV gives counts as float32, exact to 2^24."""
+"""Counted at a time, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,15 @@ def _all_bits(places: np.ndarray) -> np.ndarray:
 
 
 def _joint_histogram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How many pixels have each pair of values, ``(256, 256)`` of int64."""
+    """How many pixels have each pair of values, ``(256, 256)`` of int64; counted by stretches of one pair."""
     counts = np.zeros((_VALUES, _VALUES), np.int64)
     rows = max(1, _PIXELS // max(1, one.shape[1]))
     for first in range(0, len(one), rows):
-        pair = [np.ascontiguousarray(side[first : first + rows]) for side in (one, other)]
-        counts += cv2.calcHist(pair, [0, 1], None, [_VALUES] * 2, [0, _VALUES] * 2).astype(np.int64)
+        pair = np.left_shift(one[first : first + rows], 8, dtype=np.uint16).ravel()
+        pair |= other[first : first + rows].ravel()
+        ends = np.append(np.flatnonzero(pair[1:] != pair[:-1]), pair.size - 1)
+        pixels = np.bincount(pair[ends], np.diff(ends, prepend=-1), _VALUES**2)
+        counts += pixels.reshape(counts.shape).astype(np.int64)
     return counts
 
 

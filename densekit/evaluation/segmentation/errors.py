@@ -35,15 +35,15 @@ def error_map(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     wrong = (truth != found) & (truth != IGNORED)
     kinds = wrong.astype(np.uint8) * np.uint8(_CONFUSION)
     if wrong.any():
-        kinds[wrong & _found_nearby(truth, found, wrong)] = _BOUNDARY
-        _mark_missed(kinds, truth, wrong)
+        starts, area = areas_by_run(truth)
+        np.copyto(kinds, _BOUNDARY, where=wrong & _found_nearby(truth, found, np.unique(truth.ravel()[starts])))
+        np.copyto(kinds, _MISSED, where=wrong & _not_found(wrong, starts, area))
     return kinds
 
 
-def _found_nearby(truth: np.ndarray, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Where the class found is also in the truth, a little beside."""
+def _found_nearby(truth: np.ndarray, found: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Where the class found is also in the truth, which has these labels, a little beside."""
     radius, nearby = radius_of(truth.shape, EDGE), np.zeros(truth.shape, bool)
-    labels = np.flatnonzero(np.bincount(found[wrong], minlength=256))
     for first in range(0, len(labels), 8):  # as many as a byte has bits
         bits = np.zeros(256, np.uint8)
         bits[labels[first : first + 8]] = 1 << np.arange(len(labels[first : first + 8]))
@@ -52,9 +52,9 @@ def _found_nearby(truth: np.ndarray, found: np.ndarray, wrong: np.ndarray) -> np
     return nearby
 
 
-def _mark_missed(kinds: np.ndarray, truth: np.ndarray, wrong: np.ndarray) -> None:
-    starts, area = areas_by_run(truth)
-    lengths = np.diff(starts, append=truth.size)
+def _not_found(wrong: np.ndarray, starts: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """The areas of which less than :data:`FOUND` was labelled right; see :func:`areas_by_run`."""
+    lengths = np.diff(starts, append=wrong.size)
     mistakes = np.add.reduceat(wrong.ravel().view(np.uint8), starts, dtype=np.int64)
     lost = np.bincount(area, mistakes) > (1 - FOUND) * np.bincount(area, lengths)
-    kinds[wrong & np.repeat(lost[area], lengths).reshape(truth.shape)] = _MISSED
+    return np.repeat(lost[area], lengths).reshape(wrong.shape)
