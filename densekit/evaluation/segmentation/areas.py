@@ -18,14 +18,17 @@ def areas_by_run(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     start = np.ones(labels.shape, bool)
     start[:, 1:] = labels[:, 1:] != labels[:, :-1]
-    run = np.cumsum(start.ravel(), dtype=np.int32).reshape(labels.shape) - 1
-    upper, lower = labels[:-1], labels[1:]
-    # Two runs touch where one of them begins above or below the other; the same pair once is enough.
-    below = (upper == lower) & (start[:-1] | start[1:])
-    right = (upper[:, :-1] == lower[:, 1:]) & start[:-1, 1:] & start[1:, 1:]  # corner to corner only
-    left = (upper[:, 1:] == lower[:, :-1]) & start[:-1, 1:] & start[1:, 1:]
-    one = np.concatenate([run[:-1][below], run[:-1, :-1][right], run[:-1, 1:][left]])
-    other = np.concatenate([run[1:][below], run[1:, 1:][right], run[1:, :-1][left]])
     starts = np.flatnonzero(start)
+    run = np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(starts, append=labels.size))
+    # Two runs touch where one begins above or below the other, or at a corner; the same pair once is enough.
+    width = labels.shape[1]
+    below = np.flatnonzero((labels[:-1] == labels[1:]) & (start[:-1] | start[1:]))
+    edges = np.flatnonzero(start[:-1] & start[1:])
+    edges = edges[edges % width > 0]
+    values = labels.ravel()
+    right = edges[values[edges - 1] == values[edges + width]]
+    left = edges[values[edges] == values[edges + width - 1]]
+    one = run[np.concatenate([below, right - 1, left])]
+    other = run[np.concatenate([below + width, right + width, left + width - 1])]
     touching = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(starts),) * 2)
     return starts, connected_components(touching, directed=False)[1]

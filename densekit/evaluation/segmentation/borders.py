@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
 from densekit.structures.label_images import IGNORED
@@ -28,17 +27,36 @@ def near_border(labels: np.ndarray, radius: int) -> np.ndarray:
     Returns:
         ``(H, W)`` of bool; what it says of ignored pixels means nothing.
     """
-    smallest = cv2.erode(labels, _square(radius))
-    near = smallest != widened(np.where(labels == IGNORED, np.uint8(0), labels), radius)
-    for side in (near, near[::-1], near.T, near.T[::-1]):
-        side[:radius] = True
+    near = np.ones(labels.shape, bool)
+    smallest = over_squares(labels, radius, np.minimum)
+    classes = labels + (labels == IGNORED).view(np.uint8)  # 255 + 1 is 0, which is never the larger
+    largest = over_squares(classes, radius, np.maximum)
+    np.not_equal(smallest, largest, out=near[radius : len(near) - radius, radius : near.shape[1] - radius])
     return near
 
 
-def widened(values: np.ndarray, radius: int) -> np.ndarray:
-    """The largest of the values ``(H, W)`` uint8 in a square of ``2 * radius + 1`` around each pixel."""
-    return cv2.dilate(values, _square(radius))
+def over_squares(values: np.ndarray, radius: int, operation: np.ufunc) -> np.ndarray:
+    """One value for each square of ``2 * radius + 1`` that lies within ``(H, W)``.
 
+    Squares grow by their own width at a time: time grows with the logarithm of the radius.
 
-def _square(radius: int) -> np.ndarray:
-    return np.ones((2 * radius + 1,) * 2, np.uint8)
+    Args:
+        values: ``(H, W)``.
+        radius: Pixels.
+        operation: Of two values; in any order, and a value that comes twice counts once: ``np.minimum``, ``np.maximum``
+            or ``np.bitwise_or``.
+
+    Returns:
+        ``(H - 2 * radius, W - 2 * radius)``; empty if no square fits.
+    """
+    side = 2 * radius + 1
+    if min(values.shape) < side:
+        return np.zeros([max(0, n - 2 * radius) for n in values.shape], values.dtype)
+    for _ in range(2):
+        width = 1
+        while width < side:
+            step = min(width, side - width)
+            values = operation(values[:-step], values[step:])
+            width += step
+        values = values.T
+    return values

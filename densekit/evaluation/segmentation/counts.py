@@ -20,7 +20,7 @@ BOUNDARY = 0.02
 """Width of the boundary of a mask as a share of the image's diagonal (Cheng et al. 2021)."""
 _VALUES = 256
 _PIXELS = 1 << 20
-"""Counted at a time: OpenCV gives counts as float32, exact to 2^24."""
+"""Counted at a time, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def count_image(
 def _borders(truth: np.ndarray, found: np.ndarray, there: np.ndarray, boundary: float | None) -> np.ndarray:
     if boundary is None or not len(there):
         return np.zeros((0, 7), np.int64)
-    found = np.where(truth == IGNORED, np.uint8(IGNORED), found)
+    found = found | _all_bits(truth == IGNORED)
     radius = radius_of(truth.shape, boundary)
-    one, other = (np.where(near_border(labels, radius), labels, np.uint8(IGNORED)) for labels in (truth, found))
+    one, other = (labels | _all_bits(~near_border(labels, radius)) for labels in (truth, found))
     on_both = _joint_histogram(one, other)
     kinds = _joint_histogram(truth, error_map(truth, found))
     columns = (
@@ -94,13 +94,21 @@ def _borders(truth: np.ndarray, found: np.ndarray, there: np.ndarray, boundary: 
     return np.column_stack([there, *(column[there] for column in columns)])
 
 
+def _all_bits(places: np.ndarray) -> np.ndarray:
+    """:data:`IGNORED` at the places ``(H, W)`` of bool, 0 elsewhere: what has these bits set is ignored."""
+    return np.negative(places.view(np.uint8))
+
+
 def _joint_histogram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How many pixels have each pair of values, ``(256, 256)`` of int64."""
+    """How many pixels have each pair of values, ``(256, 256)`` of int64; counted by stretches of one pair."""
     counts = np.zeros((_VALUES, _VALUES), np.int64)
     rows = max(1, _PIXELS // max(1, one.shape[1]))
     for first in range(0, len(one), rows):
-        pair = [np.ascontiguousarray(side[first : first + rows]) for side in (one, other)]
-        counts += cv2.calcHist(pair, [0, 1], None, [_VALUES] * 2, [0, _VALUES] * 2).astype(np.int64)
+        pair = np.left_shift(one[first : first + rows], 8, dtype=np.uint16).ravel()
+        pair |= other[first : first + rows].ravel()
+        ends = np.append(np.flatnonzero(pair[1:] != pair[:-1]), pair.size - 1)
+        pixels = np.bincount(pair[ends], np.diff(ends, prepend=-1), _VALUES**2)
+        counts += pixels.reshape(counts.shape).astype(np.int64)
     return counts
 
 

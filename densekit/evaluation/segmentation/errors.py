@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from densekit.evaluation.segmentation.areas import areas_by_run
-from densekit.evaluation.segmentation.borders import radius_of, widened
+from densekit.evaluation.segmentation.borders import over_squares, radius_of
 from densekit.structures.label_images import IGNORED
 
 KINDS = ("boundary", "confusion", "missed")
@@ -34,23 +35,26 @@ def error_map(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     wrong = (truth != found) & (truth != IGNORED)
     kinds = wrong.astype(np.uint8) * np.uint8(_CONFUSION)
     if wrong.any():
-        kinds[wrong & _found_nearby(truth, found, wrong)] = _BOUNDARY
-        _mark_missed(kinds, truth, wrong)
+        starts, area = areas_by_run(truth)
+        np.copyto(kinds, _BOUNDARY, where=wrong & _found_nearby(truth, found, np.unique(truth.ravel()[starts])))
+        np.copyto(kinds, _MISSED, where=wrong & _not_found(wrong, starts, area))
     return kinds
 
 
-def _found_nearby(truth: np.ndarray, found: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Where the class found is also in the truth, a little beside."""
+def _found_nearby(truth: np.ndarray, found: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Where the class found is also in the truth, which has these labels, a little beside."""
     radius, nearby = radius_of(truth.shape, EDGE), np.zeros(truth.shape, bool)
-    there = np.bincount(truth.ravel(), minlength=256) > 0
-    for label in np.flatnonzero(there & (np.bincount(found[wrong], minlength=256) > 0)):
-        nearby |= (found == label) & widened((truth == label).view(np.uint8), radius).view(bool)
+    for first in range(0, len(labels), 8):  # as many as a byte has bits
+        bits = np.zeros(256, np.uint8)
+        bits[labels[first : first + 8]] = 1 << np.arange(len(labels[first : first + 8]))
+        around = over_squares(np.pad(cv2.LUT(truth, bits), radius), radius, np.bitwise_or)
+        nearby |= (cv2.LUT(found, bits) & around) > 0
     return nearby
 
 
-def _mark_missed(kinds: np.ndarray, truth: np.ndarray, wrong: np.ndarray) -> None:
-    starts, area = areas_by_run(truth)
-    lengths = np.diff(starts, append=truth.size)
-    mistakes = np.add.reduceat(wrong.ravel(), starts, dtype=np.int64)
+def _not_found(wrong: np.ndarray, starts: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """The areas of which less than :data:`FOUND` was labelled right; see :func:`areas_by_run`."""
+    lengths = np.diff(starts, append=wrong.size)
+    mistakes = np.add.reduceat(wrong.ravel().view(np.uint8), starts, dtype=np.int64)
     lost = np.bincount(area, mistakes) > (1 - FOUND) * np.bincount(area, lengths)
-    kinds[wrong & np.repeat(lost[area], lengths).reshape(truth.shape)] = _MISSED
+    return np.repeat(lost[area], lengths).reshape(wrong.shape)

@@ -1,8 +1,11 @@
 """Kinds of errors: each wrong pixel is of one."""
 
+import cv2
 import numpy as np
 
 from densekit.evaluation.segmentation import KINDS, error_map
+from densekit.evaluation.segmentation.borders import radius_of
+from densekit.evaluation.segmentation.errors import EDGE
 from densekit.structures.label_images import IGNORED
 
 BOUNDARY, CONFUSION, MISSED = (1 + KINDS.index(kind) for kind in ("boundary", "confusion", "missed"))
@@ -66,3 +69,20 @@ def test_what_is_ignored_is_no_error():
     found = np.zeros_like(truth)
     truth[20:50, 20:80] = IGNORED
     assert (error_map(truth, found) > 0).sum() == 36
+
+
+def test_the_class_found_is_looked_for_class_by_class():
+    generator = np.random.default_rng(0)
+    truth = cv2.resize(
+        generator.integers(0, 20, (13, 17)).astype(np.uint8), (221, 208), interpolation=cv2.INTER_NEAREST
+    )
+    truth[::7] = IGNORED
+    found = np.roll(truth, (9, 5), (0, 1)) % 20
+    kinds, wrong = error_map(truth, found), (truth != found) & (truth != IGNORED)
+    nearby = np.zeros(truth.shape, bool)
+    side = 2 * radius_of(truth.shape, EDGE) + 1
+    for label in range(20):
+        around = cv2.dilate((truth == label).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+        nearby |= around & (found == label)
+    assert np.array_equal((kinds == BOUNDARY)[kinds != MISSED], (wrong & nearby)[kinds != MISSED])
+    assert ((kinds > 0) == wrong).all() and all((kinds == kind).any() for kind in (BOUNDARY, CONFUSION))
