@@ -1,6 +1,6 @@
 """Stock MMSegmentation's SegFormer-B0 on aerial photographs, with the schedule of the config segformer-b0_dubai.
 
-    python benchmarks/segmentation_training_peer.py PATH/aerial_dubai OUT [--iterations 480]
+    python benchmarks/segmentation_training_peer.py PATH/aerial_dubai OUT [--iterations 320]
 
 The same 36 training and 9 validation images (tile 6), crops, batches, optimizer and number of steps;
 MMSegmentation's own loaders, transforms, network, loss and mIoU. Colour-coded masks are turned into indices first.
@@ -130,7 +130,7 @@ def config(data: Path, work_dir: Path, iterations: int) -> dict:
         "train_dataloader": loader("train", train, 8, "InfiniteSampler", 0),
         "val_dataloader": loader("val", test, 1, "DefaultSampler", 0),
         "val_evaluator": {"type": "IoUMetric", "iou_metrics": ["mIoU"]},
-        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": iterations // 6},
+        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": iterations // 5},
         "val_cfg": {"type": "ValLoop"},
         "optim_wrapper": {
             "type": "OptimWrapper",
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--iterations", type=int, default=480)
+    parser.add_argument("--iterations", type=int, default=320)
     given = parser.parse_args()
     if not (given.out / "data").is_dir():
         convert(given.data, given.out / "data")
