@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from densekit import tasks
@@ -187,3 +188,12 @@ def test_a_checkpoint_that_was_replaced_is_not_hashed_as_the_one_that_was_read(c
     checkpoint(data_root="other")
     with pytest.raises(CheckpointError, match="was replaced since it was read"):
         _ = loaded.sha256
+
+
+def test_an_option_that_two_tasks_know_leaves_it_to_the_data_whose_it_is(tmp_path, capsys):
+    for name, value in (("images/a.png", 90), ("masks/a.png", 1)):
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        Image.new("L", (40, 30), value).save(tmp_path / "data" / name)
+    assert tasks.check(tmp_path / "data", html=tmp_path / "page.html") == 0
+    assert "class  train: pixels" in capsys.readouterr().out
+    assert "What the masks look like" in (tmp_path / "page.html").read_text()

@@ -12,8 +12,8 @@ from densekit.structures.label_images import IGNORED
 
 LONGEST = 1024
 """Pixels of the longer side of the images that are judged."""
-REACH = 32
-"""Pixels by which a mask is tried to be shifted, in all directions."""
+REACH, TURNED_REACH = 32, 8
+"""Pixels by which a mask is tried to be shifted, in all directions; and one that was turned."""
 
 TURNS = {
     "": lambda labels: labels,
@@ -31,8 +31,8 @@ _AT = 1
 """Pixels by which a mask that is right may be off."""
 _NEAR = 2.5
 """Pixels between the place given and another that is taken for another one."""
-_SHARP = 5.0
-"""Standard deviations by which a place must stand out from the others."""
+_SHARP, _SURE = 5.0, 8.0
+"""Standard deviations by which a place must stand out from the others; and by which the one given is beyond doubt."""
 _CLEARER = 1.3
 """Times as strong as at the place given must the image change along borders elsewhere."""
 _LEAST = 200
@@ -67,12 +67,15 @@ class Alignment(NamedTuple):
         return moved
 
 
+_AS_GIVEN = Alignment("", (0, 0))
+
+
 def find_alignment(pixels: np.ndarray, labels: np.ndarray) -> Alignment | None:
     """Find out whether a mask lies where it should, or where else.
 
     The strength of the image's edges, less that of their surroundings, is averaged along the borders between classes
-    for every shift by up to :data:`REACH` pixels at once (a cross-correlation), of the mask as it is and of all that
-    :data:`TURNS` makes of it and that has the image's shape.
+    for every shift by up to :data:`REACH` pixels at once (a cross-correlation), of the mask as it is and, unless it is
+    strongest where that lies, of all that :data:`TURNS` makes of it and that has the image's shape.
 
     Args:
         pixels: ``(H, W, C)``, float32 from 0 to 255.
@@ -84,7 +87,7 @@ def find_alignment(pixels: np.ndarray, labels: np.ndarray) -> Alignment | None:
     edges = _edges(pixels)
     shape = [fft.next_fast_len(side + 2 * REACH, real=True) for side in edges.shape]
     spectrum = fft.rfft2(edges, shape)
-    best, score, given = Alignment("", (0, 0)), 0.0, 0.0
+    best, score, given = _AS_GIVEN, 0.0, 0.0
     for turn, turned in ((turn, done(labels)) for turn, done in TURNS.items()):
         borders = _borders(turned)
         number = float(borders.sum())
@@ -92,19 +95,27 @@ def find_alignment(pixels: np.ndarray, labels: np.ndarray) -> Alignment | None:
             continue
         strength = fft.irfft2(np.conj(fft.rfft2(borders, shape)) * spectrum, shape) / number
         strength = np.roll(strength, (REACH, REACH), (0, 1))[: 2 * REACH + 1, : 2 * REACH + 1]
-        middle = float(np.median(strength))
-        spread = 1.4826 * float(np.median(np.abs(strength - middle))) + 1e-6
         if not turn:
             at = slice(REACH - _AT, REACH + _AT + 1)
             given = float(strength[at, at].max())
-        y, x = np.unravel_index(int(strength.argmax()), strength.shape)
-        place = Alignment(turn, (int(x) - REACH, int(y) - REACH))
-        if strength[y, x] > score and strength[y, x] - middle > _SHARP * spread:
-            best, score = place, float(strength[y, x])
+        reach = TURNED_REACH if turn else REACH
+        tried = strength[REACH - reach : REACH + reach + 1, REACH - reach : REACH + reach + 1]
+        y, x = np.unravel_index(int(tried.argmax()), tried.shape)
+        if tried[y, x] > max(score, _outstanding(strength, _SHARP)):
+            best, score = Alignment(turn, (int(x) - reach, int(y) - reach)), float(tried[y, x])
+            near = not turn and np.hypot(*best.shift) < _NEAR
+            if near and score > _outstanding(strength, _SURE):
+                return _AS_GIVEN
+            best = _AS_GIVEN if near else best
     if not score:
         return None
-    near = not best.turn and np.hypot(*best.shift) < _NEAR
-    return Alignment("", (0, 0)) if near or score < _CLEARER * given else best
+    return _AS_GIVEN if score < _CLEARER * given else best
+
+
+def _outstanding(strength: np.ndarray, deviations: float) -> float:
+    """A value that is so many standard deviations above most."""
+    middle = np.median(strength)
+    return float(middle + deviations * 1.4826 * np.median(np.abs(strength - middle)))
 
 
 def _edges(pixels: np.ndarray) -> np.ndarray:

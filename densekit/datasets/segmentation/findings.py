@@ -77,7 +77,11 @@ KINDS: dict[str, Kind] = {
         "warning", "objects that cover no area (boxes without outline, lines, points), left out", "outline them"
     ),
     **LEAKS,
-    "mask-doubtful": Kind("warning", "masks that may not lie on their image", "look at the pictures of the page"),
+    "mask-doubtful": Kind(
+        "warning",
+        "masks that may not lie on their image, or are drawn too wide or too narrow",
+        "look at the pictures of the page (--html): red is the mask as it stands, yellow as it fits better",
+    ),
     "class-not-in-train": Kind(
         "warning", "classes without a pixel in train: they cannot be learned", "move images of them to train"
     ),

@@ -33,6 +33,8 @@ SPECKS, SPECK_SHARE = 100, 0.5
 """Areas of a class from which on, and share of them, that are specks."""
 OFF, OFF_SHARE = 3, 0.05
 """Masks that lie elsewhere, and their share of those that could be judged, from which on it is no accident."""
+AGREE, SAME = 0.6, 2
+"""Share of those that lie elsewhere that must be turned, or shifted alike: within so many pixels."""
 SHRUNK, ENLARGED = 0.25, 2.0
 _WORKERS = 4
 
@@ -184,16 +186,25 @@ def _pixels(data: PreparedSegmentation, path: Path) -> np.ndarray | None:
 
 
 def _off(findings: Findings, alignments: list[tuple[Member, Alignment]], sample: str) -> Look:
-    """Tell which masks lie elsewhere than on their image: a few may be an accident."""
+    """Tell which masks lie elsewhere than on their image.
+
+    An export that goes wrong does the same to many. Masks drawn too wide or too narrow fit better if they are moved,
+    too, each to another side: these are doubtful.
+    """
     off = [(image, alignment) for image, alignment in alignments if alignment.is_off]
-    many = len(off) >= max(OFF, OFF_SHARE * len(alignments))
-    words = f"masks do not lie on their image, of {len(alignments)} that can be judged{sample}" if many else ""
+    shifts = np.array([alignment.shift for _, alignment in off]).reshape(-1, 2)
+    turned = np.array([bool(alignment.turn) for _, alignment in off], bool)
+    near = (np.abs(shifts[:, None] - shifts).max(axis=2) <= SAME) & ~turned & ~turned[:, None]
+    alike = turned | (near[near.sum(axis=1).argmax()] if len(off) else turned)
+    clear = alike.sum() >= max(OFF, OFF_SHARE * len(alignments), AGREE * len(off))
+    words = f"masks do not lie on their image, of {len(alignments)} that can be judged{sample}"
 
     def place(n: int) -> Example:
         image, alignment = off[n]
         return Example(f"{image.name}: it fits if {_done(image, alignment)}", image.pair.image)
 
-    findings.rows("mask-shifted" if many else "mask-doubtful", range(len(off)), place, words)
+    findings.rows("mask-shifted", np.flatnonzero(alike) if clear else (), place, words)
+    findings.rows("mask-doubtful", np.flatnonzero(~alike) if clear else range(len(off)), place)
     return Look(len(alignments), {image.pair.image: alignment for image, alignment in off})
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -153,6 +154,15 @@ def test_a_single_one_is_a_warning(check):
 
     found, inspection = check(write)
     assert found["mask-doubtful"].count == 1 and inspection.status == 0
+
+
+def test_masks_drawn_too_wide_are_doubtful_but_not_shifted(check):
+    def wide(labels):
+        return cv2.dilate(labels, np.ones((9, 9), np.uint8))
+
+    found, inspection = check(lambda maker: sound(maker, done=wide))
+    assert "too wide or too narrow" in found["mask-doubtful"].message and found["mask-doubtful"].count > 3
+    assert "mask-shifted" not in found and inspection.status == 0
 
 
 # --- thin -----------------------------------------------------------------------------------------------------------
