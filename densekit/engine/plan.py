@@ -175,6 +175,7 @@ class Plan(ABC):
             for number, given in enumerate(c.schedule):
                 part, config = f"schedule.{number}", plain(given)
                 check_config(config, PARAM_SCHEDULERS)
+                self._require_begin(part, config)
                 schedule = PARAM_SCHEDULERS.build({**self._with_end(config), "optimizer": optimizer})
                 optimizer.step()  # it warns of a schedule that steps before its optimizer
                 schedule.step()
@@ -183,6 +184,16 @@ class Plan(ABC):
             raise ConfigError(f"{c.filename}: {part}={config} cannot be used: {reason}") from error
         for hook in c.custom_hooks:
             check_config(hook, HOOKS)
+
+    def _require_begin(self, part: str, given: dict[str, Any]) -> None:
+        """Refuse a schedule up to the end of the run that would begin after it."""
+        s = self._with_end(given)
+        total = self.config.max_epochs * (1 if s["by_epoch"] else self.iterations_per_epoch)
+        if "end" in s and "end" not in given and s.get("begin", 0) >= total:
+            raise ConfigError(
+                f"{self.config.filename}: {part}={given}: the run is over before it begins; lower its begin, and the "
+                f"end of a warm-up before it, or train longer"
+            )
 
     def network(self, *, fresh: bool = True) -> nn.Module:
         """Build the network, from the seed.

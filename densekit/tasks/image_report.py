@@ -91,7 +91,8 @@ class ImageReport(RunReport):
                     f"does not drop there"
                 )
             steps = self.plan.iterations_per_epoch * c.max_epochs
-            if not schedule["by_epoch"] and schedule.get("begin", 0) == 0 and schedule.get("end", 0) > steps:
+            own = "end" in c.schedule[number] and not schedule["by_epoch"]  # else it ends with the run
+            if own and schedule.get("begin", 0) == 0 and schedule["end"] > steps:
                 lines.append(
                     f"schedule.{number}: ends after {schedule['end']} iterations, the run has {steps}: it does not get "
                     f"that far"

@@ -7,6 +7,7 @@ from PIL import Image
 
 from densekit.errors import ConfigError, DataError
 from densekit.tasks import load_config, make_plan
+from densekit.tasks.base import find_task
 
 
 def plan(path, data, *options):
@@ -41,6 +42,19 @@ def test_steps_that_do_not_divide_into_epochs_are_refused(segmentation_config, a
     made = plan(segmentation_config(max_iters=16, max_epochs=3), areas)
     with pytest.raises(ConfigError, match=r"max_iters=16 does not divide into max_epochs=3 .* take max_iters=15"):
         made.check_training()
+
+
+def test_a_schedule_that_would_begin_after_the_run_is_refused(segmentation_config, areas):
+    late = [{"type": "PolyLR", "begin": 1500, "by_epoch": False}]
+    with pytest.raises(ConfigError, match=r"schedule.0=.*: the run is over before it begins; lower its begin"):
+        plan(segmentation_config(schedule=late), areas).check_training()
+
+
+def test_only_a_schedule_with_an_end_of_its_own_can_end_too_late(segmentation_config, areas):
+    without, late = ({"type": "PolyLR", "by_epoch": False, **end} for end in ({}, {"end": 99}))
+    made = plan(segmentation_config(schedule=[without, late]), areas)
+    told = [line for line in find_task("segmentation", "").report(made).cautions() if line.startswith("schedule")]
+    assert told == ["schedule.1: ends after 99 iterations, the run has 4: it does not get that far"]
 
 
 def test_samples_are_crops_with_their_labels(segmentation_config, areas):
