@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from densekit.datasets.segmentation import prepare_segmentation
-from densekit.datasets.segmentation.dataset import SegmentationDataset
 from mmengine.registry import DefaultScope
 
 import densekit  # noqa: F401  mmcv's compiled operators without a compiler
+from densekit.datasets.segmentation import prepare_segmentation
+from densekit.datasets.segmentation.dataset import SegmentationDataset
 
 CROP = (512, 512)
 TRANSFORMS = [
