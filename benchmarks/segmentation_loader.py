@@ -1,4 +1,4 @@
-"""Training crops per second: densekit's loader against MMSegmentation's, same files, transforms and workers.
+"""Training crops per second: densekit's loader against MMSegmentation's, same files and workers.
 
     python benchmarks/segmentation_loader.py PATH [--samples 200] [--workers 0]
 
@@ -19,12 +19,16 @@ from densekit.datasets.segmentation import prepare_segmentation
 from densekit.datasets.segmentation.dataset import SegmentationDataset
 
 CROP = (512, 512)
-TRANSFORMS = [
-    {"type": "RandomResize", "scale": (2048, 512), "ratio_range": (0.5, 2.0), "keep_ratio": True},
-    {"type": "mmseg.RandomCrop", "crop_size": CROP, "cat_max_ratio": 0.75},
-    {"type": "mmseg.RandomFlip", "prob": 0.5},
-    {"type": "mmseg.PhotoMetricDistortion"},
-]
+
+
+def transforms(library: str) -> list[dict]:
+    """The default pipeline, with the crop and the colours of one of the two: the same values either way."""
+    return [
+        {"type": "RandomResize", "scale": (2048, 512), "ratio_range": (0.5, 2.0), "keep_ratio": True},
+        {"type": f"{library}.RandomCrop", "crop_size": CROP, "cat_max_ratio": 0.75},
+        {"type": "mmseg.RandomFlip", "prob": 0.5},
+        {"type": f"{library}.PhotoMetricDistortion"},
+    ]
 
 
 def peer(root: Path, classes: tuple[str, ...]):
@@ -35,7 +39,12 @@ def peer(root: Path, classes: tuple[str, ...]):
         data_root=str(root),
         metainfo={"classes": classes},
         data_prefix={"img_path": "images/train", "seg_map_path": "masks/train"},
-        pipeline=[{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, *TRANSFORMS, {"type": "PackSegInputs"}],
+        pipeline=[
+            {"type": "LoadImageFromFile"},
+            {"type": "LoadAnnotations"},
+            *transforms("mmseg"),
+            {"type": "PackSegInputs"},
+        ],
     )
 
 
@@ -62,7 +71,7 @@ def main() -> None:
     data = prepare_segmentation(given.path)
     with DefaultScope.overwrite_default_scope("mmseg"):
         sides = {
-            "densekit": SegmentationDataset(data, "train", TRANSFORMS, test=False),
+            "densekit": SegmentationDataset(data, "train", transforms("densekit"), test=False),
             "MMSegmentation": peer(given.path, tuple(data.classes)),
         }
         best = dict.fromkeys(sides, 0.0)

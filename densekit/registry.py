@@ -48,26 +48,27 @@ class Registry(_Registry):
 
     Args:
         *args: Those of MMEngine's registry.
-        later: Modules that take long to import, so they are imported only for a name that the others do not have.
+        later: Modules that take long to import: one after the other, for a name that those before do not have.
         **kwargs: Those of MMEngine's registry.
     """
 
     def __init__(self, *args, later: Sequence[str] = (), **kwargs):
         super().__init__(*args, **kwargs)
-        self._later = tuple(later)
+        self._later = list(later)
 
     def import_all(self) -> None:
         """Import every module that registers parts here, also those that are left for later."""
         self.import_from_location()
-        modules, self._later = self._later, ()
+        modules, self._later = self._later, []
         for module in modules:
             import_module(module)
 
     def get(self, key: str) -> Any:
         """The part registered as ``key``, or None."""
-        found = super().get(key)
-        if found is None and self._later:
-            self.import_all()
+        found = self._module_dict.get(key) or super().get(key)  # what is here needs no import of the locations
+        while found is None and self._later:
+            module, *self._later = self._later
+            import_module(module)
             found = super().get(key)
         return found
 
@@ -95,7 +96,7 @@ TRANSFORMS = _child(
     "transform",
     root.TRANSFORMS,
     "densekit.datasets.transforms",
-    later=["densekit.datasets.transforms.albumentations_bridge"],
+    later=["densekit.datasets.transforms.albumentations_bridge", "densekit.datasets.segmentation.transforms"],
 )
 METRICS = _child("metric", root.METRICS, "densekit.evaluation")
 HOOKS = _child("hook", root.HOOKS, "densekit.engine.hooks")

@@ -9,14 +9,15 @@ IGNORED = 255
 MOST_CLASSES = 255
 """Classes that a label image can tell apart, beside :data:`IGNORED`."""
 
-_PIXELS = 1 << 20
-"""Counted at a time: numpy makes eight bytes of each."""
-
 
 def label_counts(labels: np.ndarray) -> dict[int, int]:
     """Number of pixels of each class that is there, in the order of the classes; :data:`IGNORED` is none."""
-    flat = np.ascontiguousarray(labels).ravel()
-    counts = np.zeros(256, np.int64)
-    for first in range(0, flat.size, _PIXELS):
-        counts += np.bincount(flat[first : first + _PIXELS], minlength=256)
+    counts = value_counts(labels)
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label != IGNORED}
+
+
+def value_counts(labels: np.ndarray) -> np.ndarray:
+    """Number of pixels of each value of a label image, ``(256,)`` of int64; counted by stretches of one value."""
+    flat = labels.ravel()
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)[: flat.size]
+    return np.bincount(flat[ends], np.diff(ends, prepend=-1), 256).astype(np.int64)

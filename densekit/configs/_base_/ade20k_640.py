@@ -8,9 +8,9 @@ with read_base():
 data_root = "data/ade/ADEChallengeData2016"
 train_pipeline = [
     dict(type="RandomResize", scale=(2560, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="mmseg.RandomCrop", crop_size=(640, 640), cat_max_ratio=0.75),
+    dict(type="densekit.RandomCrop", crop_size=(640, 640), cat_max_ratio=0.75),
     dict(type="mmseg.RandomFlip", prob=0.5),
-    dict(type="mmseg.PhotoMetricDistortion"),
+    dict(type="densekit.PhotoMetricDistortion"),
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(2560, 640), keep_ratio=True)]
 batch_size, accumulate = 2, 8

@@ -8,9 +8,9 @@ with read_base():
 data_root = "data/cityscapes"
 train_pipeline = [
     dict(type="RandomResize", scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type="mmseg.RandomCrop", crop_size=(1024, 1024), cat_max_ratio=0.75),
+    dict(type="densekit.RandomCrop", crop_size=(1024, 1024), cat_max_ratio=0.75),
     dict(type="mmseg.RandomFlip", prob=0.5),
-    dict(type="mmseg.PhotoMetricDistortion"),
+    dict(type="densekit.PhotoMetricDistortion"),
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(2048, 1024), keep_ratio=True)]
 inference = dict(mode="slide", crop=(1024, 1024), stride=(768, 768))

@@ -16,10 +16,10 @@ classes = dict(
 ignore = [[0, 0, 0]]
 train_pipeline = [
     dict(type="RandomResize", scale=(1024, 1024), ratio_range=(0.5, 1.0), keep_ratio=True),
-    dict(type="mmseg.RandomCrop", crop_size=(256, 256), cat_max_ratio=0.75),
+    dict(type="densekit.RandomCrop", crop_size=(256, 256), cat_max_ratio=0.75),
     dict(type="mmseg.RandomFlip", prob=0.5),
     dict(type="mmseg.RandomFlip", prob=0.5, direction="vertical"),
-    dict(type="mmseg.PhotoMetricDistortion"),
+    dict(type="densekit.PhotoMetricDistortion"),
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(768, 768), keep_ratio=True)]
 pretrained = False

@@ -11,6 +11,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import PackSegInputs
 
+import densekit.datasets.segmentation.transforms  # noqa: F401  registered, so that no other transforms are imported
 from densekit.datasets.segmentation.masks import read_labels
 from densekit.datasets.shared.image_loading import LoadUprightImage, channels_first
 from densekit.io.depth import Ranges

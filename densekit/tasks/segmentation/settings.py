@@ -79,9 +79,9 @@ SETTINGS = settings_of(
             "train_pipeline",
             [
                 {"type": "RandomResize", "scale": _SCALE, "ratio_range": (0.5, 2.0), "keep_ratio": True},
-                {"type": "mmseg.RandomCrop", "crop_size": _CROP, "cat_max_ratio": 0.75},
+                {"type": "densekit.RandomCrop", "crop_size": _CROP, "cat_max_ratio": 0.75},
                 {"type": "mmseg.RandomFlip", "prob": 0.5},
-                {"type": "mmseg.PhotoMetricDistortion"},
+                {"type": "densekit.PhotoMetricDistortion"},
             ],
             IMAGE_SETTINGS["train_pipeline"].check,
             "transforms between loading and packing; a crop of which one class takes more than cat_max_ratio is drawn "

@@ -14,7 +14,7 @@ with read_base():
     from densekit.configs._base_.segmentation import *
 
 train_pipeline = [
-    dict(type="mmseg.RandomCrop", crop_size=(32, 32), cat_max_ratio=0.9),
+    dict(type="densekit.RandomCrop", crop_size=(32, 32), cat_max_ratio=0.9),
     dict(type="mmseg.RandomFlip", prob=0.5),
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(64, 48), keep_ratio=True)]
