@@ -28,8 +28,9 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_configure(config) -> None:
-    if config.option.matrix_seed is None:  # processes that share the tests are given it
-        config.option.matrix_seed = random.SystemRandom().randrange(10_000)
+    if config.option.matrix_seed is None:  # processes that share the tests find it in their environment
+        drawn = str(random.SystemRandom().randrange(10_000))
+        config.option.matrix_seed = int(os.environ.setdefault("DENSEKIT_MATRIX_SEED", drawn))
 
 
 def pytest_report_header(config) -> str:
