@@ -108,3 +108,16 @@ def class_difference(one: Sequence[str], other: Sequence[str]) -> str:
             shown = few(map(repr, names), 4)
             parts.append(words.format(shown))
     return f"its {len(one)} classes are not the {len(other)} here: {'; '.join(parts)}"
+
+
+def why_too_small(error: Exception) -> str | None:
+    """What torch says of an image that is too small for a network, in one line; None if it is another error."""
+    reason = " ".join(str(error).partition("\n")[0].split())
+    return reason if _TOO_SMALL.search(reason) else None
+
+
+_TOO_SMALL = re.compile(
+    r"[Kk]ernel size.* can't be greater|more than 1 value per channel|[Oo]utput size is too small"
+    r"|[Ss]izes of tensors must match except in dimension 1|size of tensor a .* must match .* dimension [2-4]"
+)
+"""What torch says where an image is too small, or of a side that a network cannot halve as often as it does."""

@@ -155,7 +155,7 @@ class Plan(ABC):
         c = self.config
         times = accumulate / c.accumulate
         c.batch_size, c.accumulate = batch_size, accumulate
-        c.schedule = [_stretched(plain(given), times) for given in c.schedule]
+        c.schedule = [stretched(plain(given), times) for given in c.schedule]
         if c.ema is not None:
             c.ema = 1 - (1 - c.ema) ** (1 / times)
 
@@ -260,7 +260,7 @@ class Plan(ABC):
     def _with_end(self, given: dict[str, Any]) -> dict[str, Any]:
         s = {"by_epoch": True, **given}
         if s.pop("convert_to_iter_based", False) and s["by_epoch"]:
-            s = _stretched({**s, "by_epoch": False}, self.iterations_per_epoch)
+            s = stretched({**s, "by_epoch": False}, self.iterations_per_epoch)
             if "end" in s:  # at least an iteration, however short the run
                 s["end"] = max(s["end"], s.get("begin", 0) + 1)
         kind = s["type"] if isinstance(s["type"], str) else s["type"].__name__
@@ -321,14 +321,14 @@ def _why(error: Exception) -> str:
     return f"{name!r} is not registered{close_names(name, known)}"
 
 
-def _stretched(schedule: dict[str, Any], times: float) -> dict[str, Any]:
+def stretched(schedule: dict[str, Any], times: float) -> dict[str, Any]:
     """A schedule that counts iterations, for so many times as many of them."""
     if schedule.get("by_epoch", True):
         return schedule
-    stretched = {key: round(schedule[key] * times) for key in ("begin", "end", "T_max", "step_size") if key in schedule}
+    counts = {key: round(schedule[key] * times) for key in ("begin", "end", "T_max", "step_size") if key in schedule}
     if "milestones" in schedule:
-        stretched["milestones"] = [round(milestone * times) for milestone in schedule["milestones"]]
-    return {**schedule, **stretched}
+        counts["milestones"] = [round(milestone * times) for milestone in schedule["milestones"]]
+    return {**schedule, **counts}
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import copy
 import gc
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.utils.data import default_collate
 
-from densekit.errors import ConfigError, few
+from densekit.errors import ConfigError, few, why_too_small
 from densekit.progress import Lines
 from densekit.random_state import random_state_kept
 
@@ -325,13 +324,6 @@ def _hopeless(reason: str, one: Batch, smaller: str) -> str:
     return f"not even batch_size=1 fits the memory ({reason}), with {one.described()}{cause}; {', '.join(remedies)}"
 
 
-_TOO_SMALL = re.compile(
-    r"[Kk]ernel size.* can't be greater|more than 1 value per channel|[Oo]utput size is too small"
-    r"|[Ss]izes of tensors must match except in dimension 1|size of tensor a .* must match .* dimension [2-4]"
-)
-"""What torch says where an image is too small, or of a side that a network cannot halve as often as it does."""
-
-
 @contextmanager
 def sizes_explained(smaller: str) -> Iterator[None]:
     """Say in the config's terms that the samples are of a size which the network cannot take.
@@ -345,8 +337,7 @@ def sizes_explained(smaller: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).partition("\n")[0].split())
-        if not _TOO_SMALL.search(reason):
+        if (reason := why_too_small(error)) is None:
             raise
         raise ConfigError(
             f"the network cannot take samples of this size ({reason}); raise {smaller}, or pad: sides that are "

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from densekit.errors import DataError, why_too_small
 from densekit.ops.class_scores import ClassScores, Restore, Size, first_largest
 from densekit.ops.sliding_window import window_weights
 from densekit.ops.tile_settings import TileSettings
@@ -167,7 +168,23 @@ def predict_scores(inputs: Tensor, network: Network, settings: TileSettings) -> 
 
     Returns:
         Scores to be asked for at the size of ``inputs``.
+
+    Raises:
+        DataError: if the images are too small for the network.
     """
+    try:
+        return _all_views(inputs, network, settings)
+    except (RuntimeError, ValueError) as error:
+        if (reason := why_too_small(error)) is None:
+            raise
+        height, width = inputs.shape[2:]
+        raise DataError(
+            f"an image that reaches the network as {width} x {height} pixels is too small for it ({reason}); enlarge "
+            f"it, or pad it: train with inference.size_multiple=32, or a scale in test_pipeline"
+        ) from error
+
+
+def _all_views(inputs: Tensor, network: Network, settings: TileSettings) -> ClassScores:
     if not settings.augmented:
         return _one_view(inputs, network, settings)
     views = []

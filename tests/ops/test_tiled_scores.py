@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from densekit.errors import DataError
 from densekit.ops import class_scores
 from densekit.ops.class_scores import DenseScores
 from densekit.ops.tile_settings import TileSettings
@@ -102,3 +103,11 @@ def test_scales_and_mirror_images_are_averaged_as_probabilities(at_a_time, mode)
     assert (found.labels((48, 64), cut).long() == mean.argmax(1)).float().mean() > 0.999
     torch.testing.assert_close(found.at((48, 64), slice(3, 5)), found.probabilities((48, 64), [3, 4]))
     assert found.total((48, 64)).allclose(torch.ones(()))
+
+
+def test_an_image_too_small_for_the_network_is_told_in_the_users_terms():
+    convolution = torch.nn.Conv2d(3, 2, 5)
+    with torch.no_grad(), pytest.raises(DataError, match=r"as 4 x 3 pixels is too small .*inference\.size_multiple=32"):
+        predict_scores(torch.zeros(1, 3, 3, 4), lambda x: DenseScores(convolution(x)), TileSettings())
+    with pytest.raises(RuntimeError, match="expected input"):  # another mistake is not taken for it
+        predict_scores(torch.zeros(1, 1, 9, 9), lambda x: DenseScores(convolution(x)), TileSettings())

@@ -130,7 +130,8 @@ def _of_csv(path: Path) -> ClassList:
     name, value, colour = (next((c for c in known if c in header), None) for known in (_NAMES, _VALUES, _COLOURS))
     channels = [next((c for c in known if c in header), None) for known in _CHANNELS]
     if name is None:
-        raise ConfigError(f"{path}, line 1: the header is {few(header) or 'empty'}; expected a column name")
+        commas = ", and commas between the columns" if any(";" in column for column in header) else ""
+        raise ConfigError(f"{path}, line 1: the header is {few(header) or 'empty'}; expected a column name{commas}")
     rows = []
     for number, row in lines:
         where = f"{path}, line {number}"

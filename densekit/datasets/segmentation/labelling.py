@@ -153,7 +153,12 @@ def label(
 
 def _found(values: Sequence[int], binary: bool) -> ClassList:
     """Classes that are called by their values."""
-    if not 1 <= len(values) <= MOST_CLASSES:
+    if not values:
+        raise DataError(
+            "no mask has a pixel with a class: their values are all ignored (255 always is); check that they are the "
+            "masks, or name the classes in a class list"
+        )
+    if len(values) > MOST_CLASSES:
         raise DataError(
             f"masks have {len(values)} values; without a class list 1 to {MOST_CLASSES} are understood, one a class: "
             f"are they numbers of objects, or heights?"
@@ -166,7 +171,9 @@ def _without(classes: ClassList, values: Collection[int], names: Collection[str]
     """Leave out classes by value and name; return also the values of those left out by name."""
     for name in names:
         if name not in classes.names:
-            raise ConfigError(f"ignore={name!r}: no such class{close_names(name, classes.names)}")
+            raise ConfigError(
+                f"ignore={name!r}: no such class{close_names(name, classes.names)}; there are {few(classes.names)}"
+            )
     kept = [n for n, v in enumerate(classes.values) if v not in values and classes.names[n] not in names]
     if not kept:
         raise ConfigError(f"ignore: leaves none of the classes {few(classes.names)}")

@@ -171,7 +171,10 @@ def read_masks(
     if not seen:
         nothing = Labelling(classes or ClassList(()), np.full(VALUES, IGNORED, np.uint8), (), False)
         return Read(nothing, measured, _pixels(nothing, measured))
-    labelling = label(classes, ignored, seen, draft.background)
+    try:
+        labelling = label(classes, ignored, seen, draft.background)
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from error
     for note in labelling.notes:
         draft.findings.add("layout", count=1, message=note)
     _report_values(draft, labelling, measured)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from densekit.errors import ConfigError, close_names
+from densekit.errors import ConfigError, close_names, few
 
 BALANCED = "balanced"
 LOSSES = {
@@ -44,7 +44,9 @@ def class_weights(given: Any, names: Sequence[str], pixels: np.ndarray) -> list[
     if isinstance(given, Mapping):
         for name in given:
             if name not in names:
-                raise ConfigError(f"class_weight: there is no class {name!r}{close_names(name, names)}")
+                raise ConfigError(
+                    f"class_weight: there is no class {name!r}{close_names(name, names)}; there are {few(names)}"
+                )
         return [float(given.get(name, 1.0)) for name in names]
     if len(given) != len(names):
         raise ConfigError(f"class_weight: {len(given)} numbers, the data have {len(names)} classes; give one for each")

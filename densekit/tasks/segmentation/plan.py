@@ -11,6 +11,7 @@ from mmengine.dist import get_world_size
 
 from densekit.config_tree import plain
 from densekit.datasets.segmentation import PreparedSegmentation
+from densekit.engine.plan import stretched
 from densekit.engine.preflight import SampleBatch
 from densekit.errors import ConfigError, DataError
 from densekit.models.assemble import model_config
@@ -52,6 +53,15 @@ class SegmentationPlan(ImagePlan):
         if c.max_iters is None:
             return super().iterations_per_epoch
         return c.max_iters // c.max_epochs * c.accumulate
+
+    def lower(self, batch_size: int, accumulate: int) -> None:
+        schedule = self.config.schedule
+        super().lower(batch_size, accumulate)
+        self.config.schedule = schedule
+
+    def _with_end(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Schedules count steps, as ``max_iters`` does and as they are published; MMEngine counts batches."""
+        return super()._with_end(stretched({"by_epoch": True, **given}, self.config.accumulate))
 
     @property
     def taken_twice(self) -> int:

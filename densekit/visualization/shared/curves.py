@@ -220,22 +220,24 @@ def _draw_score(axes: Axes, data: Mapping[str, np.ndarray], score: ScoreCurve) -
         return
     best = int(np.nanargmax(main[:, 1]))
     curves = [main]
-    axes.plot(*main.T, color=_ACCENT, linewidth=2, marker="o", markersize=3, label=_words(score.key))
+    axes.plot(*main.T, color=_ACCENT, linewidth=2, marker="o", markersize=3, label=_words(score.key, score))
     axes.plot(*main[best], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=_INK, clip_on=False)
     axes.set_title(f"best {main[best, 1]:.3f} at step {main[best, 0]:g}", loc="right", fontsize=10, color=_INK)
     for color, name in zip(("#7aa8d8", "#c2571a", "#e0a583"), score.beside, strict=False):
         points = data.get(f"val/{name}")
         if points is not None and np.isfinite(points[:, 1]).any():
-            axes.plot(*points.T, color=color, linewidth=1.4, marker="o", markersize=2, label=_words(name))
+            axes.plot(*points.T, color=color, linewidth=1.4, marker="o", markersize=2, label=_words(name, score))
             curves.append(points)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=9, labelcolor=_INK, ncols=2)
     _score_limits(axes, curves, score)
 
 
-def _words(name: str) -> str:
-    kind = "masks" if name.startswith("mask_") else "boxes"
-    return f"{name.removeprefix('mask_')} of {kind}"
+def _words(name: str, score: ScoreCurve) -> str:
+    """A score's name; where there are scores of masks too, with what it is of."""
+    if not any(other.startswith("mask_") for other in (score.key, *score.beside)):
+        return name
+    return f"{name.removeprefix('mask_')} of {'masks' if name.startswith('mask_') else 'boxes'}"
 
 
 def _draw_structures(axes: Axes, data: Mapping[str, np.ndarray], score: ScoreCurve, names: Sequence[str]) -> None:

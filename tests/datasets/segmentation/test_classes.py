@@ -66,9 +66,19 @@ def test_lists_that_cannot_be_right(given, message):
         class_list(given)
 
 
-def test_a_table_without_names_is_refused(tmp_path):
-    (tmp_path / "c.csv").write_text("road,1,2,3\n")
-    with pytest.raises(ConfigError, match=r"line 1: the header is road, 1, 2, 3; expected a column name"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("road,1,2,3\n", "line 1: the header is road, 1, 2, 3; expected a column name"),
+        (
+            "name;value\nroad;1\n",
+            "line 1: the header is name;value; expected a column name, and commas between the columns",
+        ),
+    ],
+)
+def test_a_table_without_names_is_refused(tmp_path, text, message):
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(ConfigError, match=message):
         class_list(tmp_path / "c.csv")
 
 

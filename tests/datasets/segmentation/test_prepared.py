@@ -141,6 +141,7 @@ def test_what_is_unused_or_empty_or_zero_is_said(maker):
             r"\(10, 20, 31\) .*384 pixels in all masks, nearest is road \(10, 20, 30\)",
         ),
         ((255,), {"classes": ["a"]}, "without a labelled pixel"),
+        ((255,), {}, r": no mask has a pixel with a class: their values are all ignored"),
     ],
 )
 def test_masks_that_cannot_be_right(maker, values, how, message):
@@ -153,7 +154,7 @@ def test_masks_that_cannot_be_right(maker, values, how, message):
     ("how", "message"),
     [
         ({"classes": {"a": (1, 2, 3), "b": (1, 2, 3)}}, r"a and b have one colour, \(1, 2, 3\)"),
-        ({"classes": ["a", "b"], "ignore": "c"}, "no such class"),
+        ({"classes": ["a", "b"], "ignore": "c"}, r"no such class; there are a, b"),
         ({"classes": ["a"], "colours": [(1, 2, 3), (4, 5, 6)]}, "2 for 1 classes"),
         ({"ignore": 1.5}, "expected values of masks"),
         ({"format": "pears"}, "format='pears'"),

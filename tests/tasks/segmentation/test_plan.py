@@ -50,6 +50,17 @@ def test_a_schedule_that_would_begin_after_the_run_is_refused(segmentation_confi
         plan(segmentation_config(schedule=late), areas).check_training()
 
 
+def test_schedules_count_steps_however_many_batches_make_one(segmentation_config, areas):
+    warm = [
+        {"type": "LinearLR", "end": 6, "by_epoch": False},
+        {"type": "PolyLR", "begin": 6, "by_epoch": False},
+    ]
+    made = plan(segmentation_config(schedule=warm, max_iters=20, batch_size=4, accumulate=2), areas)
+    assert [(s.get("begin"), s["end"]) for s in made.schedule()] == [(None, 12), (12, 41)]
+    made.lower(2, 4)
+    assert [(s.get("begin"), s["end"]) for s in made.schedule()] == [(None, 24), (24, 81)]
+
+
 def test_only_a_schedule_with_an_end_of_its_own_can_end_too_late(segmentation_config, areas):
     without, late = ({"type": "PolyLR", "by_epoch": False, **end} for end in ({}, {"end": 99}))
     made = plan(segmentation_config(schedule=[without, late]), areas)

@@ -2,10 +2,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from densekit.errors import DataError
-from densekit.visualization.shared.curves import ScoreCurve, read_scalars, smooth
+from densekit.visualization.shared.curves import ScoreCurve, _draw_score, read_scalars, smooth
 from densekit.visualization.shared.curves import write_curves as draw
 from densekit.visualization.shared.palette import label_color
 
@@ -91,6 +92,19 @@ def test_the_classes_of_a_network_with_masks_are_those_of_its_masks(tmp_path):
     masks = {"val/mask_AP": [(1, 0.4), (2, 0.5)], "val/mask_AP/dog": [(1, 0.4), (2, 0.5)]}
     write_curves(boxes | masks, tmp_path / "masks.png", score=MASKS, names=["cat", "dog"])
     assert has_color(tmp_path / "masks.png", 2) and not has_color(tmp_path / "masks.png", 1)
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        (ScoreCurve("mIoU", "", "", ("mAcc",)), ["mIoU", "mAcc"]),
+        (ScoreCurve("mask_AP", "", "", ("AP",)), ["AP of masks", "AP of boxes"]),
+    ],
+)
+def test_a_legend_says_boxes_or_masks_only_where_there_are_both(score, words):
+    axes = Figure().subplots()
+    _draw_score(axes, {f"val/{name}": np.array([[1, 0.5]]) for name in (score.key, *score.beside)}, score)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == words
 
 
 def test_the_parts_of_the_loss_are_drawn_beside_it(tmp_path):
