@@ -21,7 +21,7 @@ def test_weights_by_name_and_by_place():
 
 
 def test_weights_that_do_not_fit_are_refused():
-    with pytest.raises(ConfigError, match="no class 'trees'; did you mean 'tree'.*; there are "):
+    with pytest.raises(ConfigError, match=r"no class 'trees'; did you mean 'tree'.*; there are "):
         class_weights({"trees": 4}, NAMES, PIXELS)
     with pytest.raises(ConfigError, match="2 numbers, the data have 4 classes"):
         class_weights([1, 2], NAMES, PIXELS)
