@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from densekit.cli import main
@@ -13,6 +14,8 @@ from densekit.errors import CheckpointError
 from densekit.package import load_checkpoint
 from densekit.tasks import test as score
 from densekit.tasks import train
+
+from .conftest import draw
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,17 @@ def test_a_dry_run_says_whether_it_fits_and_writes_nothing(areas, segmentation_c
     assert main(["train", str(segmentation_config()), "--data", str(areas), "--dry-run"]) == 0
     assert "4 images of 3x32x32" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_many_channels_are_seen_in_pictures_and_report(segmentation_config, tmp_path, caplog):
+    for n in range(3):
+        draw(tmp_path / "data", str(n), n)
+        image = np.asarray(Image.open(tmp_path / "data" / "images" / f"{n}.png")).astype(np.uint16) * 9
+        (tmp_path / "data" / "images" / f"{n}.png").unlink()
+        tifffile.imwrite(
+            tmp_path / "data" / "images" / f"{n}.tif", np.concatenate([image, image[..., :2]], 2), planarconfig="contig"
+        )
+    config = segmentation_config(pictures=1, max_epochs=1, classes=None)
+    train(config, data=tmp_path / "data", work_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "pictures" / "epoch_0001.png").is_file()
+    assert "cannot be read" not in caplog.text
