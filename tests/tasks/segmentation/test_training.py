@@ -163,3 +163,10 @@ def test_images_of_many_channels_are_seen_in_pictures_and_report(segmentation_co
     train(config, data=tmp_path / "data", work_dir=tmp_path / "run")
     assert (tmp_path / "run" / "pictures" / "epoch_0001.png").is_file()
     assert "cannot be read" not in caplog.text
+
+
+def test_a_check_can_be_told_the_layout(areas, capsys):
+    assert main(["check", str(areas), "--format", "pairs", "--classes", str(areas / "classes.csv")]) == 0
+    assert "sea" in capsys.readouterr().out
+    assert main(["check", str(areas), "--task", "segmentation", "--format", "pears"]) == 2
+    assert "format='pears': expected one of ade20k" in capsys.readouterr().err
