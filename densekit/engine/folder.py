@@ -121,18 +121,30 @@ def check_continued(folder: Path, config: Mapping[str, Any], iterations: int) ->
     refused = {name: change for name, change in changed.items() if name.partition(".")[0] in RESTORED}
     if "max_epochs" in changed:
         _check_epochs(folder, now["max_epochs"])
-        # the end of a schedule changes with it, see engine/schedules.py; one that goes by scores has no end to move
-        if "Plateau" not in str(now["schedule"]):
-            ends = {name for name in refused if name.endswith((".end", ".T_max"))}
-            changed = {name: change for name, change in changed.items() if name not in ends}
-            ends |= _fitted(before, now, iterations)
-            refused = {name: change for name, change in refused.items() if name not in ends}
+    if {"max_epochs", "max_iters"} & changed.keys():
+        _check_length(before, now)
+    # the end of a schedule changes with it, see engine/schedules.py; one that goes by scores has no end to move
+    if "max_epochs" in changed and "Plateau" not in str(now["schedule"]):
+        ends = {name for name in refused if name.endswith((".end", ".T_max"))}
+        changed = {name: change for name, change in changed.items() if name not in ends}
+        ends |= _fitted(before, now, iterations)
+        refused = {name: change for name, change in refused.items() if name not in ends}
     if refused:
         raise ConfigError(
             f"--resume: {', '.join(refused.values())}, but a run goes on with the {', '.join(RESTORED)} it was started "
             f"with; leave it as it was, or start a new run from these weights with --load-from={folder / 'last.pth'}"
         )
     return [f"changed since the run was started: {change}" for change in changed.values()]
+
+
+def _check_length(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse epochs of another length, where a config gives the steps of the whole run (``max_iters``)."""
+    old, new = ((c.get("max_iters"), c["max_epochs"]) for c in (before, now))
+    if (old[0] and old[0] / old[1]) != (new[0] and new[0] / new[1]):
+        raise ConfigError(
+            f"--resume: max_iters={new[0]} in max_epochs={new[1]} makes epochs of another length than those of the "
+            f"run, max_iters={old[0]} in max_epochs={old[1]}; raise both in proportion"
+        )
 
 
 def _fitted(before: Mapping[str, Any], now: Mapping[str, Any], iterations: int) -> set[str]:

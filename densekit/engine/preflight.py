@@ -339,8 +339,9 @@ def sizes_explained(smaller: str) -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         if (reason := why_too_small(error)) is None:
             raise
+        alone = "raise batch_size to 2, or " if "size([1, " in reason.lower() else ""  # batch norm of a pooled image
         raise ConfigError(
-            f"the network cannot take samples of this size ({reason}); raise {smaller}, or pad: sides that are "
+            f"the network cannot take samples of this size ({reason}); {alone}raise {smaller}, or pad: sides that are "
             f"multiples of 32 (pad_size_divisor of a data_preprocessor, or a Pad) suit most networks"
         ) from error
 

@@ -26,7 +26,7 @@ TAIL = 4096
 """Bytes at the end of a file in which its image's end mark is looked for."""
 
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL, _PLANAR = 258, 262, 277, 284
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 _KINDS = {
     "1": "black and white: read as three equal channels of 0 and 255",
@@ -321,7 +321,10 @@ def _why_not(data: bytes, mode: str) -> str:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except Image.UnidentifiedImageError:
-        if (bits := _tiff_tags(data).get(_BITS_PER_SAMPLE)) is not None:
+        tags = _tiff_tags(data)
+        if (channels := tags.get(_SAMPLES_PER_PIXEL, 1)) > 4:
+            return f"has {channels} channels, expected 1 to 4; a network for so many has to be trained on such images"
+        if (bits := tags.get(_BITS_PER_SAMPLE)) is not None:
             return f"a TIFF of this kind, {np.max(bits)} bits per channel, is not read; save it with 8 or 16 bits"
         return "not an image that can be read (jpg, png, bmp, tif, webp); check what the file is"
     except (OSError, ValueError, SyntaxError) as error:

@@ -58,6 +58,9 @@ FOLDS = (
 )
 """Of tasks on images, at the verbs ``"train"`` and ``"test"``."""
 
+FORMAT = Option("--format", "layout of images and labels, if it is not recognised by itself", {"metavar": "NAME"})
+"""Of tasks on images, at the verb ``"check"``."""
+
 
 def whole_number(text: str) -> int:
     """The type of an option whose values are whole numbers from 0 on."""

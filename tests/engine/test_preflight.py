@@ -404,6 +404,11 @@ def test_a_size_that_a_network_cannot_take_is_said_in_its_own_terms(network, sha
         network(torch.zeros(shape))
 
 
+def test_a_pooled_image_alone_in_its_batch_needs_another_beside_it():
+    with pytest.raises(ConfigError, match="raise batch_size to 2, or raise the scale"), sizes_explained("the scale"):
+        nn.BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
+
+
 def test_errors_that_are_not_about_sizes_stay_what_they_are():
     with pytest.raises(RuntimeError, match="mat1 and mat2"), sizes_explained("the scale"):
         nn.Linear(3, 2)(torch.zeros(1, 4))

@@ -7,6 +7,7 @@ import cv2
 import mmcv
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 
 from densekit.errors import DataError
@@ -153,6 +154,12 @@ def test_where_0_is_white(tmp_path):
 def test_what_cannot_be_read_truthfully_is_refused(tmp_path, values, words):
     write_tiff(tmp_path / "a.tif", values)
     with pytest.raises(DataError, match=words):
+        load_image(tmp_path / "a.tif")
+
+
+def test_more_channels_than_colours_are_refused_as_such(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((8, 8, 5), np.uint16), planarconfig="contig")
+    with pytest.raises(DataError, match=r"a\.tif: has 5 channels, expected 1 to 4; a network for so many"):
         load_image(tmp_path / "a.tif")
 
 

@@ -69,8 +69,11 @@ def recognize(path: str | Path, *, format: str | None = None) -> SegmentationSou
             found = [source for source in (find(folder) for find in asked) if source is not None]
             if len(found) > 1:
                 layouts = "; and ".join(source.layout for source in found)
-                ways = " or ".join(f"format={source.format}" for source in found)
-                raise DataError(f"{folder}: could be read in more than one way ({layouts}); say which with {ways}")
+                ways = " or ".join(f"data_format={source.format}" for source in found)
+                raise DataError(
+                    f"{folder}: could be read in more than one way ({layouts}); say which with {ways} in the config, "
+                    f"or `densekit check --format`"
+                )
             if found:
                 return found[0]
     looked = format or f"{', '.join(FORMATS)}: images and masks of one stem in folders such as images and masks"

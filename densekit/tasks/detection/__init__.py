@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from densekit.tasks.base import FOLDS, Option, Task, register
+from densekit.tasks.base import FOLDS, FORMAT, Option, Task, register
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from densekit.tasks.detection.plan import DetectionPlan
     from densekit.tasks.detection.score import DetectionTable
 
-FORMATS = ("coco", "yolo", "voc", "masks")
-
 
 @register
 class DetectionTask(Task):
@@ -36,7 +34,7 @@ class DetectionTask(Task):
         "test": FOLDS,
         "predict": (Option("--threshold", "lowest score that is shown (default: the checkpoint's)", {"type": float}),),
         "check": (
-            Option("--format", "layout, if it is not recognised by itself", {"choices": FORMATS}),
+            FORMAT,
             Option("--html", "write a page with pictures of the findings", {"metavar": "FILE"}),
         ),
     }

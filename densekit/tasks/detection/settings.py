@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from densekit.engine.settings import POSITIVE, Setting, instance, is_number, list_of, maybe, settings_of
-from densekit.tasks.detection import FORMATS
 from densekit.tasks.image_settings import SETTINGS as IMAGE_SETTINGS
+
+FORMATS = ("coco", "yolo", "voc", "masks")
 
 SETTINGS = settings_of(
     [

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from densekit.tasks.base import FOLDS, Option, Task, register
+from densekit.tasks.base import FOLDS, FORMAT, Option, Task, register
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -41,6 +41,7 @@ class SegmentationTask(Task):
         ),
         "check": (
             _CLASSES,
+            FORMAT,
             Option("--html", "write a page with pictures of the findings", {"metavar": "FILE"}),
         ),
     }
@@ -93,11 +94,17 @@ class SegmentationTask(Task):
         return looks_like_segmentation(path)
 
     def check(
-        self, path: Path, *, json_path: Path | None = None, html: str | None = None, classes: str | None = None
+        self,
+        path: Path,
+        *,
+        json_path: Path | None = None,
+        html: str | None = None,
+        classes: str | None = None,
+        format: str | None = None,
     ) -> int:
         from densekit.datasets.segmentation import check_segmentation
 
-        inspection = check_segmentation(path, json_path=json_path, classes=classes)
+        inspection = check_segmentation(path, json_path=json_path, classes=classes, format=format)
         if html:
             from densekit.visualization.segmentation.dataset_report import write_dataset_report
 

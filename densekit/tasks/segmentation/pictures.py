@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from densekit.datasets.segmentation import PreparedSegmentation
+from densekit.visualization.segmentation.drawing import open_image
 from densekit.visualization.segmentation.training import prediction_beside_truth, sheet_of
 from densekit.visualization.shared.sheet import save_sheet
 
@@ -45,11 +46,11 @@ class SegmentationPictureHook(Hook):
                 continue
             found = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
             truth = self.data.read_labels(pair)
-            tile = prediction_beside_truth(Path(path), found, truth, self.data.classes, self.data.colours)
-            if tile is None:
+            image = open_image(path, self.data)
+            if image is None:
                 logger.warning("%s: cannot be read again, left out of the validation picture", path)
                 continue
-            self._tiles[path] = tile
+            self._tiles[path] = prediction_beside_truth(image, found, truth, self.data.classes, self.data.colours)
             self._labels |= {int(v) for v in np.unique(found)} | {int(v) for v in np.unique(truth)}
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:

@@ -101,6 +101,11 @@ def score_segmentor(
     data = read_data({"data_root": data, "val_split": val_split, **layout})
     split, checkpoint = split or val_split, predictor.checkpoint
     check_fit(checkpoint, data, split)
+    if data.channels != predictor.channels:
+        raise DataError(
+            f"{data.root}: images have {data.channels} channels, the network of {checkpoint.path} takes "
+            f"{predictor.channels}; score it on images like the training's"
+        )
     if inference is not None:
         predictor.use(inference)
     folder = score_folder(out, checkpoint.path, split)  # before the long work

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,17 +14,16 @@ from PIL import Image
 from densekit.datasets.segmentation.alignment import LONGEST
 from densekit.datasets.segmentation.check import class_rows, labelled, percent
 from densekit.datasets.segmentation.inspection import SegmentationInspection
-from densekit.datasets.segmentation.prepared import PreparedSegmentation
 from densekit.datasets.segmentation.quality import Member, members
 from densekit.errors import DataError
 from densekit.structures.findings import Example
 from densekit.structures.label_images import IGNORED, label_counts
-from densekit.visualization.segmentation.drawing import class_color, draw_segmentation, shares
+from densekit.visualization.segmentation.drawing import class_color, draw_segmentation, open_image, shares
 from densekit.visualization.shared.findings import finding_views, shortened
 from densekit.visualization.shared.page import write_page
 from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import fitting
-from densekit.visualization.shared.thumbnails import ALARM, LIKELY, crop_around, data_uri, open_upright
+from densekit.visualization.shared.thumbnails import ALARM, LIKELY, crop_around, data_uri
 
 _TILE = (420, 320)
 _CUT = (210, 160)
@@ -87,7 +85,7 @@ def _caption(example: Example, inspection: SegmentationInspection) -> str:
 
 
 def _thumbnail(example: Example, inspection: SegmentationInspection, images: Mapping[str, Member]) -> str | None:
-    image = _open(example.image, inspection.data) if example.image else None
+    image = open_image(example.image, inspection.data) if example.image else None
     if image is None:
         return None
     labels = _labels(images.get(example.image), inspection)
@@ -99,20 +97,6 @@ def _thumbnail(example: Example, inspection: SegmentationInspection, images: Map
     if example.boxes:
         return data_uri(crop_around(draw_segmentation(image, labels, data.classes, data.colours), example.boxes))
     return data_uri(draw_segmentation(image, labels, data.classes, data.colours, size=_TILE))
-
-
-def _open(path: str, data: PreparedSegmentation) -> Image.Image | None:
-    """An image in RGB, of many channels the first three, of two the first; None if it cannot be read."""
-    if data.channels == 3:
-        return open_upright(path)
-    from densekit.datasets.shared.image_loading import read_image  # takes seconds: it imports MMCV
-
-    try:
-        values = read_image(Path(path), data.ranges, data.channels)
-    except DataError:
-        return None
-    seen = values[..., :3] if data.channels > 3 else np.repeat(values[..., :1], 3, axis=2)
-    return Image.fromarray(seen.astype(np.uint8))
 
 
 def _labels(member: Member | None, inspection: SegmentationInspection) -> np.ndarray | None:
@@ -201,7 +185,7 @@ def _class_views(inspection: SegmentationInspection) -> list[dict[str, Any]]:
 
 
 def _gallery_view(member: Member, inspection: SegmentationInspection) -> dict[str, Any] | None:
-    image, labels = _open(member.pair.image, inspection.data), _labels(member, inspection)
+    image, labels = open_image(member.pair.image, inspection.data), _labels(member, inspection)
     if image is None or labels is None:
         return None
     data = inspection.data

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from densekit.errors import DataError
 from densekit.structures.label_images import IGNORED
 from densekit.visualization.shared.overlay import overlay
 from densekit.visualization.shared.palette import Color, label_color
@@ -21,6 +24,10 @@ from densekit.visualization.shared.sheet import (
     one_line,
     text_block,
 )
+from densekit.visualization.shared.thumbnails import open_upright
+
+if TYPE_CHECKING:
+    from densekit.datasets.segmentation import PreparedSegmentation
 
 _FILL = 0.45
 """Opacity of areas: a class for each pixel leaves nothing uncovered beside which a fainter one would stand out."""
@@ -108,3 +115,17 @@ def with_legend(
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else "< 0.1%"
+
+
+def open_image(path: str, data: PreparedSegmentation) -> Image.Image | None:
+    """An image in RGB, of many channels the first three, of two the first; None if it cannot be read."""
+    if data.channels == 3:
+        return open_upright(path)
+    from densekit.datasets.shared.image_loading import read_image  # takes seconds: it imports MMCV
+
+    try:
+        values = read_image(Path(path), data.ranges, data.channels)
+    except DataError:
+        return None
+    seen = values[..., :3] if data.channels > 3 else np.repeat(values[..., :1], 3, axis=2)
+    return Image.fromarray(seen.astype(np.uint8))

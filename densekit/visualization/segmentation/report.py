@@ -16,7 +16,7 @@ from densekit.evaluation.segmentation import KINDS, SegmentationCounts, Segmenta
 from densekit.evaluation.segmentation.errors import EDGE, FOUND
 from densekit.structures.class_names import by_name
 from densekit.structures.label_images import IGNORED
-from densekit.visualization.segmentation.drawing import class_color
+from densekit.visualization.segmentation.drawing import class_color, open_image
 from densekit.visualization.segmentation.figures import ERROR_COLORS, draw_comparison
 from densekit.visualization.shared.confusion import draw_confusion
 from densekit.visualization.shared.page import write_page
@@ -132,6 +132,10 @@ class _Truth:
             for label, colour in enumerate(data.colours):
                 if self._label[label] != IGNORED:
                     self.colours[self._label[label]] = colour
+
+    def image(self, file: str) -> Image.Image | None:
+        """An image to look at; None if it cannot be read."""
+        return open_image(str(self._data.root / file), self._data)
 
     def read(self, file: str) -> np.ndarray:
         """The labels of an image, ``(H, W)`` uint8."""
@@ -270,7 +274,7 @@ def _worst_view(counts: SegmentationCounts, image: int, truth: _Truth, wrong: fl
     file = counts.files[image]
     name = Path(file).name
     labels, found = truth.read(file), counts.prediction(image)
-    picture = open_upright(file)
+    picture = truth.image(file)
     if picture is None:
         logger.warning("%s: cannot be read, its labels are drawn on black in the report", file)
         picture = Image.new("RGB", labels.shape[::-1])

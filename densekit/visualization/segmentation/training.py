@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from densekit.visualization.shared import mosaic as shared
 from densekit.visualization.shared.mosaic import CELL, bgr_picture, described_input, legend_entries, side_by_side
 from densekit.visualization.shared.palette import Color
 from densekit.visualization.shared.sheet import GAP
-from densekit.visualization.shared.thumbnails import open_upright
 
 _SIZE = (420, 320)
 _HEADING = 25  # pixels of the line above a picture
@@ -52,20 +50,17 @@ def _training_tile(
 
 
 def prediction_beside_truth(
-    path: Path, found: np.ndarray, truth: np.ndarray, names: Sequence[str], colours: Colours = None
-) -> Image.Image | None:
-    """Return an image with what was predicted, beside it with what there is; None if it cannot be read again.
+    image: Image.Image, found: np.ndarray, truth: np.ndarray, names: Sequence[str], colours: Colours = None
+) -> Image.Image:
+    """Return an image with what was predicted, beside it with what there is.
 
     Args:
-        path: Of the image.
+        image: In RGB.
         found: ``(H, W)`` uint8.
         truth: As ``found``.
         names: Class names.
         colours: As for :func:`~densekit.visualization.segmentation.drawing.draw_segmentation`.
     """
-    image = open_upright(str(path))
-    if image is None:
-        return None
     known = truth != IGNORED
     right = float((found == truth)[known].mean()) if known.any() else float("nan")
     pictures = [draw_segmentation(image, labels, names, colours, size=_SIZE) for labels in (found, truth)]

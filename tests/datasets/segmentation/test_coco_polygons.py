@@ -49,6 +49,6 @@ def test_an_image_that_is_not_there_is_refused(maker):
 def test_coco_beside_masks_is_for_the_user_to_choose(maker):
     coco(maker, [(0, 3, [LEFT])])
     maker.mask("masks/a.png", "masks/b.png")
-    with pytest.raises(DataError, match=r"more than one way .* say which with format=coco or format=pairs"):
+    with pytest.raises(DataError, match=r"more than one way .* say which with data_format=coco or data_format=pairs"):
         maker.prepare()
     assert maker.prepare(format="pairs").classes == ("0", "1")

@@ -6,13 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from densekit.cli import main
-from densekit.errors import CheckpointError
+from densekit.errors import CheckpointError, ConfigError, DataError
 from densekit.package import load_checkpoint
 from densekit.tasks import test as score
 from densekit.tasks import train
+
+from .conftest import draw
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,42 @@ def test_a_dry_run_says_whether_it_fits_and_writes_nothing(areas, segmentation_c
     assert main(["train", str(segmentation_config()), "--data", str(areas), "--dry-run"]) == 0
     assert "4 images of 3x32x32" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_images_of_many_channels_are_seen_in_pictures_and_report(segmentation_config, tmp_path, caplog):
+    for n in range(3):
+        draw(tmp_path / "data", str(n), n)
+        image = np.asarray(Image.open(tmp_path / "data" / "images" / f"{n}.png")).astype(np.uint16) * 9
+        (tmp_path / "data" / "images" / f"{n}.png").unlink()
+        tifffile.imwrite(
+            tmp_path / "data" / "images" / f"{n}.tif", np.concatenate([image, image[..., :2]], 2), planarconfig="contig"
+        )
+    config = segmentation_config(pictures=1, max_epochs=1, classes=None)
+    train(config, data=tmp_path / "data", work_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "pictures" / "epoch_0001.png").is_file()
+    assert "cannot be read" not in caplog.text
+    draw(tmp_path / "rgb" / "val", "0", 0)
+    with pytest.raises(DataError, match=r"images have 3 channels, the network of .*best\.pth takes 5; score it on"):
+        score(
+            tmp_path / "run" / "best.pth",
+            data=tmp_path / "rgb",
+            options=["classes=['0','1','2']"],
+            out=tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_check_can_be_told_the_layout(areas, capsys):
+    assert main(["check", str(areas), "--format", "pairs", "--classes", str(areas / "classes.csv")]) == 0
+    assert "sea" in capsys.readouterr().out
+    assert main(["check", str(areas), "--task", "segmentation", "--format", "pears"]) == 2
+    assert "format='pears': expected one of ade20k" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_epochs_of_its_own_length(areas, segmentation_config, tmp_path):
+    config = segmentation_config(max_iters=4, max_epochs=2)
+    train(config, data=areas, work_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"max_iters=4 in max_epochs=4 makes epochs of another length .* in proport"):
+        train(config, data=areas, work_dir=tmp_path, resume=True, options=["max_epochs=4"])
+    train(config, data=areas, work_dir=tmp_path, resume=True, options=["max_epochs=3", "max_iters=6"])
+    assert load_checkpoint(tmp_path / "last.pth").meta["epoch"] == 3
