@@ -112,7 +112,7 @@ def _add_train(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data",
         metavar="PATH",
-        help="prepared folder of volumes, or a data set of boxes (COCO, YOLO, VOC, masks); replaces data_root",
+        help="prepared folder of volumes, or images with boxes or masks, of any layout; replaces data_root",
     )
     p.add_argument("--work-dir", metavar="PATH", help="where to write (default: runs/<config>/<time>)")
     p.add_argument(
@@ -168,12 +168,12 @@ def _add_test(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--data", metavar="PATH", help="data set; replaces the one it was trained on")
     p.add_argument(
-        "--split", help="split to score (default: test for volumes, where several are joined by +; val for boxes)"
+        "--split", help="split to score (default: test for volumes, where several are joined by +; val for images)"
     )
     p.add_argument(
         "--out",
         metavar="PATH",
-        help="folder for the scores, and of boxes a report (default: test_CHECKPOINT_SPLIT beside it)",
+        help="folder for the scores, and of images a report (default: test_CHECKPOINT_SPLIT beside it)",
     )
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     _add_task_options(p, "test")
@@ -242,7 +242,7 @@ def _prepare(a: argparse.Namespace) -> int:
 
 # --- check, models, config, demo, doctor ------------------------------------------------------------------------------
 def _add_check(p: argparse.ArgumentParser) -> None:
-    p.add_argument("path", help="prepared folder of volumes, raw volumes (say --kind), or a data set of boxes or masks")
+    p.add_argument("path", help="prepared folder of volumes, raw volumes (say --kind), or images with boxes or masks")
     p.add_argument("--task", help="kind of data, if it is not recognised by itself: volume, segmentation, detection")
     p.add_argument("--json", metavar="FILE", help="write the findings there as well")
     _add_task_options(p, "check")
@@ -362,7 +362,7 @@ VERBS: list[tuple[str, Callable, Callable, str]] = [
         "predict",
         _add_predict,
         _predict,
-        "Predict volumes (label maps on the input's grid, volumes in ml) or images (boxes, masks, counts); a report.",
+        "Predict volumes (label maps on the input's grid, in ml) or images (boxes, classes of pixels); a report.",
     ),
     ("prepare", _add_prepare, _prepare, "Bring raw data into the form that training reads, or make phantoms."),
     ("check", _add_check, _check, "Is this data set sound?"),

@@ -55,8 +55,8 @@ def draw_segmentation(
 
     Args:
         image: RGB.
-        labels: ``(H, W)`` uint8, index into ``names``; what is :data:`IGNORED` is left as it is. Of another size than
-            the image's it is stretched over it.
+        labels: ``(H, W)`` uint8, index into ``names``; what is :data:`IGNORED`, or of a class called background, is
+            left as it is. Of another size than the image's it is stretched over it.
         names: Class names.
         colours: A colour ``(red, green, blue)`` of each class; None: the palette's.
         size: Width and height of the result, at most; the picture is enlarged three times at most. None: as it is.
@@ -64,7 +64,7 @@ def draw_segmentation(
     shown = np.array((fitting(image, size) if size else image).convert("RGB"))
     if labels.shape != shown.shape[:2]:
         labels = np.asarray(Image.fromarray(labels).resize(shown.shape[1::-1], Image.Resampling.NEAREST))
-    values = np.where(labels == IGNORED, 0, labels.astype(np.uint16) + 1)
+    values = np.where(np.isin(labels, [IGNORED, *_plain(names)]), 0, labels.astype(np.uint16) + 1)
     count = max(len(names), int(values.max(initial=0)))
     own = range(len(colours)) if colours is not None else ()
     colors = np.array([(0, 0, 0), *(class_color(i, colours if i in own else None) for i in range(count))])
@@ -101,7 +101,7 @@ def with_legend(
         names: Class names.
         colours: As for :func:`draw_segmentation`.
     """
-    found = shares(pixels)
+    found = [(label, share) for label, share in shares(pixels) if label not in _plain(names)]
     entries = [(label + 1, f"{one_line(names[label])} {_percent(share)}") for label, share in found[:_NAMED]]
     if not entries:
         return picture
@@ -111,6 +111,11 @@ def with_legend(
     blocks = [legend(entries, width, outlines=True, colors=colors)]
     blocks += [text_block([(f"and {rest} smaller ones", SMALL, FAINT)], width)] * (rest > 0)
     return below([picture, framed(below(blocks))], gap=0)
+
+
+def _plain(names: Sequence[str]) -> list[int]:
+    """Labels of the classes that are not drawn: painted over, nothing of the image would be left."""
+    return [label for label, name in enumerate(names) if name.strip().lower() == "background"]
 
 
 def _percent(share: float) -> str:

@@ -23,6 +23,20 @@ def test_areas_take_their_colours_and_what_is_ignored_stays():
     assert tuple(drawn[20, 20]) == own[0]  # its outline
 
 
+def test_background_is_left_as_it_is_and_not_named(monkeypatch):
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:, 30:] = 1
+    drawn = np.asarray(draw_segmentation(Image.new("RGB", (60, 40), (100, 100, 100)), labels, ["Background", "cell"]))
+    assert (drawn[:, :30] == 100).all()
+    assert (drawn[:, 32:] != 100).any()
+    named = []
+    monkeypatch.setattr(
+        drawing, "legend", lambda entries, width, **_: named.extend(entries) or Image.new("RGB", (9, 9))
+    )
+    with_legend(Image.new("RGB", (60, 40)), label_counts(labels), ["Background", "cell"])
+    assert named == [(2, "cell 50%")]
+
+
 def test_a_picture_is_as_large_as_asked_and_labels_of_another_size_fill_it():
     labels = np.arange(4, dtype=np.uint8).reshape(2, 2)
     drawn = draw_segmentation(Image.new("RGB", (400, 200)), labels, NAMES, size=(100, 100))
