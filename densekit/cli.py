@@ -357,7 +357,7 @@ def _task_options(a: argparse.Namespace, verb: str) -> dict[str, object]:
 
 VERBS: list[tuple[str, Callable, Callable, str]] = [
     ("train", _add_train, _train, "Train a network from a config and a data set."),
-    ("test", _add_test, _test, "Score a checkpoint on a split: scans on their own grids (Dice), images (COCO's AP)."),
+    ("test", _add_test, _test, "Score a checkpoint on a split: scans on their own grids (Dice), images (AP, mIoU)."),
     (
         "predict",
         _add_predict,
