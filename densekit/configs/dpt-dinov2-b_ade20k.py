@@ -11,5 +11,6 @@ model = dict(
 )
 train_pipeline = [dict(type="mmseg.Resize", scale=(518, 518), keep_ratio=False)]  # nothing at random
 test_pipeline = [dict(type="mmseg.Resize", scale=(518, 518), keep_ratio=False)]
-max_iters, max_epochs = None, 10
+max_iters = None
+max_epochs = 10
 paramwise = None

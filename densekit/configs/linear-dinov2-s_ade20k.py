@@ -11,7 +11,8 @@ model = dict(
 )
 train_pipeline = [dict(type="mmseg.Resize", scale=(518, 518), keep_ratio=False)]  # nothing at random
 test_pipeline = [dict(type="mmseg.Resize", scale=(518, 518), keep_ratio=False)]
-max_iters, max_epochs = None, 10
+max_iters = None
+max_epochs = 10
 optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4)
 schedule = [dict(type="PolyLR", power=1.0, by_epoch=False)]
 paramwise = None

@@ -6,7 +6,8 @@ with read_base():
     from ._base_.dubai import *
 
 model = dict(backbone="mit_b0", head="SegformerHead")
-classes, ignore = None, None
+classes = None
+ignore = None
 train_pipeline = [
     dict(type="RandomResize", scale=(512, 512), ratio_range=(0.5, 1.5), keep_ratio=True),
     dict(type="densekit.RandomCrop", crop_size=(256, 256), cat_max_ratio=0.99),

@@ -6,4 +6,5 @@ with read_base():
     from ._base_.dubai import *
 
 model = dict(backbone="mit_b0", head=dict(type="vwformer", preset="paper"))
-max_iters, max_epochs = 640, 8  # its steps take less time than those of the others
+max_iters = 640
+max_epochs = 8  # its steps take less time than those of the others

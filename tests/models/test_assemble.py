@@ -236,7 +236,7 @@ def test_both_registries_build_it(scope):
         (
             {"backbone": "DFormer", "neck": "FPN", "head": "RetinaHead"},
             r"DFormer -> FPN: the first works on 3D data, the second on 2D; 3D necks are DFormerDecoder, and 2D "
-            r"backbones are ResNet, TimmBackbone",
+            r"backbones are CASViT, .*ResNet, .*TimmBackbone",
         ),
         (
             {"backbone": R18, "neck": "DFormerDecoder", "head": "RetinaHead"},

@@ -6,5 +6,6 @@ with read_base():
     from .segmentation import *
 
 data_root = "data/ade/ADEChallengeData2016"
-max_iters, max_epochs = 160_000, 10  # validated every 16,000 steps
+max_iters = 160_000
+max_epochs = 10  # validated every 16,000 steps
 paramwise = dict(custom_keys=dict(norm=dict(decay_mult=0.0), head=dict(lr_mult=10.0)))

@@ -13,5 +13,7 @@ train_pipeline = [
     dict(type="densekit.PhotoMetricDistortion"),
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(2560, 640), keep_ratio=True)]
-batch_size, accumulate = 2, 8
-max_iters, max_epochs = 160_000, 10
+batch_size = 2
+accumulate = 8
+max_iters = 160_000
+max_epochs = 10

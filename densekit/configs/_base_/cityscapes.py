@@ -14,6 +14,8 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(2048, 1024), keep_ratio=True)]
 inference = dict(mode="slide", crop=(1024, 1024), stride=(768, 768))
-batch_size, accumulate = 1, 8
-max_iters, max_epochs = 160_000, 10
+batch_size = 1
+accumulate = 8
+max_iters = 160_000
+max_epochs = 10
 paramwise = dict(custom_keys=dict(norm=dict(decay_mult=0.0), head=dict(lr_mult=10.0)))

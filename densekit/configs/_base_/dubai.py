@@ -23,8 +23,10 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type="mmseg.Resize", scale=(768, 768), keep_ratio=True)]
 pretrained = False
-batch_size, accumulate = 8, 1
-max_iters, max_epochs = 320, 5
+batch_size = 8
+accumulate = 1
+max_iters = 320
+max_epochs = 5
 optimizer = dict(type="AdamW", lr=6e-4, betas=(0.9, 0.999), weight_decay=0.01)
 schedule = [
     dict(type="LinearLR", start_factor=1e-3, end=50, by_epoch=False),

@@ -90,11 +90,11 @@ def heading(shown: int, done: int, words: str) -> str:
     return words if shown == done else f"{shown} of {done:,} files, evenly chosen"
 
 
-def evenly(items: Sequence[T], limit: int = SHOWN) -> list[T]:
-    """So many of the items, spread over all of them."""
-    if len(items) <= limit:
+def evenly(items: Sequence[T]) -> list[T]:
+    """The items, or :data:`SHOWN` of them, spread over all."""
+    if len(items) <= SHOWN:
         return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
+    return [items[i * len(items) // SHOWN] for i in range(SHOWN)]
 
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -95,9 +95,9 @@ def test_names_that_a_page_must_not_believe(checkpoint, image_file, tmp_path):
 
 
 def test_the_gallery_of_many_shows_some(checkpoint, images, tmp_path, monkeypatch):
-    from densekit.visualization.detection import gallery
+    from densekit.visualization.shared import gallery
 
-    monkeypatch.setattr(gallery, "_SHOWN", 2)
+    monkeypatch.setattr(gallery, "SHOWN", 2)
     predict(checkpoint(), [images], tmp_path / "out", device="cpu")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "2 of 3 files, evenly chosen" in page and page.count("data:image") == 2

@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from densekit.errors import ConfigError
 from densekit.models.assemble import assemble
 from densekit.models.assemble.backbone import backbone_part
+from densekit.models.assemble.parts import ask
 from densekit.models.recipes import RECIPES, SEGMENTORS
 from densekit.models.variants import VARIANTS
 from densekit.registry import MODELS
@@ -55,6 +56,13 @@ OF_ONE_BACKBONE = {"DDRHead", "SingleStrideDPTHead"}
 DENSE = [*RECIPES, *(f"SEPC{name}" for name, recipe in RECIPES.items() if not recipe.two_stage)]
 BESIDE = (("SegformerHead", None), ("UPerHead", None), ("RetinaHead", [FPN]))
 """What every backbone is tried with."""
+PYRAMID = [{"type": "SimpleFeaturePyramid", "out_channels": 32}]
+PLAIN = tuple((head, PYRAMID) for head, _ in BESIDE)
+"""What a plain transformer of patches of 16 pixels is tried with."""
+SINGLE = (("FCNHead", None), ("LinearHead", None))
+"""What one is tried with whose patches make no pyramid."""
+SHORT = (("FCNHead", None), ("PSPHead", None), ("RetinaHead", [FPN]))
+"""What a pyramid of three levels is tried with."""
 
 
 def images():
@@ -63,19 +71,45 @@ def images():
     return [*named, *TIMM]
 
 
+def models_of(name):
+    """What a backbone is tried with."""
+    plain = name in VARIANTS and len(set(VARIANTS[name].widths)) == 1 and len(VARIANTS[name].widths) > 1
+    if not plain:
+        return [(name, neck, head) for head, neck in (SHORT if name.startswith("nest_") else BESIDE)]
+    if "patch8" in name or "patch32" in name:
+        return [(name, neck, head) for head, neck in SINGLE]
+    part = {"type": name, "args": {"patch_size": 16}} if "patch14" in name else name
+    return [(part, neck, head) for head, neck in PLAIN]
+
+
+def side_of(backbone):
+    """Height and width of the images that a backbone is tried with, None for those that the others have."""
+    said = ask(backbone_part(backbone, pretrained=False))
+    if said.fixed_size:
+        return said.fixed_size[0]
+    return max(said.size_multiple) if said.size_multiple and max(said.size_multiple) > SIDE else None
+
+
 def pytest_generate_tests(metafunc):
     if "backbone" not in metafunc.fixturenames:
         return
-    backbones = [(name, neck, head) for name in images() for head, neck in BESIDE]
+    backbones = [model for name in images() for model in models_of(name)]
     necks = [(R18, neck, head) for neck in NECKS for head in (*DECODERS, *DENSE)]
     option = metafunc.config.option
     if not option.full_matrix:
         chance = random.Random(option.matrix_seed)
-        light = [m for m in backbones if m[0] in TIMM or (VARIANTS[m[0]].published or 0) < LIGHT]
+        names = [b if isinstance(b, str) else b["type"] for b, _, _ in backbones]
+        light = [m for m, n in zip(backbones, names, strict=True) if n in TIMM or VARIANTS[n].parameters < LIGHT]
         backbones, necks = chance.sample(light, SAMPLED["backbone"]), chance.sample(necks, SAMPLED["neck"])
     models = [*backbones, *necks]
-    ids = [f"{'ResNet' if b is R18 else b} {n if isinstance(n, str) else 'FPN' if n else ''} {h}" for b, n, h in models]
+    ids = [
+        f"{b if isinstance(b, str) else b['type']} {n if isinstance(n, str) else named(n)} {h}" for b, n, h in models
+    ]
     metafunc.parametrize(("backbone", "neck", "head"), models, ids=ids)
+
+
+def named(necks):
+    return necks if isinstance(necks, str) else necks[0]["type"] if necks else ""
 
 
 def test_every_decoder_is_tried():
@@ -97,26 +131,28 @@ def test_it_trains_and_predicts(backbone, neck, head, toy_batch, build_detector)
             assemble(**parts)
         return
     model = assemble(**parts)
+    side = side_of(backbone)
     if head in DECODERS:
-        losses, found = segmented(model)
+        losses, found = segmented(model, side or SIDE)
     else:
-        losses, found = detected(build_detector(model.to_dict()), toy_batch())
+        batch = toy_batch(side, side) if side else toy_batch()
+        losses, found = detected(build_detector(model.to_dict()), batch)
     assert torch.isfinite(losses)
     assert len(found) == 2
 
 
-def segmented(model):
+def segmented(model, side):
     from mmseg.structures import SegDataSample
 
     with DefaultScope.overwrite_default_scope("mmseg"):
         network = MODELS.build(model)
-        images = [torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8) for _ in range(2)]
-        labels = PixelData(data=torch.randint(0, CLASSES, (1, SIDE, SIDE)))
+        images = [torch.randint(0, 256, (3, side, side), dtype=torch.uint8) for _ in range(2)]
+        labels = PixelData(data=torch.randint(0, CLASSES, (1, side, side)))
         batch = {"inputs": images, "data_samples": [SegDataSample(gt_sem_seg=labels) for _ in images]}
         loss = stepped(network, network.data_preprocessor(batch, training=True))
         with torch.no_grad():
             found = network.eval()(**network.data_preprocessor(batch), mode="predict")
-    assert all(sample.pred_sem_seg.data.shape == (1, SIDE, SIDE) for sample in found)
+    assert all(sample.pred_sem_seg.data.shape == (1, side, side) for sample in found)
     return loss, found
 
 
