@@ -11,7 +11,7 @@ from densekit.errors import ConfigError, close_names, few
 
 BALANCED = "balanced"
 LOSSES = {
-    "ce": {"type": "mmseg.CrossEntropyLoss", "use_sigmoid": False},
+    "ce": {"type": "mmseg.CrossEntropyLoss", "use_sigmoid": False, "avg_non_ignore": True},
     "dice": {"type": "densekit.SoftDiceLoss"},
     "lovasz": {"type": "mmseg.LovaszLoss", "reduction": "none", "loss_name": "loss_lovasz"},
     "boundary": {"type": "densekit.BorderDistanceLoss"},
