@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 
+from densekit import __version__
 from densekit.inference.images import ImageCase, ImagePredictor, ImageResult, find_images
 from densekit.inference.inputs import IMAGES
 from densekit.inference.ledger import LEDGER, Ledger
@@ -158,6 +160,17 @@ class ImageRun(BatchRun):
     @abstractmethod
     def facts(self, found: ImageResult) -> dict[str, Any]:
         """What the ledger says of an image."""
+
+    def described(self, **own: Any) -> dict[str, Any]:
+        """The settings of the run as ``report.html`` lists them, those of the task among them."""
+        return {
+            "weights (sha256)": self.ledger.weights,
+            "device": str(self.predictor.device),
+            **own,
+            "transforms": [str(transform) for transform in self.predictor.pipeline],
+            "densekit": __version__,
+            "torch": torch.__version__,
+        }
 
     def notes(self, found: ImageResult) -> list[str]:
         """What is to be said of the result of an image."""

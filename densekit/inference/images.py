@@ -159,9 +159,11 @@ class ImagePredictor(Predictor):
 
     Attributes:
         ranges: Of the training's images of more than 8 bits, see :mod:`densekit.io.depth`; None: not known.
+        pipeline: Configs of the transforms that :meth:`prepare` applies.
     """
 
     ranges: Ranges | None = None
+    pipeline: Sequence[Any] = ()
 
     def predict(self, source: LoadedImage | np.ndarray | Image.Image | str | Path, **options: Any) -> ImageResult:
         """Predict one image.

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from densekit import __version__
 from densekit.errors import DataError
 from densekit.inference.detection import tables
 from densekit.inference.detection.predictor import DetectionPredictor
@@ -125,16 +124,13 @@ class DetectionRun(ImageRun):
             ],
             names=p.labels,
             threshold=p.threshold,
-            settings={
-                "weights (sha256)": self.ledger.weights,
-                "device": str(p.device),
-                "score threshold": p.threshold,
-                "the network's own threshold": p.own_threshold,
-                "most detections in an image": p.most,
-                "transforms": [str(transform) for transform in p.pipeline],
-                "densekit": __version__,
-                "torch": torch.__version__,
-            },
+            settings=self.described(
+                **{
+                    "score threshold": p.threshold,
+                    "the network's own threshold": p.own_threshold,
+                    "most detections in an image": p.most,
+                }
+            ),
         )
         return result
 

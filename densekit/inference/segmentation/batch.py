@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps
 
-from densekit import __version__
 from densekit.inference.image_run import Clock, ImageRun, Tally, predict_images, within
 from densekit.inference.images import ImageCase
 from densekit.inference.run import CaseResult, RunResult
@@ -169,14 +168,7 @@ class SegmentationRun(ImageRun):
             ],
             names=p.labels,
             colours=p.colours,
-            settings={
-                "weights (sha256)": self.ledger.weights,
-                "device": str(p.device),
-                **p.settings.to_dict(),
-                "transforms": [str(transform) for transform in p.pipeline],
-                "densekit": __version__,
-                "torch": torch.__version__,
-            },
+            settings=self.described(**p.settings.to_dict()),
         )
         return result
 
